@@ -1,0 +1,1 @@
+"""Who is out there, and which way? The control road's engines."""

@@ -1,0 +1,1 @@
+"""Values and words that every layer shares; imports nothing of ours."""

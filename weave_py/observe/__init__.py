@@ -1,0 +1,1 @@
+"""What is going on? Frozen snapshots to text and JSON; log set-up."""

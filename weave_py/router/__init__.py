@@ -1,0 +1,1 @@
+"""One engine for drivers: composes `mesh` and `link` without any I/O."""

@@ -1,0 +1,1 @@
+"""The trio shell: sockets, tasks, and the ladder that starts and stops them."""
