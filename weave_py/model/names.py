@@ -78,9 +78,8 @@ def parse_target(text: str, default_port: int = DEFAULT_PORT) -> Target:
         host, _, port_text = stripped.partition(":")
         if not port_text:
             raise ValueError(f"not a peer address (the port is missing): {text!r}")
-    if port_text:
-        if not port_text.isdecimal() or not 0 < int(port_text) < 65536:
-            raise ValueError(f"not a peer address (bad port {port_text!r}): {text!r}")
+    if port_text and (not port_text.isdecimal() or not 0 < int(port_text) < 65536):
+        raise ValueError(f"not a peer address (bad port {port_text!r}): {text!r}")
     if not re.fullmatch(r"[A-Za-z0-9._:%-]+", host):
         raise ValueError(f"not a peer address (expected HOST or HOST:PORT): {text!r}")
     return Target(host, int(port_text) if port_text else default_port, stripped)

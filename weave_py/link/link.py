@@ -1,0 +1,208 @@
+"""How do our frames reach this peer? One peer's session and paths, composed.
+
+The engine behind a port of the bridge. It agrees on keys (`session`), finds and probes ways
+(`paths`), and keeps the `outlet` pointing at the best one for the packet road.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from weave_py.crypto.identity import Identity
+from weave_py.link.outlet import Outlet, Way
+from weave_py.link.paths import Paths, PathSettings
+from weave_py.link.sealing import Opener
+from weave_py.link.session import Session, SessionSettings
+from weave_py.model.deadlines import Deadline, earliest
+from weave_py.model.names import Endpoint, PeerName, PeerUID
+from weave_py.wire.probes import (
+    Probe,
+    ProbeAnswer,
+    decode_untrusted,
+    encode_answer,
+    encode_probe,
+)
+from weave_py.wire.sleeve import HEADER_BYTES, RELAY_PREFIX_BYTES, TAG_BYTES
+
+IN_USE_FOR = 3.0  # seconds after traffic during which a path counts as in use
+RENEW_AFTER = 6.0  # seconds without a working path before we doubt the keys
+
+
+@dataclass(frozen=True, slots=True)
+class SendUnicast:
+    """A session message for the peer, through the mesh."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InstallOpener:
+    """Records with this session index are the peer's and open like this."""
+
+    index: int
+    opener: Opener
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveOpener:
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendControl:
+    """Seal this body as a control record and send it as one datagram this way. If it is a probe
+    and the kernel finds it too large, tell Link.refused its `probe`."""
+
+    way: Way
+    body: bytes
+    probe: int | None = None
+
+
+LinkOutput = SendUnicast | InstallOpener | RemoveOpener | SendControl
+
+
+class Link:
+    """Engine of the data path to one peer."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        uid: PeerUID,
+        peer: PeerName,
+        suites: Sequence[int],
+        token_bytes: Callable[[int], bytes],
+        new_index: Callable[[], int],
+        now: float,
+        session_settings: SessionSettings | None = None,
+        path_settings: PathSettings | None = None,
+    ) -> None:
+        self.peer = peer
+        self.outlet = Outlet(peer)
+        self.session = Session(
+            identity, uid, peer, suites, token_bytes, new_index, session_settings
+        )
+        self.paths = Paths(path_settings)
+        self.observed: Endpoint | None = None
+        """Our own address as the peer sees it."""
+        self._outputs: list[LinkOutput] = []
+        self._traffic = 0
+        self._used_at = now
+        self._worked_at = now
+
+    # --- in ------------------------------------------------------------------------------
+
+    def peer_known(
+        self, static: bytes, uid: PeerUID, candidates: Iterable[Endpoint], now: float
+    ) -> None:
+        """The peer's topology record (and our neighbours) say this about it."""
+        self.session.peer_known(static, uid, now)
+        self.paths.set_candidates(candidates, now)
+        self._settle(now)
+
+    def set_relay(self, via: PeerName | None, now: float) -> None:
+        self.paths.set_relay(via, now)
+        self._settle(now)
+
+    def receive_unicast_untrusted(self, body: bytes, now: float) -> None:
+        """A session message came through the mesh."""
+        self.session.receive_untrusted(body, now)
+        self._settle(now)
+
+    def receive_control_untrusted(
+        self, index: int, body: bytes, datagram_bytes: int, origin: Endpoint | None, now: float
+    ) -> None:
+        """An authentic control record came under our index, in a datagram of that size, from
+        `origin` (None: through a relay). WireError if its body is malformed."""
+        self.session.confirmed(index, now)
+        if origin is not None:
+            self.paths.heard_from(origin, now)
+        match decode_untrusted(body):
+            case Probe(number):
+                way = Way(origin, None) if origin else self.paths.relay_way
+                if way is not None:
+                    answer = ProbeAnswer(number, datagram_bytes, origin)
+                    self._outputs.append(SendControl(way, encode_answer(answer)))
+            case ProbeAnswer(number, size, seen_from):
+                if self.paths.answered(number, size, now):
+                    self._worked_at = now
+                    self.observed = seen_from or self.observed
+            case None:
+                pass
+        self._settle(now)
+
+    def refused(self, probe: int, now: float) -> None:
+        """The kernel would not send this probe: too large."""
+        self.paths.refused(probe, now)
+        self._settle(now)
+
+    def woken(self, now: float) -> None:
+        """Traffic flows again after a pause: is the path still good?"""
+        self._used_at = now
+        self.paths.hurry(now)
+        self._settle(now)
+
+    def drop(self, now: float) -> None:
+        """The peer has left: its keys and paths are of no use any more."""
+        self.session.drop()
+        self._settle(now)
+
+    def advance(self, now: float) -> None:
+        self._watch_usage(now)
+        self.session.advance(now)
+        if self.session.current is not None and now >= self._worked_at + RENEW_AFTER:
+            self._worked_at = now
+            self.session.renew(now)
+            self.session.advance(now)
+        self._settle(now)
+
+    # --- out -----------------------------------------------------------------------------
+
+    def take_outputs(self) -> list[LinkOutput]:
+        taken, self._outputs = self._outputs, []
+        return taken
+
+    def next_deadline(self) -> Deadline | None:
+        if self.session.current is None:
+            return self.session.next_deadline()
+        doubt = Deadline(self._worked_at + RENEW_AFTER, "no path has worked")
+        quiet = Deadline(self._used_at + IN_USE_FOR, "still in use?") if self.outlet.busy else None
+        return earliest([self.session.next_deadline(), self.paths.next_deadline(), doubt, quiet])
+
+    # --- inside --------------------------------------------------------------------------
+
+    def _settle(self, now: float) -> None:
+        """After any change: drain the children, and let the outlet show the result."""
+        self._outputs += [SendUnicast(body) for body in self.session.take_messages()]
+        installed, retired = self.session.take_changes()
+        self._outputs += [InstallOpener(e.index, e.opener) for e in installed]
+        self._outputs += [RemoveOpener(index) for index in retired]
+        epoch = self.session.current
+        fresh = epoch is not None and self.outlet.sealer is not epoch.sealer
+        self.outlet.sealer = epoch.sealer if epoch else None
+        if epoch is None:
+            self.outlet.use(None, 0)
+            return
+        if fresh:
+            # The first record under new keys confirms them to the other side.
+            self._worked_at = now
+            self.paths.restart(now)
+        self._probe(now)
+        best = self.paths.best
+        self.outlet.use(best.way if best else None, best.datagram_bytes if best else 0)
+
+    def _probe(self, now: float) -> None:
+        in_use = now < self._used_at + IN_USE_FOR
+        for way, number, size in self.paths.advance(now, in_use):
+            overhead = HEADER_BYTES + TAG_BYTES + (RELAY_PREFIX_BYTES if way.relay else 0)
+            body = encode_probe(Probe(number, size), size - overhead)
+            self._outputs.append(SendControl(way, body, number))
+
+    def _watch_usage(self, now: float) -> None:
+        counters = self.outlet.counters
+        traffic = counters.records_out + counters.records_in
+        if traffic != self._traffic:
+            self._traffic = traffic
+            self._used_at = now
+        elif now >= self._used_at + IN_USE_FOR:
+            self.outlet.busy = False

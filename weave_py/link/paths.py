@@ -1,0 +1,351 @@
+"""Which ways to a peer work, how well, and which one is best? Probing and choosing paths.
+
+Every way is probed through the session: an answer proves both directions, measures the round
+trip, and (for large probes) the path MTU. A path in use is probed every second; when an answer is
+missing, four times a second, so that a dead path is noticed in about three seconds and a lost
+probe does no harm. Ways that do not answer are tried again for ever, ever more rarely.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import NamedTuple
+
+from weave_py.link.outlet import Way
+from weave_py.link.path_mtu import BASE, PathMtu
+from weave_py.model.deadlines import Deadline, earliest
+from weave_py.model.names import Endpoint, PeerName
+
+
+@dataclass(frozen=True, slots=True)
+class PathSettings:
+    """Seconds, unless said otherwise; all ours to tune."""
+
+    probe_in_use: float = 1.0
+    probe_idle: float = 5.0
+    probe_suspect: float = 0.25
+    dead_after: float = 2.5
+    """From the first unanswered probe; with `probe_in_use` and an answer's time-out a path in use
+    is given up in about 3 s."""
+    answer_timeout: float = 0.25
+    first_retry: float = 0.2
+    retry_factor: float = 1.7
+    longest_retry: float = 10.0
+    max_candidates: int = 16
+    full_size_misses: int = 3
+    """That many full-size probes lost in a row, while small ones pass, mean a black hole."""
+    better_by: float = 0.005
+    """Another direct path must have a round trip this much shorter, and by a third."""
+
+
+class PathState(Enum):
+    UNPROVEN = auto()  #: never answered
+    UP = auto()  #: answers
+    DOWN = auto()  #: answered once, not any more
+
+
+class Kind(Enum):
+    """What a probe is for."""
+
+    SMALL = auto()  #: is the path alive?
+    FULL = auto()  #: do the datagrams we send still pass?
+    MTU = auto()  #: would larger ones?
+
+
+class ProbeRequest(NamedTuple):
+    """Please send a probe of `datagram_bytes` this way."""
+
+    way: Way
+    number: int
+    datagram_bytes: int
+
+
+class _Outstanding(NamedTuple):
+    kind: Kind
+    sent_at: float
+    size: int
+
+
+SMALL_PROBE = 64  # bytes of the datagram: room for every header
+
+
+class Path:
+    """One way to the peer. `advance` says which probes to send."""
+
+    def __init__(self, way: Way, now: float, settings: PathSettings) -> None:
+        self.way = way
+        self.state = PathState.UNPROVEN
+        self.rtt: float | None = None
+        self.mtu = PathMtu(now)
+        self._settings = settings
+        self._outstanding: dict[int, _Outstanding] = {}
+        self._probe_at = now
+        self._heartbeat_at = now
+        self._backoff = settings.first_retry
+        self._suspect_since: float | None = None
+        self._full_turn = False
+        self._full_misses = 0
+        self._recent: deque[bool] = deque(maxlen=20)
+
+    def __repr__(self) -> str:
+        return f"<Path {self.way.text} {self.state.name} {self.mtu.size}>"
+
+    @property
+    def loss(self) -> float:
+        """Share of the last 20 probes that were not answered."""
+        return 1 - sum(self._recent) / len(self._recent) if self._recent else 0.0
+
+    @property
+    def datagram_bytes(self) -> int:
+        return self.mtu.size
+
+    def is_waiting_for(self, number: int) -> bool:
+        return number in self._outstanding
+
+    def poke(self, now: float) -> None:
+        """There is reason to believe that it works: probe at once."""
+        if self.state is not PathState.UP:
+            self._backoff = self._settings.first_retry
+            self._probe_at = min(self._probe_at, now)
+
+    def hurry(self, now: float) -> None:
+        """It is in use now: the next probe is due as if it had been all the time."""
+        self._probe_at = min(self._probe_at, self._heartbeat_at + self._settings.probe_in_use)
+        self._probe_at = max(self._probe_at, now)
+
+    def advance(self, now: float, in_use: bool) -> list[tuple[Kind, int]]:
+        """Time has passed: the (kind, size) of probes to send now."""
+        for number in [n for n, o in self._outstanding.items() if now >= self._expiry(o)]:
+            self._missed(self._outstanding.pop(number), now)
+        if self._suspect_since is not None and (
+            now >= self._suspect_since + self._settings.dead_after
+        ):
+            self._die(now)
+        due: list[tuple[Kind, int]] = []
+        if now >= self._probe_at:
+            due.append(self._heartbeat())
+            self._heartbeat_at = now
+            self._probe_at = now + self._interval(in_use)
+        if self.state is PathState.UP and self._suspect_since is None:
+            size = self.mtu.due(now)
+            if size is not None:
+                due.append((Kind.MTU, size))
+        return due
+
+    def sent(self, number: int, kind: Kind, size: int, now: float) -> None:
+        self._outstanding[number] = _Outstanding(kind, now, size)
+
+    def answered(self, number: int, size: int, now: float) -> None:
+        """The probe's answer came; it says that `size` bytes arrived."""
+        outstanding = self._outstanding.pop(number)
+        sample = max(now - outstanding.sent_at, 1e-6)
+        self.rtt = sample if self.rtt is None else self.rtt + (sample - self.rtt) / 8
+        self._recent.append(True)
+        self._suspect_since = None
+        self._backoff = self._settings.first_retry
+        if self.state is not PathState.UP:
+            self.state = PathState.UP
+            self._probe_at = min(self._probe_at, now + self._settings.probe_in_use)
+        if outstanding.kind is Kind.FULL:
+            self._full_misses = 0
+        self.mtu.acknowledged(min(size, outstanding.size), now)
+
+    def refused(self, number: int, now: float) -> None:
+        """Our kernel said that the probe is too large for the interface."""
+        outstanding = self._outstanding.pop(number)
+        if outstanding.kind is Kind.MTU:
+            self.mtu.refused(outstanding.size, now)
+        else:
+            self.mtu.black_hole(now)
+
+    def next_deadline(self) -> Deadline:
+        soonest = [Deadline(self._probe_at, f"probe {self.way.text}")]
+        if self._outstanding:
+            first = min(self._expiry(o) for o in self._outstanding.values())
+            soonest.append(Deadline(first, f"answer of {self.way.text}"))
+        if self._suspect_since is not None:
+            dead = self._suspect_since + self._settings.dead_after
+            soonest.append(Deadline(dead, f"give up {self.way.text}"))
+        elif self.state is PathState.UP:
+            soonest.append(self.mtu.next_deadline())
+        return min(soonest)
+
+    # --- inside --------------------------------------------------------------------------
+
+    def _expiry(self, outstanding: _Outstanding) -> float:
+        patience = max(self._settings.answer_timeout, min(3 * (self.rtt or 0.3), 1.0))
+        return outstanding.sent_at + patience
+
+    def _heartbeat(self) -> tuple[Kind, int]:
+        self._full_turn = not self._full_turn
+        if self.state is PathState.UP and (self._full_misses or self._full_turn):
+            # After a lost full-size probe both sizes are needed to tell a black hole from loss.
+            return (Kind.FULL, self.mtu.size) if self._full_turn else (Kind.SMALL, SMALL_PROBE)
+        return Kind.SMALL, SMALL_PROBE
+
+    def _interval(self, in_use: bool) -> float:
+        s = self._settings
+        if self.state is PathState.UP:
+            if self._suspect_since is not None or self._full_misses:
+                return s.probe_suspect
+            return s.probe_in_use if in_use else s.probe_idle
+        pause = self._backoff
+        self._backoff = min(self._backoff * s.retry_factor, s.longest_retry)
+        return pause
+
+    def _missed(self, outstanding: _Outstanding, now: float) -> None:
+        if outstanding.kind is Kind.MTU:
+            return
+        self._recent.append(False)
+        if self.state is not PathState.UP:
+            return
+        self._probe_at = min(self._probe_at, now)
+        if outstanding.kind is Kind.FULL:
+            self._full_misses += 1
+            if self._full_misses >= self._settings.full_size_misses and self.mtu.size > BASE:
+                self._full_misses = 0
+                self.mtu.black_hole(now)
+        elif self._suspect_since is None:
+            self._suspect_since = outstanding.sent_at
+
+    def _die(self, now: float) -> None:
+        self.state = PathState.DOWN
+        self._suspect_since = None
+        self._full_misses = 0
+        self._backoff = self._settings.first_retry
+        self._probe_at = now
+        self.mtu = PathMtu(now)
+
+
+class Paths:
+    """All ways to one peer."""
+
+    def __init__(self, settings: PathSettings | None = None) -> None:
+        self._settings = settings or PathSettings()
+        self._direct: dict[Endpoint, Path] = {}
+        self._told: frozenset[Endpoint] = frozenset()
+        self._relay: Path | None = None
+        self._best: Path | None = None
+        self._number = 0
+
+    @property
+    def best(self) -> Path | None:
+        return self._best
+
+    @property
+    def relay_way(self) -> Way | None:
+        return self._relay.way if self._relay else None
+
+    @property
+    def is_direct(self) -> bool:
+        return self._best is not None and self._best.way.endpoint is not None
+
+    @property
+    def why(self) -> str:
+        """Reason code: why there is no better path; empty when there is none better."""
+        if self.is_direct:
+            return ""
+        code = "direct-unanswered" if self._direct else "no-direct-address"
+        if self._best is None:
+            return f"{code},no-relay"
+        return code
+
+    def set_candidates(self, endpoints: Iterable[Endpoint], now: float) -> None:
+        """Where the peer might be reached, best guess first."""
+        told = list(dict.fromkeys(endpoints))[: self._settings.max_candidates]
+        self._told = frozenset(told)
+        for place in told:
+            if place not in self._direct:
+                self._direct[place] = Path(Way(place, None), now, self._settings)
+        for place in [p for p in self._direct if p not in self._told]:
+            if self._direct[place].state is not PathState.UP:
+                self._drop(place)
+
+    def heard_from(self, place: Endpoint, now: float) -> None:
+        """An authentic record came from this address: the peer (or its NAT) is there."""
+        if place not in self._direct:
+            if len(self._direct) >= 2 * self._settings.max_candidates:
+                return
+            self._direct[place] = Path(Way(place, None), now, self._settings)
+        self._direct[place].poke(now)
+
+    def set_relay(self, via: PeerName | None, now: float) -> None:
+        """The neighbour through which the peer can be reached, if any."""
+        if via is None:
+            self._relay = None
+        elif self._relay is None or self._relay.way.relay != via:
+            self._relay = Path(Way(None, via), now, self._settings)
+
+    def restart(self, now: float) -> None:
+        """The peer started anew, or we have new hope: prove everything again, soon."""
+        for path in self._all():
+            path.poke(now)
+
+    def hurry(self, now: float) -> None:
+        """The best path is in use again: probe it as often as one in use."""
+        if self._best is not None:
+            self._best.hurry(now)
+
+    def advance(self, now: float, in_use: bool) -> list[ProbeRequest]:
+        requests = []
+        for path in self._all():
+            if path is self._relay and self.is_direct:
+                continue
+            for kind, size in path.advance(now, in_use and path is self._best):
+                self._number = (self._number + 1) & 0xFFFF_FFFF
+                path.sent(self._number, kind, size, now)
+                requests.append(ProbeRequest(path.way, self._number, size))
+        self._choose()
+        return requests
+
+    def answered(self, number: int, size: int, now: float) -> bool:
+        """An answer came; False if nobody waits for it."""
+        for path in self._all():
+            if path.is_waiting_for(number):
+                path.answered(number, size, now)
+                self._choose()
+                return True
+        return False
+
+    def refused(self, number: int, now: float) -> None:
+        for path in self._all():
+            if path.is_waiting_for(number):
+                path.refused(number, now)
+
+    def next_deadline(self) -> Deadline | None:
+        relay_rests = self.is_direct
+        return earliest(
+            path.next_deadline()
+            for path in self._all()
+            if not (path is self._relay and relay_rests)
+        )
+
+    # --- inside --------------------------------------------------------------------------
+
+    def _all(self) -> list[Path]:
+        paths = list(self._direct.values())
+        if self._relay is not None:
+            paths.append(self._relay)
+        return paths
+
+    def _drop(self, place: Endpoint) -> None:
+        path = self._direct.pop(place)
+        if path is self._best:
+            self._best = None
+
+    def _choose(self) -> None:
+        up = [p for p in self._direct.values() if p.state is PathState.UP]
+        current = self._best
+        if not up:
+            self._best = self._relay
+            return
+        quickest = min(up, key=lambda p: p.rtt or 0.0)
+        if current is None or current not in up or self._is_much_better(quickest, current):
+            self._best = quickest
+
+    def _is_much_better(self, path: Path, current: Path) -> bool:
+        new, old = path.rtt or 0.0, current.rtt or 0.0
+        return new < old - self._settings.better_by and new < old * 2 / 3

@@ -1,0 +1,302 @@
+"""Which keys do we share with this peer? The end-to-end session, its epochs and their renewal.
+
+Two peers agree on keys with `Noise_KK_25519_ChaChaPoly_BLAKE2s` (Noise rev 34): both know the
+other's static key from its signed topology record. The two messages travel through the mesh as
+unicasts, whether the peers are neighbours or strangers; UDP itself never starts a handshake.
+
+Of two peers the lower-named one always initiates, so there is no race to settle. A session is a
+row of *epochs*, each with its own keys and session indexes, made before the last one breaks:
+
+    initiator: sends under the new epoch once the answer is here
+    responder: sends under the new epoch once a record under it has come (WireGuard's confirmation)
+    both keep opening the previous epoch for a while
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from weave_py.crypto.identity import Identity
+from weave_py.crypto.noise import Handshake
+from weave_py.crypto.suites import Suite, choose, derive
+from weave_py.link.sealing import Opener, Sealer
+from weave_py.model.deadlines import Deadline, earliest
+from weave_py.model.errors import HandshakeError, PeerError, WireError
+from weave_py.model.names import PeerName, PeerUID
+from weave_py.wire.packing import as_bytes, as_int, as_list, pack, unpack_untrusted
+
+PROTOCOL = "Noise_KK_25519_ChaChaPoly_BLAKE2s"
+LABEL = b"weave-py session v1"
+MAX_BODY = 1024
+U32 = 0xFFFF_FFFF
+U64 = (1 << 64) - 1
+_INIT = 1
+_ANSWER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """Seconds. 120 and 180 are WireGuard's constants."""
+
+    renew_after: float = 120.0
+    stop_after: float = 180.0
+    """An epoch this old seals nothing any more."""
+    keep_previous: float = 10.0
+    """How long records under the epoch before are still opened."""
+    first_retry: float = 0.5
+    longest_retry: float = 5.0
+
+
+@dataclass(slots=True)
+class Epoch:
+    """One set of keys, as one side holds it."""
+
+    index: int
+    """Ours: the peer puts it into the header of what it sends us."""
+    suite: Suite
+    sealer: Sealer
+    opener: Opener
+    born_at: float
+
+
+@dataclass(slots=True)
+class _Pending:
+    """An initiation without an answer yet."""
+
+    handshake: Handshake
+    index: int
+    sent_at: float
+
+
+class Session:
+    """Engine of one session. Call `advance` at `next_deadline`, take `take_messages`."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        uid: PeerUID,
+        peer: PeerName,
+        suites: Sequence[int],
+        token_bytes: Callable[[int], bytes],
+        new_index: Callable[[], int],
+        settings: SessionSettings | None = None,
+    ) -> None:
+        """`new_index` returns an index that no session of this router uses."""
+        self.peer = peer
+        self.current: Epoch | None = None
+        """The epoch to seal under, unless it is too old."""
+        self.initiates = identity.name < peer
+        self.handshakes = 0
+        self.last_error = ""
+        self._identity = identity
+        self._uid = uid
+        self._suites = list(suites)
+        self._token_bytes = token_bytes
+        self._new_index = new_index
+        self._settings = settings or SessionSettings()
+        self._static: bytes | None = None
+        self._peer_uid: PeerUID | None = None
+        self._pending: _Pending | None = None
+        self._previous: Epoch | None = None
+        self._next: Epoch | None = None
+        self._retire_previous_at: float | None = None
+        self._initiate_at: float | None = None
+        self._retry = self._settings.first_retry
+        self._sequence = 0
+        self._heard_sequence = 0
+        self._messages: list[bytes] = []
+        self._installed: list[Epoch] = []
+        self._retired: list[int] = []
+
+    def __repr__(self) -> str:
+        state = "established" if self.current else "handshaking" if self._pending else "none"
+        return f"<Session with {self.peer.hex(':')} {state}>"
+
+    # --- in ------------------------------------------------------------------------------
+
+    def peer_known(self, static: bytes, uid: PeerUID, now: float) -> None:
+        """The peer's record says this. A new UID means a restart: its old keys are gone."""
+        self._static = static
+        if uid == self._peer_uid:
+            return
+        self._peer_uid = uid
+        self._heard_sequence = 0
+        self.drop()
+        if self.initiates:
+            self._initiate_at = now
+
+    def renew(self, now: float) -> None:
+        """Something is wrong (nothing gets through): agree on new keys, if that is ours to do."""
+        if self.initiates and self._pending is None and self._peer_uid is not None:
+            self._initiate_at = now
+
+    def drop(self) -> None:
+        """Forget all keys."""
+        for epoch in (self.current, self._previous, self._next):
+            if epoch is not None:
+                self._retired.append(epoch.index)
+        if self._pending is not None:
+            self._pending = None
+        self.current = self._previous = self._next = None
+        self._retire_previous_at = self._initiate_at = None
+        self._retry = self._settings.first_retry
+
+    def confirmed(self, index: int, now: float) -> None:
+        """An authentic record came in under the epoch with this index of ours."""
+        if self._next is not None and self._next.index == index:
+            self._promote(self._next, now)
+            self._next = None
+
+    def receive_untrusted(self, body: bytes, now: float) -> None:
+        """A session message came through the mesh. What is wrong with it goes to `last_error`."""
+        try:
+            fields = as_list(unpack_untrusted(body, max_bytes=MAX_BODY), "session message", 8)
+            match fields:
+                case [kind, handshake_id, message, *_] if kind in (_INIT, _ANSWER):
+                    number = as_int(handshake_id, "handshake id", 0, U32)
+                    data = as_bytes(message, "session handshake", max_length=512)
+                    if kind == _INIT:
+                        self._answer_untrusted(number, data, now)
+                    else:
+                        self._complete_untrusted(number, data, now)
+                case _:
+                    raise WireError("an unknown session message")
+        except PeerError as error:
+            self.last_error = str(error)
+
+    def advance(self, now: float) -> None:
+        if self._retire_previous_at is not None and now >= self._retire_previous_at:
+            self._retire_previous()
+        if self.current is not None:
+            age = now - self.current.born_at
+            if age >= self._settings.stop_after:
+                self._retired.append(self.current.index)
+                self.current = None
+            elif self.initiates and self._initiate_at is None:
+                self._initiate_at = self.current.born_at + self._settings.renew_after
+        if self._initiate_at is not None and now >= self._initiate_at and self._static is not None:
+            self._initiate(now)
+
+    # --- out -----------------------------------------------------------------------------
+
+    def take_messages(self) -> list[bytes]:
+        """Bodies to send to the peer as mesh unicasts."""
+        taken, self._messages = self._messages, []
+        return taken
+
+    def take_changes(self) -> tuple[list[Epoch], list[int]]:
+        """(Epochs that can be opened from now on, indexes that cannot any more)."""
+        taken = self._installed, self._retired
+        self._installed, self._retired = [], []
+        return taken
+
+    def next_deadline(self) -> Deadline | None:
+        due: list[Deadline] = []
+        if self.current is not None:
+            stop_at = self.current.born_at + self._settings.stop_after
+            due.append(Deadline(stop_at, "session epoch too old"))
+        if self._initiate_at is not None:
+            due.append(Deadline(self._initiate_at, "session handshake"))
+        if self._retire_previous_at is not None:
+            due.append(Deadline(self._retire_previous_at, "retire the previous epoch"))
+        return earliest(due)
+
+    # --- inside --------------------------------------------------------------------------
+
+    def _handshake(self, initiator: bool) -> Handshake:
+        ours, theirs = self._identity.name, self.peer
+        return Handshake(
+            PROTOCOL,
+            initiator=initiator,
+            prologue=LABEL + (ours + theirs if initiator else theirs + ours),
+            static=self._identity.static_private,
+            ephemeral=X25519PrivateKey.from_private_bytes(self._token_bytes(32)),
+            remote_static=self._static,
+        )
+
+    def _initiate(self, now: float) -> None:
+        handshake = self._handshake(initiator=True)
+        index = self._new_index()
+        self._sequence += 1
+        payload = pack([index, self._uid, self._sequence, self._suites])
+        self._pending = _Pending(handshake, index, now)
+        self._messages.append(pack([_INIT, index, handshake.write_message(payload)]))
+        self._initiate_at = now + self._retry
+        self._retry = min(self._retry * 2, self._settings.longest_retry)
+
+    def _answer_untrusted(self, handshake_id: int, message: bytes, now: float) -> None:
+        if self._static is None:
+            raise HandshakeError("a session handshake from a peer we have no record of yet")
+        if self.initiates:
+            raise HandshakeError("a session handshake from the wrong side")
+        handshake = self._handshake(initiator=False)
+        payload = unpack_untrusted(handshake.read_message_untrusted(message), max_bytes=MAX_BODY)
+        fields = as_list(payload, "session offer", 16, at_least=4)
+        theirs = as_int(fields[0], "session index", 0, U32)
+        uid = as_int(fields[1], "uid", 1, U64)
+        sequence = as_int(fields[2], "sequence", 1, U64)
+        suites = [as_int(s, "suite", 0, 255) for s in as_list(fields[3], "suites", 16)]
+        if uid != self._peer_uid:
+            raise HandshakeError("a session handshake from another life of the peer")
+        if sequence <= self._heard_sequence:
+            raise HandshakeError("a session handshake that was replayed or overtaken")
+        suite = choose(self._suites, suites)
+        self._heard_sequence = sequence
+        index = self._new_index()
+        answer = handshake.write_message(pack([index, self._uid, int(suite)]))
+        self._messages.append(pack([_ANSWER, handshake_id, answer]))
+        if self._next is not None:
+            self._retired.append(self._next.index)
+        self._next = self._epoch(handshake, suite, index, theirs, now)
+
+    def _complete_untrusted(self, handshake_id: int, message: bytes, now: float) -> None:
+        pending = self._pending
+        if pending is None or pending.index != handshake_id:
+            return  # the answer to an earlier try
+        payload = unpack_untrusted(
+            pending.handshake.read_message_untrusted(message), max_bytes=MAX_BODY
+        )
+        fields = as_list(payload, "session answer", 16, at_least=3)
+        theirs = as_int(fields[0], "session index", 0, U32)
+        if as_int(fields[1], "uid", 1, U64) != self._peer_uid:
+            raise HandshakeError("a session answer from another life of the peer")
+        suite_id = as_int(fields[2], "suite", 0, 255)
+        if suite_id not in self._suites:
+            raise HandshakeError(f"the peer chose suite {suite_id}, which we did not offer")
+        self._pending = None
+        self._initiate_at = None
+        self._retry = self._settings.first_retry
+        epoch = self._epoch(pending.handshake, Suite(suite_id), pending.index, theirs, now)
+        self._promote(epoch, now)
+
+    def _epoch(
+        self, handshake: Handshake, suite: Suite, ours: int, theirs: int, now: float
+    ) -> Epoch:
+        send, receive = handshake.split_keys()
+        label = f"weave-py data {suite.text}"
+        epoch = Epoch(
+            ours,
+            suite,
+            Sealer(suite, derive(send, label, 32), theirs),
+            Opener(suite, derive(receive, label, 32)),
+            now,
+        )
+        self.handshakes += 1
+        self.last_error = ""
+        self._installed.append(epoch)
+        return epoch
+
+    def _promote(self, epoch: Epoch, now: float) -> None:
+        self._retire_previous()
+        self._previous, self.current = self.current, epoch
+        if self._previous is not None:
+            self._retire_previous_at = now + self._settings.keep_previous
+
+    def _retire_previous(self) -> None:
+        if self._previous is not None:
+            self._retired.append(self._previous.index)
+        self._previous = None
+        self._retire_previous_at = None

@@ -1,0 +1,220 @@
+"""How is one control connection doing? Its life from first byte to goodbye, with heartbeats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from weave_py.crypto.noise import CipherState
+from weave_py.mesh.handshake import ControlHandshake, Hello, Step
+from weave_py.model.deadlines import Deadline
+from weave_py.model.errors import PeerError
+from weave_py.model.names import Endpoint
+from weave_py.wire.messages import (
+    ControlMessage,
+    Goodbye,
+    Ping,
+    Pong,
+    decode_message_untrusted,
+    encode_message,
+)
+from weave_py.wire.stream import FrameReader, frame
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSettings:
+    """Seconds, all ours to tune: peers with other values still understand each other."""
+
+    handshake_timeout: float = 5.0
+    heartbeat: float = 1.0
+    dead_after: float = 3.0
+    """Silence that long ends the connection (Weave: 60 s; memberlist suspects within seconds)."""
+    stall: float = 1.0
+    """Being woken this late means that *we* stood still (SIGSTOP, suspend): others are not blamed
+    for the silence before they had a chance to speak again."""
+
+
+class State(Enum):
+    HANDSHAKE = auto()  #: keys are not agreed yet
+    OPEN = auto()  #: messages flow
+    CLOSED = auto()  #: over; a ConnectionEnded was reported
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeCompleted:
+    """Both sides have proved who they are and that they belong to the network."""
+
+    hello: Hello
+    observed: Endpoint | None
+    """Our own address as the other side sees it (known to the dialling side)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    message: ControlMessage
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionEnded:
+    """No more bytes go out or in; the stream is to be closed."""
+
+    reason: str
+    planned: bool = False
+    """The other side said goodbye, or we did."""
+
+
+ConnectionEvent = HandshakeCompleted | MessageReceived | ConnectionEnded
+
+
+class Connection:
+    """Engine of one control connection. Feed bytes and time, take bytes and events."""
+
+    def __init__(
+        self,
+        handshake: ControlHandshake,
+        remote: Endpoint,
+        now: float,
+        settings: ConnectionSettings | None = None,
+    ) -> None:
+        self.remote = remote
+        self.outbound = handshake.initiator
+        self.state = State.HANDSHAKE
+        self.hello: Hello | None = None
+        self.rtt: float | None = None
+        """Seconds, smoothed as in RFC 6298 section 2."""
+        self.hash = b""
+        self._settings = settings or ConnectionSettings()
+        self._handshake = handshake
+        self._reader = FrameReader()
+        self._out = bytearray(handshake.start())
+        self._events: list[ConnectionEvent] = []
+        self._send: CipherState | None = None
+        self._receive: CipherState | None = None
+        self._ping_number = 0
+        self._ping_sent_at = now
+        self._heard_at = now
+        self._next_ping_at = now + self._settings.heartbeat
+        self._started_at = now
+
+    def __repr__(self) -> str:
+        direction = "->" if self.outbound else "<-"
+        return f"<Connection {direction} {self.remote.text} {self.state.name}>"
+
+    # --- in ------------------------------------------------------------------------------
+
+    def receive_untrusted(self, data: bytes, now: float) -> None:
+        """Bytes came. Never raises: a peer's fault ends in ConnectionEnded."""
+        if self.state is State.CLOSED:
+            return
+        self._heard_at = now
+        self._reader.feed(data)
+        try:
+            if self.state is State.HANDSHAKE:
+                self._out += self._handshake.proceed_untrusted(self._reader)
+                if self._handshake.step is not Step.DONE:
+                    return
+                self._open(now)
+            self._read_messages(now)
+        except PeerError as error:
+            self._out += self._handshake.farewell
+            self._end(str(error))
+
+    def stream_ended(self, reason: str) -> None:
+        """The stream was closed or broke under us."""
+        if self.state is State.HANDSHAKE:
+            reason = f"{reason} during the handshake"
+        self._end(reason)
+
+    def send(self, message: ControlMessage) -> None:
+        """Queue a message; silently nothing once closed."""
+        if self._send is not None and self.state is State.OPEN:
+            self._out += frame(self._send.seal(encode_message(message)))
+
+    def close(self, reason: str) -> None:
+        """Say goodbye and end."""
+        self.send(Goodbye(reason[:200]))
+        self._end(reason, planned=True)
+
+    def advance(self, now: float) -> None:
+        """Time has passed."""
+        if self.state is State.CLOSED:
+            return
+        due = self.next_deadline()
+        if due is not None and now - due.at > self._settings.stall:
+            self._heard_at = max(self._heard_at, now - self._settings.heartbeat)
+        if self.state is State.HANDSHAKE:
+            if now >= self._started_at + self._settings.handshake_timeout:
+                self._end("no answer to the handshake: is a weave-py router listening there?")
+            return
+        if now >= self._heard_at + self._settings.dead_after:
+            self._end(f"nothing heard for {self._settings.dead_after:g} s")
+            return
+        if now >= self._next_ping_at:
+            self._ping_number = (self._ping_number + 1) & 0xFFFF_FFFF
+            self._ping_sent_at = now
+            self._next_ping_at = now + self._settings.heartbeat
+            self.send(Ping(self._ping_number))
+
+    # --- out -----------------------------------------------------------------------------
+
+    def next_deadline(self) -> Deadline | None:
+        match self.state:
+            case State.HANDSHAKE:
+                return Deadline(self._started_at + self._settings.handshake_timeout, "handshake")
+            case State.OPEN:
+                return min(
+                    Deadline(self._next_ping_at, "heartbeat"),
+                    Deadline(self._heard_at + self._settings.dead_after, "silence"),
+                )
+        return None
+
+    def take_bytes(self) -> bytes:
+        taken = bytes(self._out)
+        self._out.clear()
+        return taken
+
+    def take_events(self) -> list[ConnectionEvent]:
+        taken, self._events = self._events, []
+        return taken
+
+    # --- inside --------------------------------------------------------------------------
+
+    def _open(self, now: float) -> None:
+        self.state = State.OPEN
+        self._send, self._receive = self._handshake.ciphers()
+        self.hello = self._handshake.theirs
+        self.hash = self._handshake.hash
+        assert self.hello is not None
+        self._next_ping_at = now  # measure the round trip at once
+        self._events.append(HandshakeCompleted(self.hello, self._handshake.observed))
+
+    def _read_messages(self, now: float) -> None:
+        assert self._receive is not None
+        while self.state is State.OPEN:
+            body = self._reader.next_frame_untrusted()
+            if body is None:
+                return
+            if isinstance(body, int):
+                raise PeerError(f"the peer closed with alert {body}")
+            message = decode_message_untrusted(self._receive.open_untrusted(body))
+            match message:
+                case None:
+                    pass  # a newer peer's message
+                case Ping(number):
+                    self.send(Pong(number))
+                case Pong(number):
+                    self._measure(number, now)
+                case Goodbye(reason):
+                    self._end(f"the peer said goodbye: {reason}", planned=True)
+                case _:
+                    self._events.append(MessageReceived(message))
+
+    def _measure(self, number: int, now: float) -> None:
+        if number == self._ping_number:
+            sample = now - self._ping_sent_at
+            self.rtt = sample if self.rtt is None else self.rtt + (sample - self.rtt) / 8
+
+    def _end(self, reason: str, planned: bool = False) -> None:
+        if self.state is not State.CLOSED:
+            self.state = State.CLOSED
+            self._events.append(ConnectionEnded(reason, planned))

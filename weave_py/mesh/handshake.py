@@ -1,0 +1,273 @@
+"""May we talk, and with which keys? The handshake of a control connection.
+
+`Noise_XXpsk3_25519_ChaChaPoly_BLAKE2s` (Noise rev 34), whose psk comes out of a CPace exchange
+over the network's password (`crypto.membership`) that rides in the first two messages:
+
+    initiator                                     responder
+    preface                                   →
+                                              ←   preface
+    e            {has a secret?, CPace Ya}    →
+                                              ←   e, ee, s, es   {CPace Yb, who I am}
+    s, se, psk   {who I am}                   →
+                                              ←   {welcome: your address}          (transport)
+
+Nobody, passive or active, can test guesses of the password offline: each guess takes a connection.
+The responder proves that it knows the password last, so a stranger who dials learns nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from weave_py.crypto.identity import Identity, check_certificate_untrusted, peer_name_of
+from weave_py.crypto.membership import Membership
+from weave_py.crypto.noise import CipherState, Handshake
+from weave_py.model.errors import AuthenticationError, HandshakeError, WireError
+from weave_py.model.names import Endpoint, PeerName, PeerUID, endpoint
+from weave_py.wire.packing import (
+    as_bool,
+    as_bytes,
+    as_int,
+    as_list,
+    as_text,
+    pack,
+    unpack_untrusted,
+)
+from weave_py.wire.preface import PREFACE_BYTES, agree_untrusted, preface
+from weave_py.wire.stream import FrameReader, alert, frame
+
+PROTOCOL = "Noise_XXpsk3_25519_ChaChaPoly_BLAKE2s"
+LABEL = b"weave-py control v1"
+MAX_HANDSHAKE_FRAME = 2048
+MAX_PAYLOAD = 1024
+
+# Alert codes (protocol): only hints for the log, see wire.stream.
+ALERT_PASSWORD = 1
+ALERT_NEEDS_SECRET = 2
+ALERT_HAS_NO_SECRET = 3
+
+ALERTS = {
+    ALERT_PASSWORD: "the peer refused our password: give both routers the same one "
+    "(WEAVE_PASSWORD or --password-file)",
+    ALERT_NEEDS_SECRET: "the peer's network has a password and we were started without one: "
+    "set WEAVE_PASSWORD or --password-file",
+    ALERT_HAS_NO_SECRET: "the peer's network has no password but ours has one: "
+    "start the peer with the same WEAVE_PASSWORD or --password-file",
+}
+WRONG_PASSWORD = "wrong password: the peer does not know this network's password"
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Who a router is; our own, or the other side's after its proof."""
+
+    name: PeerName
+    identity: bytes
+    static: bytes
+    certificate: bytes
+    uid: PeerUID
+    nickname: str
+    port: int
+    """Where it listens, TCP and UDP."""
+
+
+def hello_of(identity: Identity, uid: PeerUID, nickname: str, port: int) -> Hello:
+    return Hello(
+        identity.name,
+        identity.public,
+        identity.static_public,
+        identity.certificate,
+        uid,
+        nickname,
+        port,
+    )
+
+
+class Step(Enum):
+    """What we wait for."""
+
+    PREFACE = auto()  #: the other side's preface
+    MESSAGE_1 = auto()  #: (responder) e
+    MESSAGE_2 = auto()  #: (initiator) e, ee, s, es
+    MESSAGE_3 = auto()  #: (responder) s, se, psk
+    WELCOME = auto()  #: (initiator) the first transport message
+    DONE = auto()  #: nothing: keys are agreed
+
+
+class ControlHandshake:
+    """One side of one handshake. `start`, then `proceed_untrusted` until `step` is DONE.
+
+    Any PeerError ends it: the object is unusable, `farewell` may hold an alert to send.
+    """
+
+    def __init__(
+        self,
+        *,
+        initiator: bool,
+        identity: Identity,
+        membership: Membership,
+        ours: Hello,
+        remote: Endpoint,
+        token_bytes: Callable[[int], bytes],
+    ) -> None:
+        self.initiator = initiator
+        self.step = Step.PREFACE
+        self.theirs: Hello | None = None
+        self.observed: Endpoint | None = None
+        """(Initiator) our own address as the responder sees it."""
+        self.hash = b""
+        self.farewell = b""
+        self._identity = identity
+        self._membership = membership
+        self._ours = ours
+        self._remote = remote
+        self._token_bytes = token_bytes
+        self._share = membership.share(token_bytes)
+        self._noise: Handshake | None = None
+        self._psk: bytes | None = None
+        self._send: CipherState | None = None
+        self._receive: CipherState | None = None
+
+    def start(self) -> bytes:
+        """What to send before anything has come."""
+        return preface()
+
+    def ciphers(self) -> tuple[CipherState, CipherState]:
+        """(send, receive), once DONE."""
+        assert self.step is Step.DONE
+        assert self._send
+        assert self._receive
+        return self._send, self._receive
+
+    def proceed_untrusted(self, reader: FrameReader) -> bytes:
+        """Consume what has come; returns bytes to send. Raises PeerError when it failed."""
+        out = b""
+        while self.step is not Step.DONE:
+            if self.step is Step.PREFACE:
+                theirs = reader.take_exactly(PREFACE_BYTES)
+                if theirs is None:
+                    break
+                out += self._on_preface(theirs)
+                continue
+            body = reader.next_frame_untrusted(MAX_HANDSHAKE_FRAME)
+            if body is None:
+                break
+            if isinstance(body, int):
+                raise HandshakeError(ALERTS.get(body, f"the peer closed with alert {body}"))
+            out += self._on_frame(body)
+        return out
+
+    def _on_preface(self, theirs: bytes) -> bytes:
+        agree_untrusted(theirs)
+        prologue = preface() + theirs if self.initiator else theirs + preface()
+        self._noise = Handshake(
+            PROTOCOL,
+            initiator=self.initiator,
+            prologue=prologue + LABEL,
+            static=self._identity.static_private,
+            ephemeral=X25519PrivateKey.from_private_bytes(self._token_bytes(32)),
+        )
+        if not self.initiator:
+            self.step = Step.MESSAGE_1
+            return b""
+        self.step = Step.MESSAGE_2
+        first = pack([not self._membership.is_open, self._share.public])
+        return frame(self._noise.write_message(first))
+
+    def _on_frame(self, body: bytes) -> bytes:
+        assert self._noise is not None
+        match self.step:
+            case Step.MESSAGE_1:
+                return self._answer_first(self._noise, body)
+            case Step.MESSAGE_2:
+                return self._answer_second(self._noise, body)
+            case Step.MESSAGE_3:
+                return self._welcome(self._noise, body)
+            case _:
+                return self._on_welcome(body)
+
+    def _answer_first(self, noise: Handshake, body: bytes) -> bytes:
+        payload = unpack_untrusted(noise.read_message_untrusted(body), max_bytes=MAX_PAYLOAD)
+        fields = as_list(payload, "first handshake payload", 8, at_least=2)
+        has_secret = as_bool(fields[0], "has a secret")
+        share = as_bytes(fields[1], "CPace share", length=32)
+        if has_secret and self._membership.is_open:
+            self.farewell = alert(ALERT_HAS_NO_SECRET)
+            raise HandshakeError("the peer has a network password and we have none")
+        if not has_secret and not self._membership.is_open:
+            self.farewell = alert(ALERT_NEEDS_SECRET)
+            raise HandshakeError("the peer has no network password, and ours requires one")
+        self._psk = self._membership.psk_untrusted(self._share, share, initiator=False)
+        self.step = Step.MESSAGE_3
+        return frame(noise.write_message(pack([self._share.public, *self._hello_fields()])))
+
+    def _answer_second(self, noise: Handshake, body: bytes) -> bytes:
+        payload = unpack_untrusted(noise.read_message_untrusted(body), max_bytes=MAX_PAYLOAD)
+        fields = as_list(payload, "second handshake payload", 16, at_least=6)
+        share = as_bytes(fields[0], "CPace share", length=32)
+        self.theirs = self._hello_untrusted(noise, fields[1:])
+        noise.set_psk(self._membership.psk_untrusted(self._share, share, initiator=True))
+        out = frame(noise.write_message(pack(self._hello_fields())))
+        self._finish(noise)
+        self.step = Step.WELCOME
+        return out
+
+    def _welcome(self, noise: Handshake, body: bytes) -> bytes:
+        assert self._psk is not None
+        noise.set_psk(self._psk)
+        try:
+            payload = noise.read_message_untrusted(body)
+        except AuthenticationError:
+            self.farewell = alert(ALERT_PASSWORD)
+            raise HandshakeError(WRONG_PASSWORD) from None
+        fields = as_list(
+            unpack_untrusted(payload, max_bytes=MAX_PAYLOAD), "third payload", 16, at_least=5
+        )
+        self.theirs = self._hello_untrusted(noise, fields)
+        self._finish(noise)
+        assert self._send is not None
+        self.step = Step.DONE
+        return frame(self._send.seal(pack([self._remote.host, self._remote.port])))
+
+    def _on_welcome(self, body: bytes) -> bytes:
+        assert self._receive is not None
+        payload = self._receive.open_untrusted(body)
+        fields = as_list(
+            unpack_untrusted(payload, max_bytes=MAX_PAYLOAD), "welcome", 16, at_least=2
+        )
+        try:
+            self.observed = endpoint(
+                as_text(fields[0], "observed host", 64), as_int(fields[1], "port", 1, 65535)
+            )
+        except ValueError as error:
+            raise WireError(f"bad observed address: {error}") from None
+        self.step = Step.DONE
+        return b""
+
+    def _hello_fields(self) -> list[object]:
+        ours = self._ours
+        return [ours.identity, ours.certificate, ours.uid, ours.nickname, ours.port]
+
+    def _hello_untrusted(self, noise: Handshake, fields: list[object]) -> Hello:
+        identity = as_bytes(fields[0], "identity key", length=32)
+        certificate = as_bytes(fields[1], "certificate", length=64)
+        static = noise.remote_static
+        assert static is not None
+        check_certificate_untrusted(identity, static, certificate)
+        return Hello(
+            peer_name_of(identity),
+            identity,
+            static,
+            certificate,
+            PeerUID(as_int(fields[2], "uid", 1, (1 << 64) - 1)),
+            as_text(fields[3], "nickname", 255),
+            as_int(fields[4], "port", 1, 65535),
+        )
+
+    def _finish(self, noise: Handshake) -> None:
+        self.hash = noise.hash
+        self._send, self._receive = noise.split()

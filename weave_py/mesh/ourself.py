@@ -1,0 +1,112 @@
+"""What do we say about ourselves? Our own topology record, its versions and its signature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from weave_py.crypto.identity import Identity
+from weave_py.model.names import Endpoint, PeerUID
+from weave_py.wire.topology import (
+    MAX_ENDPOINTS,
+    MAX_NEIGHBOURS,
+    Neighbour,
+    PeerRecord,
+    RecordVersion,
+    SignedRecord,
+    encode_record,
+)
+
+RECORD_CONTEXT = b"weave-py topology record v1"
+
+# A cost is published again only when it has moved out of this range of the published one: round
+# trips wobble, and every change is a message to every peer and a new route computation.
+COST_FACTOR = 2.0
+COST_STEP_MS = 5
+
+
+class Ourself:
+    """Owner of our record: `update` replaces its content, `signed` is what to gossip."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        uid: PeerUID,
+        epoch: int,
+        nickname: str,
+        suites: Sequence[int],
+    ) -> None:
+        self._identity = identity
+        self._record = PeerRecord(
+            identity=identity.public,
+            static=identity.static_public,
+            certificate=identity.certificate,
+            uid=uid,
+            order=RecordVersion(epoch, 0),
+            nickname=nickname,
+            endpoints=(),
+            neighbours=(),
+            suites=tuple(suites),
+        )
+        self.name = identity.name
+        self.signed = self._sign(self._record)
+
+    @property
+    def record(self) -> PeerRecord:
+        return self.signed.record
+
+    def update(self, endpoints: Iterable[Endpoint], neighbours: Iterable[Neighbour]) -> bool:
+        """Set what changes over time; True if that made a new version."""
+        published = {n.name: n.cost for n in self.record.neighbours}
+        steady = sorted(
+            n._replace(cost=_steady_cost(published.get(n.name), n.cost)) for n in neighbours
+        )
+        endpoints_now = tuple(endpoints)[:MAX_ENDPOINTS]
+        neighbours_now = tuple(steady)[:MAX_NEIGHBOURS]
+        if (endpoints_now, neighbours_now) == (self.record.endpoints, self.record.neighbours):
+            return False
+        order = self.record.order
+        self._publish(endpoints_now, neighbours_now, order._replace(version=order.version + 1))
+        return True
+
+    def outrank(self, order: RecordVersion) -> None:
+        """A record of ours that is newer than ours is about: an earlier life's, after the state
+        directory went back in time. Ours must win."""
+        if order >= self.record.order:
+            self._publish(
+                self.record.endpoints,
+                self.record.neighbours,
+                RecordVersion(order.epoch + 1, self.record.order.version + 1),
+            )
+
+    def _publish(
+        self,
+        endpoints: tuple[Endpoint, ...],
+        neighbours: tuple[Neighbour, ...],
+        order: RecordVersion,
+    ) -> None:
+        old = self.record
+        self.signed = self._sign(
+            PeerRecord(
+                old.identity,
+                old.static,
+                old.certificate,
+                old.uid,
+                order,
+                old.nickname,
+                endpoints,
+                neighbours,
+                old.suites,
+            )
+        )
+
+    def _sign(self, record: PeerRecord) -> SignedRecord:
+        body = encode_record(record)
+        return SignedRecord(body, self._identity.sign(RECORD_CONTEXT, body), record)
+
+
+def _steady_cost(published: int | None, measured: int) -> int:
+    if not published or not measured:
+        return measured or published or 0
+    near = abs(measured - published) < COST_STEP_MS
+    similar = published / COST_FACTOR < measured < published * COST_FACTOR
+    return published if near or similar else measured

@@ -1,0 +1,237 @@
+"""Whom should we call, and when again? Targets that users gave, and peers discovered by gossip.
+
+Configured targets are called for ever (a name is resolved anew each time). Discovered peers are
+called while we want more control connections than we have: all of them in a small network, so
+that it becomes the full mesh that Weave's users expect; in a larger one a few, chosen by a hash
+that is different for every peer, which makes a well-connected random graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2s
+
+from weave_py.model.deadlines import Deadline, earliest
+from weave_py.model.names import Endpoint, PeerName, Target
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSettings:
+    first_retry: float = 0.5
+    """Seconds; then times `retry_factor` up to `longest_retry`, each ± 50 %."""
+    retry_factor: float = 1.6
+    longest_retry: float = 30.0
+    concurrent: int = 8
+    """Calls at a time: no storms when a hundred peers appear at once."""
+    full_mesh_up_to: int = 32
+    """Peers in a network in which everybody connects to everybody."""
+    sparse_degree: int = 8
+    """In a larger network: how many discovered peers each peer wants to call."""
+    courtesy: float = 1.0
+    """Of two peers that discover each other the lower-named calls; the other waits this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Please connect to `host`:`port`. Answer with Targets.failed or .reached for `key`."""
+
+    key: str
+    host: str
+    port: int
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What we know about one address to call."""
+
+    host: str
+    port: int
+    configured: bool
+    peer: PeerName | None = None
+    """Who answered there last time, or whom we expect there (discovered)."""
+    due: float = 0.0
+    interval: float = 0.0
+    calling: bool = False
+    error: str = ""
+    never: bool = False
+    """Calling again makes no sense (it is ourself)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    """For status: an address without a live connection."""
+
+    address: str
+    calling: bool
+    error: str
+    retry_at: float | None
+
+
+class Targets:
+    """All addresses to call. Pure bookkeeping: `due` says whom to call now."""
+
+    def __init__(
+        self,
+        ourself: PeerName,
+        jitter: Callable[[], float],
+        settings: TargetSettings | None = None,
+    ) -> None:
+        """`jitter` returns a uniform random number in [0, 1)."""
+        self._ourself = ourself
+        self._jitter = jitter
+        self._settings = settings or TargetSettings()
+        self._attempts: dict[str, _Attempt] = {}
+        self._connected: frozenset[PeerName] = frozenset()
+
+    # --- configured ----------------------------------------------------------------------
+
+    @property
+    def configured(self) -> tuple[str, ...]:
+        """The targets users gave, as they typed them."""
+        return tuple(key for key, a in self._attempts.items() if a.configured)
+
+    def connect(self, targets: Iterable[Target], now: float, replace: bool = False) -> None:
+        """Add targets; one already known is called again at once."""
+        wanted = list(targets)
+        if replace:
+            keep = {target.text for target in wanted}
+            self.forget(key for key in self.configured if key not in keep)
+        for target in wanted:
+            attempt = self._attempts.setdefault(
+                target.text, _Attempt(target.host, target.port, configured=True, due=now)
+            )
+            attempt.configured = True
+            attempt.never = False
+            attempt.due, attempt.interval = now, 0.0
+
+    def forget(self, texts: Iterable[str]) -> None:
+        """Stop calling these; live connections stay."""
+        for text in list(texts):
+            attempt = self._attempts.get(text)
+            if attempt is not None and attempt.configured:
+                del self._attempts[text]
+
+    def leads_to(self, name: PeerName) -> bool:
+        """Whether a configured target is this peer."""
+        return any(a.configured and a.peer == name for a in self._attempts.values())
+
+    # --- discovered ----------------------------------------------------------------------
+
+    def discover(
+        self,
+        peers: Mapping[PeerName, tuple[Endpoint, ...]],
+        connected: frozenset[PeerName],
+        room: int,
+        now: float,
+    ) -> None:
+        """Say which peers exist, where they listen, which of them we are connected with, and how
+        many more connections there may be."""
+        self._connected = connected
+        wanted = self._wanted(peers, connected, room)
+        for key in [k for k, a in self._attempts.items() if not a.configured]:
+            attempt = self._attempts[key]
+            if not attempt.calling and attempt.peer not in wanted:
+                del self._attempts[key]
+        for name in wanted:
+            for place in peers[name]:
+                if place.text not in self._attempts:
+                    wait = 0.0 if self._ourself < name else self._settings.courtesy
+                    self._attempts[place.text] = _Attempt(
+                        place.host, place.port, configured=False, peer=name, due=now + wait
+                    )
+
+    def _wanted(
+        self,
+        peers: Mapping[PeerName, tuple[Endpoint, ...]],
+        connected: frozenset[PeerName],
+        room: int,
+    ) -> list[PeerName]:
+        missing = [name for name in peers if name not in connected and peers[name]]
+        if len(peers) >= self._settings.full_mesh_up_to:
+            chosen = sorted(peers, key=self._rank)[: self._settings.sparse_degree]
+            missing = [name for name in missing if name in chosen]
+        return sorted(missing)[: max(room, 0)]
+
+    def _rank(self, name: PeerName) -> bytes:
+        low, high = sorted((self._ourself, name))
+        return blake2s(self._ourself + low + high, digest_size=8).digest()
+
+    # --- calling -------------------------------------------------------------------------
+
+    def due(self, now: float) -> list[Call]:
+        """Whom to call now; they count as being called from here on."""
+        calls: list[Call] = []
+        busy = sum(a.calling for a in self._attempts.values())
+        busy_peers = {a.peer for a in self._attempts.values() if a.calling}
+        for key, attempt in self._attempts.items():
+            if busy + len(calls) >= self._settings.concurrent:
+                break
+            if not self._is_waiting(attempt) or attempt.due > now:
+                continue
+            if attempt.peer is not None and attempt.peer in busy_peers:
+                continue  # one address of a peer at a time
+            attempt.calling = True
+            busy_peers.add(attempt.peer)
+            calls.append(Call(key, attempt.host, attempt.port))
+        return calls
+
+    def _is_waiting(self, attempt: _Attempt) -> bool:
+        connected = attempt.peer is not None and attempt.peer in self._connected
+        return not (attempt.calling or attempt.never or connected)
+
+    def reached(self, key: str, peer: PeerName) -> None:
+        """The call led to this peer (which may be connected twice now; that is settled later)."""
+        attempt = self._attempts.get(key)
+        if attempt is not None:
+            attempt.calling = False
+            attempt.peer = peer
+            attempt.error = ""
+            attempt.interval = 0.0
+            attempt.never = peer == self._ourself
+
+    def failed(self, key: str, error: str, now: float, pause: float = 0.0) -> None:
+        """The call, or the connection it led to, failed. Next try after a growing, random time,
+        and not before `pause` seconds."""
+        attempt = self._attempts.get(key)
+        if attempt is None:
+            return
+        attempt.calling = False
+        attempt.error = error
+        s = self._settings
+        attempt.interval = min(
+            max(attempt.interval * s.retry_factor, s.first_retry), s.longest_retry
+        )
+        attempt.due = now + max(attempt.interval * (0.5 + self._jitter()), pause)
+        if not attempt.configured:
+            attempt.peer = attempt.peer if attempt.peer != self._ourself else None
+
+    def set_connected(self, connected: frozenset[PeerName]) -> None:
+        self._connected = connected
+
+    def hurry(self, now: float) -> None:
+        """Something changed for the better: try everything soon."""
+        for attempt in self._attempts.values():
+            attempt.interval = 0.0
+            attempt.due = min(attempt.due, now + self._settings.first_retry * self._jitter())
+
+    # --- out -----------------------------------------------------------------------------
+
+    def next_deadline(self) -> Deadline | None:
+        if sum(a.calling for a in self._attempts.values()) >= self._settings.concurrent:
+            return None  # `failed` or `reached` comes first
+        calling = {a.peer for a in self._attempts.values() if a.calling}
+        return earliest(
+            Deadline(a.due, f"call {key}")
+            for key, a in self._attempts.items()
+            if self._is_waiting(a) and (a.peer is None or a.peer not in calling)
+        )
+
+    def unconnected(self) -> list[AttemptView]:
+        """Configured targets and discovered addresses that were tried, without a connection."""
+        return [
+            AttemptView(key, a.calling, a.error, None if a.never else a.due)
+            for key, a in self._attempts.items()
+            if (a.configured or a.error or a.calling)
+            and not (a.peer is not None and a.peer in self._connected)
+        ]

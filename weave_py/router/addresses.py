@@ -1,0 +1,41 @@
+"""Where can a peer be reached? Addresses from all that we heard, the best guess first."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Iterable, Mapping
+
+from weave_py.model.names import Endpoint, PeerName
+from weave_py.wire.topology import PeerRecord
+
+
+def seen_by_neighbours(
+    records: Mapping[PeerName, PeerRecord],
+) -> dict[PeerName, list[Endpoint]]:
+    """Where peers were successfully called by others: for every peer, sorted."""
+    seen: dict[PeerName, set[Endpoint]] = {}
+    for record in records.values():
+        for neighbour in record.neighbours:
+            if neighbour.outbound:
+                seen.setdefault(neighbour.name, set()).add(neighbour.address)
+    return {name: sorted(places) for name, places in seen.items()}
+
+
+def usable(places: Iterable[Endpoint], own_hosts: Collection[str]) -> tuple[Endpoint, ...]:
+    """Those that may be called on somebody else's word: not ours, and plainly unicast.
+
+    A member could otherwise make us call our own loopback, or flood a multicast group.
+    """
+    return tuple(
+        place for place in dict.fromkeys(places) if place.host not in own_hosts and _plain(place)
+    )
+
+
+def _plain(place: Endpoint) -> bool:
+    address = ipaddress.ip_address(place.host.partition("%")[0])
+    return not (
+        address.is_loopback
+        or address.is_multicast
+        or address.is_unspecified
+        or address.is_link_local
+    )

@@ -1,0 +1,486 @@
+"""What does the router do next? The one engine that drivers see: `mesh` and `link`, composed.
+
+It owns no socket, clock or task. A driver (the trio shell in `runtime`, or the simulator in the
+tests) tells it what happened, with the time; after *each* such call it carries out
+`take_outputs()` and re-arms its timer with `next_deadline()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from weave_py.crypto.identity import Identity
+from weave_py.crypto.membership import Membership
+from weave_py.mesh.connection import (
+    Connection,
+    ConnectionEnded,
+    HandshakeCompleted,
+    MessageReceived,
+    State,
+)
+from weave_py.mesh.gossip import CHANNEL as TOPOLOGY
+from weave_py.mesh.gossip import TopologyGossip
+from weave_py.mesh.handshake import Hello, hello_of
+from weave_py.mesh.ourself import Ourself
+from weave_py.mesh.targets import Targets
+from weave_py.mesh.topology import Topology
+from weave_py.model.deadlines import Deadline, earliest
+from weave_py.model.names import Endpoint, PeerName, PeerUID, Target, endpoint
+from weave_py.router.addresses import seen_by_neighbours, usable
+from weave_py.router.links import Links
+from weave_py.router.neighbours import Neighbours, Stream
+from weave_py.router.outputs import (
+    DEBUG,
+    INFO,
+    WARNING,
+    CloseStream,
+    Dial,
+    LogEvent,
+    Output,
+    SaveTargets,
+    SendBytes,
+    UseRoutes,
+)
+from weave_py.router.settings import EngineSettings
+from weave_py.wire.messages import ControlMessage, Gossip, Unicast
+from weave_py.wire.sleeve import HOP_LIMIT
+from weave_py.wire.topology import Neighbour
+
+SESSION = "session"
+"""Unicast channel of the sessions' handshakes."""
+
+# Reasons in a Goodbye (protocol: LEAVING and MADE_ROOM are recognised by the other side).
+LEAVING = "leaving the network"
+DUPLICATE = "a second connection to the same peer"
+MADE_ROOM = "made room for a newcomer"
+MADE_ROOM_PAUSE = 60.0  # seconds before we call again a peer that had no room for us
+
+
+class Engine:
+    """A whole router without I/O."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        membership: Membership,
+        *,
+        uid: PeerUID,
+        epoch: int,
+        nickname: str,
+        port: int,
+        suites: Sequence[int],
+        token_bytes: Callable[[int], bytes],
+        now: float,
+        settings: EngineSettings | None = None,
+    ) -> None:
+        """`epoch` is greater at every start of this identity; `port` is where we listen."""
+        self.settings = settings or EngineSettings()
+        self.name = identity.name
+        self.uid = uid
+        self.nickname = nickname
+        self.port = port
+        self.is_secret = not membership.is_open
+        self.terminations = 0
+        self.unicasts_undeliverable = 0
+        self.ourself = Ourself(identity, uid, epoch, nickname, suites)
+        self.topology = Topology(self.ourself, self.settings.topology)
+        self.gossip = TopologyGossip(self.topology, now, self.settings.gossip)
+        self.targets = Targets(self.name, lambda: token_bytes(1)[0] / 256, self.settings.target)
+        hello = hello_of(identity, uid, nickname, port)
+        self.neighbours = Neighbours(identity, membership, hello, token_bytes, self.settings)
+        self.links = Links(identity, uid, suites, token_bytes, self.settings)
+        self._local: tuple[Endpoint, ...] = ()
+        self._refresh_at: float | None = None
+        self._refreshed_at = float("-inf")
+        self._announce_at: float | None = None
+        self._announced_at = float("-inf")
+        self._outputs: list[Output] = []
+        self._is_stopped = False
+
+    # --- commands ------------------------------------------------------------------------
+
+    def connect(self, targets: Iterable[Target], now: float, replace: bool = False) -> None:
+        """Call these for ever; with `replace`, and no other configured ones."""
+        self.targets.connect(targets, now, replace)
+        self._targets_changed(now)
+
+    def forget(self, texts: Iterable[str], now: float) -> None:
+        """Stop calling these; existing connections stay."""
+        self.targets.forget(texts)
+        self._targets_changed(now)
+
+    def set_local_addresses(self, hosts: Iterable[str], now: float) -> None:
+        """The underlay addresses of this host, as they are now."""
+        places = (endpoint(host, self.port) for host in hosts)
+        self._local = usable(places, ())
+        self._announce_soon(now)
+        self._settle(now)
+
+    def stop(self, now: float) -> None:
+        """Say goodbye to everybody. Carry out the outputs, then be done with the engine."""
+        self._is_stopped = True
+        for stream in self.neighbours:
+            if stream.connection is not None:
+                stream.connection.close(LEAVING)
+                self._drain(stream, now)
+        for link in list(self.links):
+            self.links.peer_forgotten(link.peer, now)
+        self._outputs += self.links.take_outputs()
+
+    # --- streams -------------------------------------------------------------------------
+
+    def accepted(self, remote: Endpoint, now: float) -> int | None:
+        """A TCP connection came in: its number from now on; None: close it."""
+        stream = None if self._is_stopped else self.neighbours.accept(remote, now)
+        if stream is None:
+            return None
+        self._drain(stream, now)
+        self._settle(now)
+        return stream.number
+
+    def dialled(self, number: int, remote: Endpoint, now: float) -> None:
+        """The Dial succeeded."""
+        stream = self.neighbours.get(number)
+        if stream is not None:
+            self.neighbours.open(stream, remote, True, now)
+            self._drain(stream, now)
+        self._settle(now)
+
+    def dial_failed(self, number: int, error: str, now: float) -> None:
+        stream = self.neighbours.get(number)
+        if stream is not None:
+            self.neighbours.remove(stream)
+            if stream.target is not None:
+                self.targets.failed(stream.target, error, now)
+        self._settle(now)
+
+    def received(self, number: int, data: bytes, now: float) -> None:
+        """Bytes came on a stream."""
+        stream = self.neighbours.get(number)
+        if stream is not None and stream.connection is not None:
+            stream.connection.receive_untrusted(data, now)
+            self._drain(stream, now)
+        self._settle(now)
+
+    def stream_ended(self, number: int, reason: str, now: float) -> None:
+        """The other side closed the stream, or it broke."""
+        stream = self.neighbours.get(number)
+        if stream is not None and stream.connection is not None:
+            stream.connection.stream_ended(reason)
+            self._drain(stream, now)
+        self._settle(now)
+
+    # --- datagrams -----------------------------------------------------------------------
+
+    def control_received(
+        self, index: int, body: bytes, datagram_bytes: int, origin: Endpoint | None, now: float
+    ) -> None:
+        """An authentic control record came in (see Link.receive_control_untrusted)."""
+        self.links.receive_control_untrusted(index, body, datagram_bytes, origin, now)
+        self._settle(now)
+
+    def probe_refused(self, peer: PeerName, probe: int, now: float) -> None:
+        self.links.probe_refused(peer, probe, now)
+        self._settle(now)
+
+    def traffic_woke(self, peer: PeerName, now: float) -> None:
+        """Frames flow to a peer again, after its outlet was not `busy`."""
+        self.links.woken(peer, now)
+        self._settle(now)
+
+    # --- time ----------------------------------------------------------------------------
+
+    def advance(self, now: float) -> None:
+        """Time has passed; call at `next_deadline` (earlier does no harm)."""
+        if self._is_stopped:
+            return
+        for stream in self.neighbours:
+            if stream.connection is not None:
+                stream.connection.advance(now)
+                self._drain(stream, now)
+        self.gossip.advance(now)
+        self.links.advance(now)
+        forget = self.topology.next_deadline()
+        if forget is not None and now >= forget.at:
+            self._refresh_soon(now)
+        self._settle(now)
+
+    def next_deadline(self) -> Deadline | None:
+        if self._is_stopped:
+            return None
+        return earliest(
+            [
+                *(s.connection.next_deadline() for s in self.neighbours if s.connection),
+                self.gossip.next_deadline(),
+                self.topology.next_deadline(),
+                self.targets.next_deadline(),
+                self.links.next_deadline(),
+                None if self._refresh_at is None else Deadline(self._refresh_at, "routes"),
+                None if self._announce_at is None else Deadline(self._announce_at, "announce"),
+            ]
+        )
+
+    def take_outputs(self) -> list[Output]:
+        taken, self._outputs = self._outputs, []
+        return taken
+
+    # --- inside: one connection ----------------------------------------------------------
+
+    def _drain(self, stream: Stream, now: float) -> None:
+        """Carry on with what a connection has to say."""
+        connection = stream.connection
+        assert connection is not None
+        for event in connection.take_events():
+            match event:
+                case HandshakeCompleted(hello, observed):
+                    self._joined(stream, connection, hello, observed, now)
+                case MessageReceived(message):
+                    self._message_untrusted(stream, message, now)
+                case ConnectionEnded(reason, planned):
+                    self._flush(stream)
+                    self._ended(stream, reason, planned, now)
+                    return
+        self._flush(stream)
+
+    def _flush(self, stream: Stream) -> None:
+        assert stream.connection is not None
+        data = stream.connection.take_bytes()
+        if data:
+            self._outputs.append(SendBytes(stream.number, data))
+
+    def _joined(
+        self,
+        stream: Stream,
+        connection: Connection,
+        hello: Hello,
+        observed: Endpoint | None,
+        now: float,
+    ) -> None:
+        if stream.target is not None:
+            self.targets.reached(stream.target, hello.name)
+        trouble = self._refusal(hello)
+        if trouble:
+            connection.close(trouble)
+            self._log(WARNING, "peer refused", stream, error=trouble)
+            self._drain(stream, now)
+            return
+        loser = self.neighbours.settle(stream, hello)
+        if loser is not None:
+            assert loser.connection is not None
+            loser.connection.close(DUPLICATE)
+            self._drain(loser, now)
+            if loser is stream:
+                return
+        self._log(INFO, "connection established", stream)
+        self._set_connected()
+        self.gossip.neighbour_joined(hello.name, now)
+        self._make_room(stream, now)
+        self._announce_soon(now)
+
+    def _refusal(self, hello: Hello) -> str:
+        """Why we want no connection with a peer that has proved who it is; empty if we do."""
+        if hello.name == self.name:
+            if hello.uid == self.uid:
+                return "cannot connect to ourself"
+            return (
+                "another router runs with our identity: was the state directory copied? "
+                "Run 'weave-py reset' on one of the two"
+            )
+        known = self.topology.record(hello.name)
+        if known is not None and known.identity != hello.identity:
+            return "another key for a peer name that is taken"
+        return ""
+
+    def _message_untrusted(self, stream: Stream, message: ControlMessage, now: float) -> None:
+        assert stream.peer is not None
+        if self.neighbours.of(stream.peer) is not stream:
+            return  # a duplicate's last words
+        match message:
+            case Gossip(channel, body) if channel == TOPOLOGY:
+                if self.gossip.receive_untrusted(stream.peer, body, now):
+                    self._refresh_soon(now)
+                for error in self.gossip.errors:
+                    self._log(WARNING, "topology record refused", stream, error=error)
+                self.gossip.errors.clear()
+            case Unicast() if message.destination == self.name:
+                if message.channel == SESSION:
+                    self.links.receive_unicast_untrusted(message.source, message.body, now)
+            case Unicast():
+                if message.hop_limit > 0:
+                    self._send_unicast(message)
+            case _:
+                pass  # a channel of a newer peer
+
+    def _ended(self, stream: Stream, reason: str, planned: bool, now: float) -> None:
+        counted = self.neighbours.remove(stream)
+        self._outputs.append(CloseStream(stream.number))
+        silent = planned and reason.endswith(DUPLICATE)
+        if stream.target is not None and not silent:
+            pause = MADE_ROOM_PAUSE if reason.endswith(MADE_ROOM) else 0.0
+            self.targets.failed(stream.target, reason, now, pause)
+        if not silent and not self._is_stopped:
+            self._log(INFO if planned else WARNING, "connection ended", stream, error=reason)
+        if not counted:
+            return
+        assert stream.peer is not None
+        self.terminations += 1
+        self._set_connected()
+        self.gossip.neighbour_left(stream.peer)
+        if planned and reason.endswith(LEAVING):
+            self.links.peer_left(stream.peer, now)
+        self._announce_soon(now)
+
+    def _make_room(self, newcomer: Stream, now: float) -> None:
+        """Over the limit the least useful connection goes: not a target of ours, not the
+        newcomer, and the one whose peer has the most others."""
+        limit = self.settings.conn_limit
+        if not limit or len(self.neighbours) <= limit:
+            return
+        spare = [
+            (len(record.neighbours) if record else 0, name, stream)
+            for name, stream, _ in self.neighbours.established()
+            for record in [self.topology.record(name)]
+            if stream is not newcomer and not self.targets.leads_to(name)
+        ]
+        if spare:
+            _, _, victim = max(spare, key=lambda s: s[:2])
+            assert victim.connection is not None
+            victim.connection.close(MADE_ROOM)
+            self._drain(victim, now)
+
+    # --- inside: the mesh ----------------------------------------------------------------
+
+    def _settle(self, now: float) -> None:
+        """After any change: let news take effect, and carry messages from part to part."""
+        if self._is_stopped:
+            return
+        self._check_direct(now)
+        if self._announce_at is not None and now >= self._announce_at:
+            self._announce(now)
+        if self._refresh_at is not None and now >= self._refresh_at:
+            self._refresh(now)
+        self._call(now)
+        for destination, body in self.links.take_unicasts():
+            self._send_unicast(Unicast(SESSION, self.name, destination, HOP_LIMIT, body))
+        self._outputs += self.links.take_outputs()
+        for neighbour, body in self.gossip.take_messages():
+            self._send(neighbour, Gossip(TOPOLOGY, body))
+
+    def _check_direct(self, now: float) -> None:
+        """A direct data path to a neighbour came or went: that is news."""
+        for claimed in self.ourself.record.neighbours:
+            if claimed.direct != self.links.is_direct(claimed.name):
+                self._announce_soon(now)
+                return
+
+    def _announce_soon(self, now: float) -> None:
+        if self._announce_at is None:
+            self._announce_at = max(now, self._announced_at + self.settings.announce_every)
+
+    def _announce(self, now: float) -> None:
+        self._announce_at = None
+        observed = [place for place in self.links.observed() if place not in self._local]
+        neighbours = []
+        for name, _, connection in self.neighbours.established():
+            cost = 0 if connection.rtt is None else min(max(1, int(connection.rtt * 1000)), 60_000)
+            direct = self.links.is_direct(name)
+            remote = connection.remote
+            neighbours.append(Neighbour(name, cost, direct, connection.outbound, remote))
+        if self.ourself.update([*self._local, *observed], neighbours):
+            self._announced_at = now
+            self.gossip.spread([self.ourself.signed], now, None)
+            self.gossip.advance(now)
+            self._refresh_soon(now)
+
+    def _refresh_soon(self, now: float) -> None:
+        if self._refresh_at is None:
+            self._refresh_at = max(now, self._refreshed_at + self.settings.refresh_every)
+
+    def _refresh(self, now: float) -> None:
+        """The topology changed: routes, links and targets follow."""
+        self._refresh_at = None
+        self._refreshed_at = now
+        self.topology.refresh(now)
+        routes = self.topology.routes
+        self._outputs.append(UseRoutes(routes))
+        places = self._places()
+        for name in self.topology.peers():
+            record = self.topology.record(name)
+            if record is not None and name in routes.hops:
+                self.links.peer_known(record, name, places[name], now)
+        for link in list(self.links):
+            if self.topology.record(link.peer) is None:
+                self.links.peer_forgotten(link.peer, now)
+            else:
+                via = routes.relay.get(link.peer)
+                self.links.set_relay(link.peer, None if via == link.peer else via, now)
+        if self.settings.discovery:
+            limit = self.settings.conn_limit
+            room = limit - len(self.neighbours) if limit else len(places)
+            self.targets.discover(places, self.neighbours.names(), room, now)
+
+    def _places(self) -> dict[PeerName, tuple[Endpoint, ...]]:
+        """Where each peer might be reached: as we reached it, as others did, as it says itself."""
+        records = {
+            name: record
+            for name in self.topology.peers()
+            if (record := self.topology.record(name)) is not None
+        }
+        seen = seen_by_neighbours(records)
+        own_hosts = {place.host for place in self._local}
+        places = {}
+        for name, record in records.items():
+            stream = self.neighbours.of(name)
+            first: list[Endpoint] = []
+            if stream and stream.connection and stream.connection.hello:
+                connection = stream.connection
+                port = (
+                    connection.remote.port if connection.outbound else stream.connection.hello.port
+                )
+                first = [connection.remote._replace(port=port)]
+            told = usable([*seen.get(name, []), *record.endpoints], own_hosts)
+            places[name] = tuple(dict.fromkeys([*first, *told]))
+        return places
+
+    def _call(self, now: float) -> None:
+        for call in self.targets.due(now):
+            stream = self.neighbours.dialling(call.key, now)
+            self._outputs.append(Dial(stream.number, call.host, call.port))
+
+    def _set_connected(self) -> None:
+        self.targets.set_connected(self.neighbours.names())
+
+    def _targets_changed(self, now: float) -> None:
+        self._outputs.append(SaveTargets(self.targets.configured))
+        self._settle(now)
+
+    def _send(self, neighbour: PeerName, message: ControlMessage) -> None:
+        stream = self.neighbours.of(neighbour)
+        if stream is not None and stream.connection is not None:
+            stream.connection.send(message)
+            self._flush(stream)
+
+    def _send_unicast(self, message: Unicast) -> None:
+        via = self.topology.routes.unicast.get(message.destination)
+        if via is None and self.neighbours.of(message.destination) is not None:
+            via = message.destination  # a neighbour whose record has not come yet
+        if via is None:
+            self.unicasts_undeliverable += 1
+            return
+        hop_limit = message.hop_limit - 1
+        self._send(
+            via,
+            Unicast(message.channel, message.source, message.destination, hop_limit, message.body),
+        )
+
+    def _log(self, level: int, event: str, stream: Stream, **fields: object) -> None:
+        connection = stream.connection
+        if connection is not None:
+            arrow = "->" if connection.outbound else "<-"
+            fields = {"connection": f"{arrow}{connection.remote.text}", **fields}
+            if connection.hello is not None:
+                hello = connection.hello
+                fields["peer"] = f"{hello.name.hex(':')}({hello.nickname})"
+        if connection is not None and connection.state is State.CLOSED and not connection.hello:
+            level = max(level, WARNING) if fields.get("error") else DEBUG
+        self._outputs.append(LogEvent(level, event, fields))

@@ -1,0 +1,189 @@
+"""Which data paths do we have? A link per reachable peer, fed from topology and mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from weave_py.crypto.identity import Identity
+from weave_py.link.link import InstallOpener, Link, RemoveOpener, SendControl, SendUnicast
+from weave_py.model.deadlines import Deadline, earliest
+from weave_py.model.errors import WireError
+from weave_py.model.names import Endpoint, PeerName, PeerUID
+from weave_py.router.outputs import (
+    WARNING,
+    AddPort,
+    CloseSession,
+    LogEvent,
+    OpenSession,
+    Output,
+    RemovePort,
+    SendControlRecord,
+)
+from weave_py.router.settings import EngineSettings
+from weave_py.wire.topology import PeerRecord
+
+
+class Links:
+    """All links by peer. Its outputs are the engine's, but for unicasts, which it hands over."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        uid: PeerUID,
+        suites: Sequence[int],
+        token_bytes: Callable[[int], bytes],
+        settings: EngineSettings,
+    ) -> None:
+        self._identity = identity
+        self._uid = uid
+        self._suites = suites
+        self._token_bytes = token_bytes
+        self._settings = settings
+        self._links: dict[PeerName, Link] = {}
+        self._by_index: dict[int, Link] = {}
+        self._outputs: list[Output] = []
+        self._unicasts: list[tuple[PeerName, bytes]] = []
+        self._is_full = False
+
+    def __iter__(self) -> Iterator[Link]:
+        return iter(self._links.values())
+
+    def get(self, peer: PeerName) -> Link | None:
+        return self._links.get(peer)
+
+    def is_direct(self, peer: PeerName) -> bool:
+        link = self._links.get(peer)
+        return link is not None and link.paths.is_direct
+
+    def observed(self) -> list[Endpoint]:
+        """Our addresses as peers see our datagrams coming, sorted."""
+        return sorted({link.observed for link in self._links.values() if link.observed})
+
+    # --- in ------------------------------------------------------------------------------
+
+    def peer_known(
+        self, record: PeerRecord, peer: PeerName, candidates: Iterable[Endpoint], now: float
+    ) -> None:
+        """A reachable peer's record, and where it might be reached: makes its link at need."""
+        link = self._links.get(peer)
+        if link is None:
+            if len(self._links) >= self._settings.max_ports:
+                self._complain_once()
+                return
+            link = Link(
+                self._identity,
+                self._uid,
+                peer,
+                self._suites,
+                self._token_bytes,
+                self._new_index,
+                now,
+                self._settings.session,
+                self._settings.path,
+            )
+            self._links[peer] = link
+            self._outputs.append(AddPort(peer, link.outlet))
+        link.peer_known(record.static, record.uid, candidates, now)
+        self._drain(link)
+
+    def set_relay(self, peer: PeerName, via: PeerName | None, now: float) -> None:
+        link = self._links.get(peer)
+        if link is not None:
+            link.set_relay(via, now)
+            self._drain(link)
+
+    def peer_left(self, peer: PeerName, now: float) -> None:
+        """It said so itself: its keys are gone, but it may be back soon."""
+        link = self._links.get(peer)
+        if link is not None:
+            link.drop(now)
+            self._drain(link)
+
+    def peer_forgotten(self, peer: PeerName, now: float) -> None:
+        link = self._links.pop(peer, None)
+        if link is not None:
+            link.drop(now)
+            self._drain(link)
+            self._outputs.append(RemovePort(peer))
+
+    def receive_unicast_untrusted(self, source: PeerName, body: bytes, now: float) -> None:
+        link = self._links.get(source)
+        if link is not None:
+            link.receive_unicast_untrusted(body, now)
+            self._drain(link)
+
+    def receive_control_untrusted(
+        self, index: int, body: bytes, datagram_bytes: int, origin: Endpoint | None, now: float
+    ) -> None:
+        link = self._by_index.get(index)
+        if link is None:
+            return
+        try:
+            link.receive_control_untrusted(index, body, datagram_bytes, origin, now)
+        except WireError as error:
+            fields = {"peer": link.peer.hex(":"), "error": str(error)}
+            self._outputs.append(LogEvent(WARNING, "malformed control record", fields))
+        self._drain(link)
+
+    def probe_refused(self, peer: PeerName, probe: int, now: float) -> None:
+        link = self._links.get(peer)
+        if link is not None:
+            link.refused(probe, now)
+            self._drain(link)
+
+    def woken(self, peer: PeerName, now: float) -> None:
+        link = self._links.get(peer)
+        if link is not None:
+            link.woken(now)
+            self._drain(link)
+
+    def advance(self, now: float) -> None:
+        for link in self._links.values():
+            due = link.next_deadline()
+            if due is not None and now >= due.at:
+                link.advance(now)
+                self._drain(link)
+
+    # --- out -----------------------------------------------------------------------------
+
+    def take_outputs(self) -> list[Output]:
+        taken, self._outputs = self._outputs, []
+        return taken
+
+    def take_unicasts(self) -> list[tuple[PeerName, bytes]]:
+        """(Destination, body) of session messages to send through the mesh."""
+        taken, self._unicasts = self._unicasts, []
+        return taken
+
+    def next_deadline(self) -> Deadline | None:
+        return earliest(link.next_deadline() for link in self._links.values())
+
+    # --- inside --------------------------------------------------------------------------
+
+    def _drain(self, link: Link) -> None:
+        for output in link.take_outputs():
+            match output:
+                case SendUnicast(body):
+                    self._unicasts.append((link.peer, body))
+                case InstallOpener(index, opener):
+                    self._by_index[index] = link
+                    self._outputs.append(OpenSession(link.peer, index, opener))
+                case RemoveOpener(index):
+                    self._by_index.pop(index, None)
+                    self._outputs.append(CloseSession(index))
+                case SendControl(way, body, probe):
+                    self._outputs.append(SendControlRecord(link.peer, way, body, probe))
+
+    def _new_index(self) -> int:
+        while True:
+            index = int.from_bytes(self._token_bytes(4), "little")
+            if index and index not in self._by_index:
+                return index
+
+    def _complain_once(self) -> None:
+        if not self._is_full:
+            self._is_full = True
+            text = (
+                f"more than {self._settings.max_ports} peers: the bridge has no port for the rest"
+            )
+            self._outputs.append(LogEvent(WARNING, text))

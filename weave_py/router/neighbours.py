@@ -1,0 +1,147 @@
+"""Which control connections do we have? Dialling, accepting, duplicates, and the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from weave_py.crypto.identity import Identity
+from weave_py.crypto.membership import Membership
+from weave_py.mesh.connection import Connection, State
+from weave_py.mesh.handshake import ControlHandshake, Hello
+from weave_py.model.names import Endpoint, PeerName
+from weave_py.router.settings import EngineSettings
+
+
+@dataclass(slots=True)
+class Stream:
+    """A connection and what the router knows about it."""
+
+    number: int
+    connection: Connection | None
+    """None while the shell is still dialling."""
+    target: str | None
+    """The key of the target that we called."""
+    opened_at: float
+    peer: PeerName | None = None
+    """Set once the handshake is done."""
+
+
+class Neighbours:
+    """All streams by number, and the one that counts for each neighbour."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        membership: Membership,
+        hello: Hello,
+        token_bytes: Callable[[int], bytes],
+        settings: EngineSettings,
+    ) -> None:
+        self._identity = identity
+        self._membership = membership
+        self._hello = hello
+        self._token_bytes = token_bytes
+        self._settings = settings
+        self._last_number = 0
+        self._streams: dict[int, Stream] = {}
+        self._by_peer: dict[PeerName, Stream] = {}
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(list(self._streams.values()))
+
+    def __len__(self) -> int:
+        """Number of neighbours."""
+        return len(self._by_peer)
+
+    def get(self, number: int) -> Stream | None:
+        return self._streams.get(number)
+
+    def of(self, peer: PeerName) -> Stream | None:
+        """The stream to this neighbour."""
+        return self._by_peer.get(peer)
+
+    def names(self) -> frozenset[PeerName]:
+        return frozenset(self._by_peer)
+
+    def established(self) -> Iterator[tuple[PeerName, Stream, Connection]]:
+        """Neighbours in the order of their names."""
+        for name in sorted(self._by_peer):
+            stream = self._by_peer[name]
+            assert stream.connection is not None
+            yield name, stream, stream.connection
+
+    def dialling(self, target: str, now: float) -> Stream:
+        """A new stream for a call that is about to be made."""
+        return self._new(None, target, now)
+
+    def open(self, stream: Stream, remote: Endpoint, initiator: bool, now: float) -> Connection:
+        """The stream is connected: begin the handshake."""
+        handshake = ControlHandshake(
+            initiator=initiator,
+            identity=self._identity,
+            membership=self._membership,
+            ours=self._hello,
+            remote=remote,
+            token_bytes=self._token_bytes,
+        )
+        stream.connection = Connection(handshake, remote, now, self._settings.connection)
+        return stream.connection
+
+    def accept(self, remote: Endpoint, now: float) -> Stream | None:
+        """A stream came in; None if too many are at the handshake already."""
+        waiting = [
+            s.connection.remote.host
+            for s in self._streams.values()
+            if s.connection and not s.connection.outbound and s.connection.state is State.HANDSHAKE
+        ]
+        if len(waiting) >= self._settings.max_handshakes:
+            return None
+        if waiting.count(remote.host) >= self._settings.max_handshakes_per_host:
+            return None
+        stream = self._new(None, None, now)
+        self.open(stream, remote, False, now)
+        return stream
+
+    def settle(self, stream: Stream, hello: Hello) -> Stream | None:
+        """The stream's handshake is done. Of two streams with one peer one must go: returns it
+        (perhaps `stream` itself), or None.
+
+        Both sides compute the same: the stream that the lower-named peer dialled stays; of two
+        that the same side dialled, the one with the lower handshake hash. But a peer that has
+        restarted knows nothing of the old one.
+        """
+        peer = hello.name
+        stream.peer = peer
+        other = self._by_peer.get(peer)
+        if other is None:
+            self._by_peer[peer] = stream
+            return None
+        assert other.connection
+        assert other.connection.hello
+        restarted = other.connection.hello.uid != hello.uid
+        if restarted or self._rank(stream, peer) < self._rank(other, peer):
+            self._by_peer[peer] = stream
+            return other
+        return stream
+
+    def remove(self, stream: Stream) -> bool:
+        """The stream is gone; True if it was the one that counted for its peer."""
+        self._streams.pop(stream.number, None)
+        if stream.peer is not None and self._by_peer.get(stream.peer) is stream:
+            del self._by_peer[stream.peer]
+            return True
+        return False
+
+    # --- inside --------------------------------------------------------------------------
+
+    def _new(self, connection: Connection | None, target: str | None, now: float) -> Stream:
+        self._last_number += 1
+        stream = Stream(self._last_number, connection, target, now)
+        self._streams[stream.number] = stream
+        return stream
+
+    def _rank(self, stream: Stream, peer: PeerName) -> tuple[bool, bytes]:
+        assert stream.connection is not None
+        ours_is_lower = self._identity.name < peer
+        return stream.connection.outbound != ours_is_lower, stream.connection.hash

@@ -1,0 +1,114 @@
+"""What does the engine want done? Everything it asks of the shell that drives it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from weave_py.link.outlet import Outlet, Way
+from weave_py.link.sealing import Opener
+from weave_py.model.names import PeerName
+from weave_py.model.routes import RouteTable
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Open a TCP connection; answer with Engine.dialled or Engine.dial_failed."""
+
+    connection: int
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendBytes:
+    """Write to the stream, in order."""
+
+    connection: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CloseStream:
+    """Close the stream once all bytes are out (bounded in time). Its number is not used again."""
+
+    connection: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddPort:
+    """Give this peer a port on the bridge; its frames leave by `outlet`."""
+
+    peer: PeerName
+    outlet: Outlet
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePort:
+    peer: PeerName
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """Datagrams with this session index are this peer's and open like this."""
+
+    peer: PeerName
+    index: int
+    opener: Opener
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSession:
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendControlRecord:
+    """Seal `body` under the peer's outlet and send it as one datagram this way. If the kernel says
+    that it is too large, tell Engine.probe_refused."""
+
+    peer: PeerName
+    way: Way
+    body: bytes
+    probe: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class UseRoutes:
+    """Relay by this table from now on."""
+
+    routes: RouteTable
+
+
+@dataclass(frozen=True, slots=True)
+class SaveTargets:
+    """The configured targets have changed: keep them."""
+
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """Something worth a line; `level` as in `logging`."""
+
+    level: int
+    event: str
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+Output = (
+    Dial
+    | SendBytes
+    | CloseStream
+    | AddPort
+    | RemovePort
+    | OpenSession
+    | CloseSession
+    | SendControlRecord
+    | UseRoutes
+    | SaveTargets
+    | LogEvent
+)
+
+# Levels of `logging`, which engines do not import: they only name them.
+DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40

@@ -1,0 +1,36 @@
+"""Which knobs does the engine have? Its parts' settings, composed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from weave_py.link.paths import PathSettings
+from weave_py.link.session import SessionSettings
+from weave_py.mesh.connection import ConnectionSettings
+from weave_py.mesh.gossip import GossipSettings
+from weave_py.mesh.targets import TargetSettings
+from weave_py.mesh.topology import TopologySettings
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Times in seconds."""
+
+    discovery: bool = True
+    conn_limit: int = 200
+    """Control connections; 0: no limit."""
+    refresh_every: float = 0.1
+    """Routes are computed at most that often (Weave defers by as much)."""
+    announce_every: float = 0.2
+    """Our own record changes at most that often, the first time at once."""
+    max_ports: int = 1000
+    """A Linux bridge has 1,024 ports; some are for containers."""
+    max_handshakes: int = 256
+    """Incoming connections that have not proved anything yet."""
+    max_handshakes_per_host: int = 8
+    connection: ConnectionSettings = field(default_factory=ConnectionSettings)
+    gossip: GossipSettings = field(default_factory=GossipSettings)
+    path: PathSettings = field(default_factory=PathSettings)
+    session: SessionSettings = field(default_factory=SessionSettings)
+    target: TargetSettings = field(default_factory=TargetSettings)
+    topology: TopologySettings = field(default_factory=TopologySettings)

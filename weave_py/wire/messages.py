@@ -1,0 +1,100 @@
+"""What do neighbours say to each other once the handshake is done? Control messages.
+
+Each is one sealed frame of the control stream: msgpack `[tag, field…]`. Unknown tags are ignored
+by the receiver and fields may be appended, so that versions can differ by one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from weave_py.model.errors import WireError
+from weave_py.model.names import NAME_BYTES, PeerName
+from weave_py.wire.packing import as_bytes, as_int, as_list, as_text, pack, unpack_untrusted
+
+MAX_MESSAGE_BYTES = 65_519
+MAX_CHANNEL = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Are you alive? Answered by a Pong with the same number."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """I am."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """This connection ends on purpose: no need to wait for a timeout, or to wonder."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gossip:
+    """Mergeable data of a named channel, for the neighbour itself."""
+
+    channel: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unicast:
+    """A message of a channel for one peer, passed on from neighbour to neighbour."""
+
+    channel: str
+    source: PeerName
+    destination: PeerName
+    hop_limit: int
+    body: bytes
+
+
+ControlMessage = Ping | Pong | Goodbye | Gossip | Unicast
+
+
+def encode_message(message: ControlMessage) -> bytes:
+    match message:
+        case Ping(number):
+            return pack([1, number])
+        case Pong(number):
+            return pack([2, number])
+        case Goodbye(reason):
+            return pack([3, reason])
+        case Gossip(channel, body):
+            return pack([4, channel, body])
+        case Unicast(channel, source, destination, hop_limit, body):
+            return pack([5, channel, source, destination, hop_limit, body])
+
+
+def decode_message_untrusted(data: bytes) -> ControlMessage | None:
+    """Decode a message; None if its tag is unknown (a newer peer's), WireError if malformed."""
+    fields = as_list(unpack_untrusted(data, max_bytes=MAX_MESSAGE_BYTES), "control message", 16)
+    match fields:
+        case [1, number, *_]:
+            return Ping(as_int(number, "ping number", 0, 0xFFFF_FFFF))
+        case [2, number, *_]:
+            return Pong(as_int(number, "pong number", 0, 0xFFFF_FFFF))
+        case [3, reason, *_]:
+            return Goodbye(as_text(reason, "goodbye reason", 200))
+        case [4, channel, body, *_]:
+            return Gossip(
+                as_text(channel, "channel", MAX_CHANNEL), as_bytes(body, "gossip", max_length=65000)
+            )
+        case [5, channel, source, destination, hop_limit, body, *_]:
+            return Unicast(
+                as_text(channel, "channel", MAX_CHANNEL),
+                PeerName(as_bytes(source, "source", length=NAME_BYTES)),
+                PeerName(as_bytes(destination, "destination", length=NAME_BYTES)),
+                as_int(hop_limit, "hop limit", 0, 255),
+                as_bytes(body, "unicast", max_length=65000),
+            )
+        case [int(tag), *_] if tag > 5 and not isinstance(tag, bool):
+            return None
+    raise WireError("a malformed control message")

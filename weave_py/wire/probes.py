@@ -1,0 +1,71 @@
+"""What do the two ends of a session tell each other inside it? Probes of paths and their answers.
+
+These are the plaintexts of control records (wire.sleeve), little-endian:
+
+    probe   1, number u32, bytes of its datagram u16, zeros up to that size
+    answer  2, number u32, bytes of the datagram that arrived u16,
+            port u16 and address (4 or 16 bytes; none if it came through a relay)
+
+The answer goes back the way the probe came, and carries the address it came from, so that the
+prober learns how the world sees it behind its NAT.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from struct import Struct
+
+from weave_py.model.errors import WireError
+from weave_py.model.names import Endpoint, endpoint
+
+_HEAD = Struct("<BIH")
+_PORT = Struct("<H")
+PROBE_BYTES = _HEAD.size
+_PROBE = 1
+_ANSWER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    number: int
+    datagram_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeAnswer:
+    number: int
+    datagram_bytes: int
+    seen_from: Endpoint | None
+
+
+def encode_probe(probe: Probe, body_bytes: int) -> bytes:
+    """The probe, padded to `body_bytes`."""
+    return _HEAD.pack(_PROBE, probe.number, probe.datagram_bytes).ljust(body_bytes, b"\0")
+
+
+def encode_answer(answer: ProbeAnswer) -> bytes:
+    head = _HEAD.pack(_ANSWER, answer.number, answer.datagram_bytes)
+    if answer.seen_from is None:
+        return head
+    address = ipaddress.ip_address(answer.seen_from.host.partition("%")[0])
+    return head + _PORT.pack(answer.seen_from.port) + address.packed
+
+
+def decode_untrusted(body: bytes | memoryview) -> Probe | ProbeAnswer | None:
+    """Decode a control record; None if its kind is unknown, WireError if malformed."""
+    if len(body) < _HEAD.size:
+        raise WireError(f"a control record of {len(body)} bytes")
+    kind, number, size = _HEAD.unpack_from(body)
+    if kind == _PROBE:
+        return Probe(number, size)
+    if kind != _ANSWER:
+        return None
+    rest = bytes(body[_HEAD.size :])
+    if not rest:
+        return ProbeAnswer(number, size, None)
+    try:
+        address = ipaddress.ip_address(rest[2:])
+        return ProbeAnswer(number, size, endpoint(str(address), _PORT.unpack_from(rest)[0]))
+    except ValueError:
+        raise WireError("a probe answer with a malformed address") from None
