@@ -7,7 +7,7 @@ one epoch and dies with it, so a (key, nonce) pair is used once: the counter onl
 from __future__ import annotations
 
 from weave_py.crypto.replay import ReplayWindow
-from weave_py.crypto.suites import Suite
+from weave_py.crypto.suites import Buffer, Suite
 from weave_py.wire.sleeve import NONCE_FLAGS
 
 # Reaching this many records stops sending until there is a new epoch (security reference: GCM's
@@ -53,9 +53,7 @@ class Opener:
         self.opened = 0
         """Records that were authentic and new."""
 
-    def open_untrusted(
-        self, flags: int, counter: int, sealed: bytes | memoryview, out: memoryview
-    ) -> bool:
+    def open_untrusted(self, flags: int, counter: int, sealed: Buffer, out: memoryview) -> bool:
         """Open into `out` (16 bytes shorter than `sealed`). False if it was seen before;
         raises cryptography's InvalidTag if it is not authentic (then `out` is garbage)."""
         if not self.window.accepts(counter):

@@ -68,7 +68,6 @@ class _Pending:
 
     handshake: Handshake
     index: int
-    sent_at: float
 
 
 class Session:
@@ -222,10 +221,15 @@ class Session:
         index = self._new_index()
         self._sequence += 1
         payload = pack([index, self._uid, self._sequence, self._suites])
-        self._pending = _Pending(handshake, index, now)
-        self._messages.append(pack([_INIT, index, handshake.write_message(payload)]))
         self._initiate_at = now + self._retry
         self._retry = min(self._retry * 2, self._settings.longest_retry)
+        try:
+            message = handshake.write_message(payload)
+        except PeerError as error:  # a static key that makes no secret
+            self.last_error = str(error)
+            return
+        self._pending = _Pending(handshake, index)
+        self._messages.append(pack([_INIT, index, message]))
 
     def _answer_untrusted(self, handshake_id: int, message: bytes, now: float) -> None:
         if self._static is None:

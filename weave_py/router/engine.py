@@ -95,7 +95,7 @@ class Engine:
         self._announce_at: float | None = None
         self._announced_at = float("-inf")
         self._outputs: list[Output] = []
-        self._is_stopped = False
+        self.is_stopped = False
 
     # --- commands ------------------------------------------------------------------------
 
@@ -118,7 +118,7 @@ class Engine:
 
     def stop(self, now: float) -> None:
         """Say goodbye to everybody. Carry out the outputs, then be done with the engine."""
-        self._is_stopped = True
+        self.is_stopped = True
         for stream in self.neighbours:
             if stream.connection is not None:
                 stream.connection.close(LEAVING)
@@ -131,7 +131,7 @@ class Engine:
 
     def accepted(self, remote: Endpoint, now: float) -> int | None:
         """A TCP connection came in: its number from now on; None: close it."""
-        stream = None if self._is_stopped else self.neighbours.accept(remote, now)
+        stream = None if self.is_stopped else self.neighbours.accept(remote, now)
         if stream is None:
             return None
         self._drain(stream, now)
@@ -192,7 +192,7 @@ class Engine:
 
     def advance(self, now: float) -> None:
         """Time has passed; call at `next_deadline` (earlier does no harm)."""
-        if self._is_stopped:
+        if self.is_stopped:
             return
         for stream in self.neighbours:
             if stream.connection is not None:
@@ -206,7 +206,7 @@ class Engine:
         self._settle(now)
 
     def next_deadline(self) -> Deadline | None:
-        if self._is_stopped:
+        if self.is_stopped:
             return None
         return earliest(
             [
@@ -318,7 +318,7 @@ class Engine:
         if stream.target is not None and not silent:
             pause = MADE_ROOM_PAUSE if reason.endswith(MADE_ROOM) else 0.0
             self.targets.failed(stream.target, reason, now, pause)
-        if not silent and not self._is_stopped:
+        if not silent and not self.is_stopped:
             self._log(INFO if planned else WARNING, "connection ended", stream, error=reason)
         if not counted:
             return
@@ -352,7 +352,7 @@ class Engine:
 
     def _settle(self, now: float) -> None:
         """After any change: let news take effect, and carry messages from part to part."""
-        if self._is_stopped:
+        if self.is_stopped:
             return
         self._check_direct(now)
         if self._announce_at is not None and now >= self._announce_at:

@@ -1,0 +1,86 @@
+"""Fixtures for tests on the real kernel; every test here must leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from weave_py.lab import leftovers, unprivileged
+from weave_py.lab.hosts import LaunchOptions
+from weave_py.lab.mesh import LabMesh
+from weave_py.lab.namespaces import Lab
+from weave_py.lab.topology import build
+
+HERE = Path(__file__).parent
+
+MakeLab = Callable[..., Lab]
+MakeMesh = Callable[..., LabMesh]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.netns)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip without privileges; in CI that is a failure, or nobody would ever notice."""
+    missing = unprivileged.missing_privilege()
+    if missing is None:
+        return
+    reason = f"needs network namespaces: {missing}; run the tests as root"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def ours() -> str:
+    """The beginning of all namespaces of labs of this process (serial numbers follow)."""
+    return f"wv{leftovers.base36(os.getpid())}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Fails the test that left a namespace, or a process in one; removes it first."""
+    yield
+    left = [name for name in leftovers.present(ours()) if name[len(ours())] in "-."]
+    running = leftovers.processes_in(left)
+    for name in left:
+        leftovers.sweep(name)
+    assert not running, f"processes left running in namespaces: {running}"
+    assert not left, f"namespaces left behind: {left}"
+
+
+@pytest.fixture
+def make_lab(nothing_left: None) -> Iterator[MakeLab]:
+    """`make_lab("chain", 3, mtu=…)`: an open lab, closed at the end of the test."""
+    labs: list[Lab] = []
+
+    def make(kind: str = "chain", hosts: int = 3, **options: Any) -> Lab:
+        lab = Lab(build(kind, hosts), **options)
+        labs.append(lab)
+        return lab.open()
+
+    yield make
+    for lab in reversed(labs):
+        lab.close()
+
+
+@pytest.fixture
+def make_mesh(make_lab: MakeLab, tmp_path: Path) -> Iterator[MakeMesh]:
+    """`make_mesh(lab, LaunchOptions(…))`: routers that are stopped at the end; none runs yet."""
+    meshes: list[LabMesh] = []
+
+    def make(lab: Lab, options: LaunchOptions | None = None) -> LabMesh:
+        directory = tmp_path / f"mesh{len(meshes)}"
+        directory.mkdir()
+        meshes.append(LabMesh(lab, directory, options))
+        return meshes[-1]
+
+    yield make
+    for mesh in meshes:
+        mesh.stop()

@@ -1,0 +1,79 @@
+"""`status`, `report`, `version`: what does the running router say about itself?"""
+
+from __future__ import annotations
+
+import click
+
+from weave_py import __version__
+from weave_py.cli.client import RouterClient, client
+from weave_py.cli.exits import CommandError, Exit, RouterNotRunning
+from weave_py.cli.options import http_addr_option
+
+# Part of the status → the member of the report's Router that has the same.
+PARTS = {
+    "connections": "Connections",
+    "peers": "Peers",
+    "targets": "Targets",
+    "paths": "Paths",
+}
+
+
+@click.command("status", short_help="Show what the router is doing.")
+@click.argument("part", required=False, metavar="[connections|peers|targets|paths]")
+@click.option("-j", "--json", "as_json", is_flag=True, help="As JSON (see 'report').")
+@http_addr_option
+def status_command(part: str | None, as_json: bool, http_addr: str | None) -> int:
+    """Show an overview, or one part of it in detail."""
+    if part is not None and part not in PARTS:
+        raise click.UsageError(
+            f"Invalid 'weave-py status' sub-command: {part}: use one of {', '.join(PARTS)}"
+        )
+    router = client(http_addr)
+    if as_json:
+        report = router.report()
+        _print_json(report if part is None else report["Router"].get(PARTS[part]))
+        return Exit.OK
+    if part is not None:
+        click.echo(router.get(f"/status/{part}"), nl=False)
+        return Exit.OK
+    return _overview(router)
+
+
+def _overview(router: RouterClient) -> int:
+    status, body = router.ask("GET", "/status")
+    starting = status == 503
+    if status != 200 and not (starting and "Service:" in body):
+        raise CommandError(body.strip() or f"the router answered with HTTP status {status}")
+    click.echo(f"\n{body}")
+    return Exit.FAILED if starting else Exit.OK
+
+
+@click.command("report", short_help="Show all the router knows, as JSON.")
+@click.option("-f", "--format", "template", hidden=True)
+@click.option("-j", "--json", "as_json", is_flag=True, hidden=True)
+@http_addr_option
+def report_command(template: str | None, as_json: bool, http_addr: str | None) -> None:
+    """Print the router's report: JSON with the names of Weave's, described by a schema."""
+    if template is not None:
+        raise click.UsageError(
+            "Weave's templates are not supported: select from the JSON, say with jq"
+        )
+    _print_json(client(http_addr).report())
+
+
+@click.command("version", short_help="Show the versions of command and router.")
+@http_addr_option
+def version_command(http_addr: str | None) -> None:
+    """Print the version of this command and, if one runs, of the router."""
+    click.echo(f"weave-py {__version__}")
+    try:
+        running = client(http_addr).report().get("Version")
+    except RouterNotRunning:
+        return
+    click.echo(f"router {running}")
+
+
+def _print_json(document: object) -> None:
+    import json
+
+    click.echo(json.dumps(document, indent=4))

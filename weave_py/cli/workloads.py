@@ -1,0 +1,117 @@
+"""`attach`, `detach`, `expose`, `hide`: who has which address in the overlay?"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+import click
+
+from weave_py.cli.client import client
+from weave_py.cli.exits import CommandError
+from weave_py.cli.options import http_addr_option
+
+
+@click.command("attach", short_help="Plug a container into the overlay.")
+@click.option("--no-multicast-route", is_flag=True, help="Leave multicast to other interfaces.")
+@click.argument("words", nargs=-1, required=True, metavar="CIDR... TARGET")
+@http_addr_option
+def attach_command(no_multicast_route: bool, words: tuple[str, ...], http_addr: str | None) -> None:
+    """Give TARGET an interface (ethwe) in the overlay, with the addresses CIDR (10.2.1.1/24).
+
+    TARGET is a network namespace: a path, a PID, a name from `ip netns`, or the name or id of a
+    running container.
+    """
+    *given, target = words
+    addresses = _addresses(given)
+    if not addresses:
+        raise click.UsageError(
+            f"no address given for '{target}', and none are handed out yet: give one, "
+            "like 10.2.1.1/24"
+        )
+    bridge, mtu = _bridge(http_addr)
+
+    from weave_py.host import attach, netns
+
+    namespace = netns.resolve_namespace(target)
+    attach.attach(bridge, mtu, namespace, addresses, multicast_route=not no_multicast_route)
+    _print(addresses)
+
+
+@click.command("detach", short_help="Unplug a container from the overlay.")
+@click.argument("words", nargs=-1, required=True, metavar="[CIDR]... TARGET")
+@http_addr_option
+def detach_command(words: tuple[str, ...], http_addr: str | None) -> None:
+    """Take the addresses CIDR from TARGET, all if none are given; with the last goes ethwe."""
+    *given, target = words
+    addresses = _addresses(given)
+    bridge, _ = _bridge(http_addr)
+
+    from weave_py.host import attach, netns
+
+    _print(attach.detach(bridge, netns.resolve_namespace(target), addresses))
+
+
+@click.command("expose", short_help="Plug this host into the overlay.")
+@click.argument("words", nargs=-1, required=True, metavar="CIDR...")
+@http_addr_option
+def expose_command(words: tuple[str, ...], http_addr: str | None) -> None:
+    """Give this host the addresses CIDR (10.2.1.1/24) in the overlay."""
+    addresses = _addresses(words)
+    bridge, _ = _bridge(http_addr)
+
+    from weave_py.host import attach
+
+    attach.expose(bridge, addresses)
+    _print(addresses)
+
+
+@click.command("hide", short_help="Unplug this host from the overlay.")
+@click.argument("words", nargs=-1, metavar="[CIDR]...")
+@http_addr_option
+def hide_command(words: tuple[str, ...], http_addr: str | None) -> None:
+    """Take the addresses CIDR from this host, all its overlay addresses if none are given."""
+    addresses = _addresses(words)
+    bridge, _ = _bridge(http_addr)
+
+    from weave_py.host import attach
+
+    _print(attach.hide(bridge, addresses))
+
+
+def _addresses(words: Iterable[str]) -> list[str]:
+    """The addresses in canonical form, Weave's `ip:` before them taken off."""
+    return [_address(word) for word in words]
+
+
+def _address(word: str) -> str:
+    if word.startswith("net:"):
+        raise click.UsageError(
+            f"addresses are not handed out yet, so '{word}' cannot be used: give an address, "
+            "like 10.2.1.1/24"
+        )
+    text = word.removeprefix("ip:")
+    try:
+        if "/" not in text:
+            raise ValueError
+        return str(ipaddress.ip_interface(text))
+    except ValueError:
+        raise click.UsageError(
+            f"'{word}' is not an address with its prefix length: write it like 10.2.1.1/24"
+        ) from None
+
+
+def _bridge(http_addr: str | None) -> tuple[str, int]:
+    """Name and MTU of the running router's bridge."""
+    router = client(http_addr).report()["Router"]
+    bridge, mtu = router.get("Bridge"), router.get("MTU")
+    if not isinstance(bridge, str) or not isinstance(mtu, int):
+        raise CommandError("the router does not say which bridge it uses: is it another version?")
+    return bridge, mtu
+
+
+def _print(addresses: Iterable[str]) -> None:
+    """As Weave does, for scripts: without prefix lengths, on one line."""
+    line = " ".join(address.partition("/")[0] for address in addresses)
+    if line:
+        click.echo(line)

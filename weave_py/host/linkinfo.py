@@ -1,0 +1,82 @@
+"""What does a netlink message say about an interface, a port or an address?
+
+The messages are pyroute2's, which has no types: what leaves here and `host.netlink` has some.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+# linux/if.h, if_addr.h, rtnetlink.h
+_IFF_UP = 0x1
+_IFA_F_UNUSABLE = 0x08 | 0x20 | 0x40  # duplicate found, deprecated, tentative
+_SCOPE_GLOBAL = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PortInfo:
+    """One port of a bridge."""
+
+    ifname: str
+    kind: str
+    """As in `ip -d link`: tun, veth, vxlan …; empty for physical interfaces."""
+    isolated: bool
+    ifindex: int
+
+
+def kind_of(link: Any) -> str:
+    """The kind of an interface: tun, veth, bridge …; empty for a physical one."""
+    info = link.get_attr("IFLA_LINKINFO")
+    return str(info.get_attr("IFLA_INFO_KIND") or "") if info else ""
+
+
+def port_attribute(link: Any, name: str) -> int | None:
+    """An attribute that an interface has as a port of a bridge; None if it is none."""
+    info = link.get_attr("IFLA_LINKINFO")
+    data = info.get_attr("IFLA_INFO_SLAVE_DATA") if info else None
+    value: int | None = data.get_attr(name) if data else None
+    return value
+
+
+def address_of(entry: Any) -> str:
+    """The address of an address message."""
+    # On a point-to-point interface IFA_ADDRESS is the other end's.
+    return str(entry.get_attr("IFA_LOCAL") or entry.get_attr("IFA_ADDRESS"))
+
+
+def address_fields(interface: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> dict[str, Any]:
+    """The fields that name an address in a request."""
+    return {"address": str(interface.ip), "prefixlen": interface.network.prefixlen}
+
+
+def port_info(link: Any) -> PortInfo:
+    """An interface that is a port, as we show it."""
+    return PortInfo(
+        ifname=link.get_attr("IFLA_IFNAME"),
+        kind=kind_of(link),
+        isolated=bool(port_attribute(link, "IFLA_BRPORT_ISOLATED")),
+        ifindex=link["index"],
+    )
+
+
+def underlay_of(
+    links: Iterable[Any], addresses: Iterable[Any], bridge: str
+) -> list[tuple[str, str]]:
+    """(address, interface) of the usable addresses outside `bridge`, its ports and loopback."""
+    up = {link["index"]: link for link in links if link["flags"] & _IFF_UP}
+    names = {index: str(link.get_attr("IFLA_IFNAME")) for index, link in up.items()}
+    outside = {
+        index: names[index]
+        for index, link in up.items()
+        if names[index] not in ("lo", bridge) and names.get(link.get_attr("IFLA_MASTER")) != bridge
+    }
+    return [
+        (address_of(entry), outside[entry["index"]])
+        for entry in addresses
+        if entry["index"] in outside
+        and entry["scope"] == _SCOPE_GLOBAL
+        and not (entry.get_attr("IFA_FLAGS") or 0) & _IFA_F_UNUSABLE
+    ]

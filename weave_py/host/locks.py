@@ -1,0 +1,31 @@
+"""How do two routers avoid working on the same bridge?
+
+The claim is an abstract unix socket: such names live per network namespace, as bridges do, and the
+kernel frees them when the process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from weave_py.host.refusal import checked_ifname, refused
+from weave_py.model.errors import HostError
+
+
+@contextmanager
+def claim_bridge(bridge: str) -> Iterator[None]:
+    """Hold `bridge` for this process while the context lasts; HostError when it is held already."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as claim:
+        try:
+            claim.bind(b"\0weave-py/bridge/" + checked_ifname(bridge).encode())
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise HostError(
+                    f"another weave-py router runs on bridge {bridge}: "
+                    f"stop it with 'weave-py stop', or give this one another --bridge"
+                ) from None
+            raise refused(f"cannot claim bridge {bridge}", error.errno) from None
+        yield

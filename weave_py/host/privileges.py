@@ -1,0 +1,51 @@
+"""May this process do what a router must do?"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from weave_py.model.errors import HostError
+
+_CAP_NET_ADMIN = 12  # linux/capability.h
+
+
+def check_privileges(
+    status_file: Path = Path("/proc/self/status"), tun_device: Path = Path("/dev/net/tun")
+) -> None:
+    """HostError listing everything that is missing; silence when a router can run."""
+    missing = []
+    if not _effective_capabilities(status_file) >> _CAP_NET_ADMIN & 1:
+        missing.append("CAP_NET_ADMIN is missing: run as root (sudo) or grant that capability")
+    if trouble := _trouble_with(tun_device):
+        missing.append(trouble)
+    if missing:
+        raise HostError("; ".join(missing))
+
+
+def _effective_capabilities(status_file: Path) -> int:
+    try:
+        for line in status_file.read_text().splitlines():
+            if line.startswith("CapEff:"):
+                return int(line.split()[1], 16)
+    except (OSError, ValueError, IndexError):
+        pass
+    # Without /proc the kernel's own refusals will tell; do not stop what might work.
+    return -1
+
+
+def _trouble_with(tun_device: Path) -> str | None:
+    try:
+        os.close(os.open(tun_device, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
+            return (
+                f"{tun_device} is missing: load the module (modprobe tun), "
+                f"or pass the device into this container"
+            )
+        return (
+            f"{tun_device} cannot be opened ({error.strerror}): run as root (sudo), "
+            f"or allow the device in this container"
+        )
+    return None

@@ -1,0 +1,115 @@
+"""How does a record leave? Sealed, and cut into the datagrams of a train, without copying.
+
+A record is sealed into one contiguous buffer; headers lie in another. What is handed to sendmsg
+is a list of views, header, ciphertext, header, ciphertext …, made once per shape of train.
+"""
+
+from __future__ import annotations
+
+from weave_py.link.outlet import Outlet
+from weave_py.wire.sleeve import (
+    FLAG_MORE,
+    HEADER_BYTES,
+    MAX_RECORD_BYTES,
+    MAX_SEGMENTS,
+    MAX_UDP_PAYLOAD,
+    RELAY_PREFIX_BYTES,
+    TAG_BYTES,
+    HeaderRuns,
+    header_value,
+)
+
+# The largest thing a TAP hands over: 64 KiB of IP, Ethernet header, VLAN tags, our 16 bytes.
+MAX_FRAME_BYTES = 65_600
+MAX_SHAPES = 256
+
+Train = tuple[list[memoryview], int, int]
+"""(Views to send in order, bytes of each datagram but the last, number of datagrams.)"""
+
+
+class _Shape:
+    """All that depends only on the prefix and on the size of datagrams."""
+
+    __slots__ = ("body_bytes", "full", "headers", "max_plain_bytes", "runs", "width")
+
+    def __init__(self, prefix: bytes, datagram_bytes: int, sealed: memoryview) -> None:
+        self.runs = HeaderRuns(prefix)
+        width = self.width = self.runs.width
+        body = self.body_bytes = datagram_bytes - width
+        count = min(MAX_SEGMENTS, MAX_UDP_PAYLOAD // datagram_bytes)
+        self.max_plain_bytes = min(count * body, MAX_RECORD_BYTES) - TAG_BYTES
+        self.headers = memoryview(bytearray(width * count))
+        self.full: list[memoryview] = []
+        for i in range(count):
+            self.full.append(self.headers[i * width : (i + 1) * width])
+            self.full.append(sealed[i * body : (i + 1) * body])
+
+
+class TrainMaker:
+    """Makes one train at a time; it is valid until the next call. Fill `plain` beforehand."""
+
+    def __init__(self) -> None:
+        self.plain = memoryview(bytearray(2 * MAX_FRAME_BYTES))
+        """Where records are put together: room for a frame behind an almost full record."""
+        self._sealed = memoryview(bytearray(MAX_RECORD_BYTES + TAG_BYTES))
+        self._shapes: dict[tuple[bytes, int], _Shape] = {}
+
+    def max_plain_bytes(self, outlet: Outlet) -> int:
+        """How much plaintext one record for this outlet takes."""
+        return self._shape(outlet.prefix, outlet.datagram_bytes).max_plain_bytes
+
+    def seal(self, outlet: Outlet, flags: int, start: int, end: int) -> Train:
+        """Seal `plain[start:end]` (at most `max_plain_bytes`) for the outlet, which must have a
+        sealer and a way."""
+        size = outlet.datagram_bytes
+        shape = self._shape(outlet.prefix, size)
+        length = end - start + TAG_BYTES
+        sealer = outlet.sealer
+        assert sealer is not None
+        counter = sealer.seal(flags, self.plain[start:end], self._sealed[:length])
+        header = header_value(flags, sealer.session, counter, length)
+        body, width = shape.body_bytes, shape.width
+        count = (length + body - 1) // body
+        shape.headers[: width * count] = shape.runs.build(count, header)
+        rest = length - (count - 1) * body
+        if rest == body:
+            return shape.full[: 2 * count], size, count
+        views = shape.full[: 2 * count - 1]
+        at = (count - 1) * body
+        views.append(self._sealed[at : at + rest])
+        return views, size, count
+
+    def parts(self, outlet: Outlet, start: int, end: int) -> list[tuple[int, int, int]]:
+        """How to cut a frame that no record can hold: (flags, start, end) of consecutive records,
+        all but the last of which say that there is MORE."""
+        limit = self.max_plain_bytes(outlet)
+        parts = []
+        while end - start > limit:
+            parts.append((FLAG_MORE, start, start + limit))
+            start += limit
+        parts.append((0, start, end))
+        return parts
+
+    def _shape(self, prefix: bytes, datagram_bytes: int) -> _Shape:
+        key = (prefix, datagram_bytes)
+        shape = self._shapes.get(key)
+        if shape is None:
+            if len(self._shapes) >= MAX_SHAPES:
+                self._shapes.clear()
+            shape = self._shapes[key] = _Shape(prefix, datagram_bytes, self._sealed)
+        return shape
+
+
+def control_datagram(outlet: Outlet, flags: int, body: bytes, prefix: bytes) -> bytes:
+    """A control record as one datagram, whatever its size."""
+    sealer = outlet.sealer
+    assert sealer is not None
+    sealed = memoryview(bytearray(len(body) + TAG_BYTES))
+    counter = sealer.seal(flags, memoryview(body), sealed)
+    header = header_value(flags, sealer.session, counter, len(sealed))
+    return prefix + header.to_bytes(HEADER_BYTES, "little") + sealed
+
+
+def datagram_overhead(through_relay: bool) -> int:
+    """Bytes of a one-datagram record that are not its plaintext."""
+    return HEADER_BYTES + TAG_BYTES + (RELAY_PREFIX_BYTES if through_relay else 0)

@@ -1,0 +1,74 @@
+"""Where does the network's secret come from?
+
+From `--password-file`, `--password`, `WEAVE_PASSWORD` or `WEAVE_PASSWORD_FILE`; a flag wins over
+the environment. A secret that is empty or cannot be read is an error, never an open network:
+encryption is not given up by accident.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+
+from weave_py.model.errors import ConfigError
+
+MAX_PASSWORD_BYTES = 65_536
+
+
+def resolve_password(
+    flags: Mapping[str, str | bool | None], environ: MutableMapping[str, str]
+) -> str | None:
+    """The network's secret, None without one; ConfigError if it cannot be used.
+
+    Takes `WEAVE_PASSWORD` out of `environ`, so that no child process inherits it.
+    """
+    from_environment = environ.pop("WEAVE_PASSWORD", None)
+    flag, flag_file = flags.get("password"), flags.get("password-file")
+    if flag is not None and flag_file is not None:
+        raise ConfigError("--password and --password-file are both given: use one of them")
+    if flag is not None:
+        return _not_empty(str(flag), "--password")
+    if flag_file is not None:
+        return _password_from(Path(str(flag_file)), "--password-file")
+    file = environ.get("WEAVE_PASSWORD_FILE") or None
+    if from_environment is not None and file is not None:
+        raise ConfigError("WEAVE_PASSWORD and WEAVE_PASSWORD_FILE are both set: use one of them")
+    if from_environment is not None:
+        return _not_empty(from_environment, "WEAVE_PASSWORD")
+    return None if file is None else _password_from(Path(file), "WEAVE_PASSWORD_FILE")
+
+
+def _not_empty(password: str, source: str) -> str:
+    if not password:
+        raise ConfigError(f"{source} is empty: give the secret, or leave it out (open network)")
+    try:
+        password.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{source} is not UTF-8 text: use a password that is") from None
+    return password
+
+
+def _password_from(path: Path, source: str) -> str:
+    try:
+        with path.open("rb") as file:
+            line = file.readline(MAX_PASSWORD_BYTES + 1)
+        password = line.decode().rstrip("\r\n")
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ConfigError(
+            f"{source} = {str(path)!r} cannot be read ({reason}): name a file whose first line "
+            "is the password"
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{source} = {str(path)!r} is not UTF-8 text: save it so") from None
+    if len(line) > MAX_PASSWORD_BYTES:
+        raise ConfigError(
+            f"{source} = {str(path)!r}: its first line is longer than {MAX_PASSWORD_BYTES} bytes: "
+            "name the file that holds the password"
+        )
+    if not password:
+        raise ConfigError(
+            f"{source} = {str(path)!r}: its first line is empty: put the password there"
+        )
+    return password

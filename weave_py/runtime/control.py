@@ -1,0 +1,92 @@
+"""What may be asked of a running router? The service behind the control API."""
+
+from __future__ import annotations
+
+import trio
+
+from weave_py.config import Config
+from weave_py.model.errors import HostError
+from weave_py.model.names import PeerName, Target, parse_target
+from weave_py.model.snapshot import MacView, RouterSnapshot
+from weave_py.observe.report import ReportExtras
+from weave_py.router.view import snapshot
+from weave_py.runtime.host_thread import HostThread
+from weave_py.runtime.peer_ports import peer_of_tap
+from weave_py.runtime.pump import Pump
+
+
+class RouterControl:
+    """Implements runtime.http_api.ControlService for a router."""
+
+    def __init__(self, config: Config, pump: Pump, host: HostThread, shutdown: trio.Event) -> None:
+        self.is_ready = False
+        self._config = config
+        self._pump = pump
+        self._host = host
+        self._shutdown = shutdown
+
+    def snapshot(self) -> RouterSnapshot:
+        roads = self._pump.roads
+        return snapshot(
+            self._pump.engine,
+            mtu=self._config.mtu,
+            trusted_subnets=tuple(str(net) for net in self._config.trusted_subnets),
+            counters=roads.counters.as_dict() if roads else {},
+            now=trio.current_time(),
+        )
+
+    async def report_extras(self) -> ReportExtras:
+        address = self._config.http_addr
+        return ReportExtras(
+            bridge=self._config.bridge,
+            mtu=self._config.mtu,
+            ready=self.is_ready,
+            macs=tuple(await self._macs()),
+            http_address=address.text if address else "",
+            state_dir=str(self._config.state_dir),
+        )
+
+    async def connect(self, targets: list[str], replace: bool) -> list[str]:
+        good: list[Target] = []
+        errors: list[str] = []
+        for text in targets:
+            try:
+                good.append(parse_target(text))
+            except ValueError as error:
+                errors.append(str(error))
+        if good or (replace and not errors):
+            engine = self._pump.engine
+            self._pump.tell(lambda now: engine.connect(good, now, replace))
+        return errors
+
+    async def forget(self, targets: list[str]) -> None:
+        self._pump.tell(self._pump.engine.forget, targets)
+
+    def stop(self) -> None:
+        self._shutdown.set()
+
+    async def underlay_addresses(self) -> list[str]:
+        """This host's addresses, sorted, without those of the inner network."""
+        bridge = self._config.bridge
+        try:
+            found = await self._host.netlink(lambda netlink: netlink.underlay_addresses(bridge))
+        except HostError:
+            return []
+        return sorted({address for address, _ in found})
+
+    async def _macs(self) -> list[MacView]:
+        bridge = self._config.bridge
+        try:
+            learned = await self._host.netlink(lambda netlink: netlink.macs(bridge))
+        except HostError:
+            return []  # the bridge is gone: that shows elsewhere
+        engine = self._pump.engine
+        views = []
+        for mac, ifname, age in learned:
+            name = peer_of_tap(ifname) or engine.name
+            views.append(MacView(mac, name, self._nickname(name), age))
+        return views
+
+    def _nickname(self, name: PeerName) -> str:
+        record = self._pump.engine.topology.record(name)
+        return record.nickname if record else ""

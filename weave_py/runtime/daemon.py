@@ -1,0 +1,233 @@
+"""How does a router start and stop? The ladder: each rung is there before the next one needs it.
+
+    state ⊃ bridge ⊃ sockets ⊃ engine, roads ⊃ streams, ports ⊃ control API
+
+The order of nesting is the order of starting, and the reverse of stopping. SIGTERM sets an event;
+it cancels nothing, so that the router can say goodbye while everything still works.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+
+import trio
+
+from weave_py import __version__
+from weave_py.config import Config
+from weave_py.crypto.identity import Identity
+from weave_py.crypto.membership import Membership, password_strength_warning
+from weave_py.host.locks import claim_bridge
+from weave_py.host.privileges import check_privileges
+from weave_py.host.state import StateDirectory
+from weave_py.host.udp import UdpSocket, open_tcp_listeners, open_udp
+from weave_py.model.errors import HostError, WeaveError
+from weave_py.model.names import PeerUID, Target, name_text
+from weave_py.observe.log import configure, event
+from weave_py.router.engine import Engine
+from weave_py.router.settings import EngineSettings
+from weave_py.runtime.control import RouterControl
+from weave_py.runtime.host_thread import HostThread
+from weave_py.runtime.http import control_listeners, serve_http
+from weave_py.runtime.peer_ports import PeerPorts, peer_of_tap
+from weave_py.runtime.pump import Pump
+from weave_py.runtime.roads import Roads
+from weave_py.runtime.targets_store import TargetsStore, initial_targets
+
+GOODBYE_SECONDS = 1.0
+UNDERLAY_SECONDS = 5.0  # between looks at this host's addresses
+SUITES = (1, 2)
+
+_log = logging.getLogger(__name__)
+
+
+def run(config: Config) -> int:
+    """Run a router until SIGTERM, SIGINT or a `stop`; returns the exit status.
+
+    WeaveError says in one line why it cannot run.
+    """
+    configure(config.log_level)
+    os.umask(0o077)
+    try:
+        trio.run(_main, config)
+    except BaseExceptionGroup as group:
+        # One of our own errors speaks for itself; anything else is a bug and shows its traceback.
+        expected, bugs = group.split(WeaveError)
+        if expected is not None and bugs is None:
+            raise _first(expected) from None
+        raise
+    return 0
+
+
+def _first(group: BaseExceptionGroup[WeaveError]) -> WeaveError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, WeaveError)
+    return error
+
+
+async def _main(config: Config) -> None:
+    check_privileges()
+    shutdown = trio.Event()
+    with ExitStack() as rungs:
+        host = rungs.enter_context(HostThread())
+        state = await host.run(StateDirectory, config.state_dir)
+        rungs.enter_context(state.lock())
+        rungs.enter_context(claim_bridge(config.bridge))
+        identity, epoch, targets = await host.run(_remember, state, config)
+        sockets = rungs.enter_context(_sockets(config))
+        membership = await _membership(config)
+        engine = Engine(
+            identity,
+            membership,
+            uid=PeerUID(secrets.randbits(63) + 1),
+            epoch=epoch,
+            nickname=config.name_alias or config.nickname,
+            port=config.port,
+            suites=SUITES,
+            token_bytes=secrets.token_bytes,
+            now=trio.current_time(),
+            settings=EngineSettings(discovery=config.discovery, conn_limit=config.conn_limit),
+        )
+        store = TargetsStore(state, host, config.peers)
+        async with _bridge(config, host, name_text(identity.name)):
+            ports = PeerPorts(host, config.bridge, config.mtu)
+            pump = Pump(engine, ports, config.host, store.save_soon)
+            udp, listeners = sockets
+            roads = Roads(identity.name, udp, pump.on_controls, pump.on_woken)
+            rungs.callback(roads.close)
+            pump.roads = roads
+            control = RouterControl(config, pump, host, shutdown)
+            await _serve(config, pump, roads, ports, store, listeners, control, shutdown, targets)
+
+
+async def _serve(
+    config: Config,
+    pump: Pump,
+    roads: Roads,
+    ports: PeerPorts,
+    store: TargetsStore,
+    listeners: list[socket.socket],
+    control: RouterControl,
+    shutdown: trio.Event,
+    targets: list[Target],
+) -> None:
+    """The upper rungs: everything that is a task."""
+    api = control_listeners(config.http_addr) if config.http_addr else []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(pump.run)
+        nursery.start_soon(roads.run)
+        nursery.start_soon(ports.run, roads.plug)
+        nursery.start_soon(store.run)
+        nursery.start_soon(_watch_underlay, config, pump, control)
+        streams = [trio.SocketListener(trio.socket.from_stdlib_socket(s)) for s in listeners]
+        nursery.start_soon(trio.serve_listeners, pump.serve_stream, streams)
+        if api:
+            nursery.start_soon(serve_http, api, control)
+        nursery.start_soon(_wait_for_signals, shutdown)
+        pump.tell(pump.engine.connect, targets)
+        _announce(config, pump.engine)
+        control.is_ready = True
+        await shutdown.wait()
+        event(_log, logging.INFO, "shutting down")
+        await pump.say_goodbye(GOODBYE_SECONDS)
+        await store.flush()
+        roads.close()
+        nursery.cancel_scope.cancel()
+
+
+def _announce(config: Config, engine: Engine) -> None:
+    event(
+        _log,
+        logging.INFO,
+        "router started",
+        version=__version__,
+        name=f"{name_text(engine.name)}({engine.nickname})",
+        port=config.port,
+        bridge=config.bridge,
+        mtu=config.mtu,
+        encryption="required" if engine.is_secret else "on, but anyone may join (no password)",
+        api=config.http_addr.text if config.http_addr else "off",
+    )
+
+
+def _remember(state: StateDirectory, config: Config) -> tuple[Identity, int, list[Target]]:
+    """Who we are, how often we started, and whom to call. Reads everything before it writes."""
+    identity = state.load_identity()
+    targets = initial_targets(state, config.peers, config.resume)
+    epoch = state.next_epoch()
+    if identity is None:
+        identity = Identity.create(secrets.token_bytes)
+        state.save_identity(identity)
+    return identity, epoch, targets
+
+
+async def _membership(config: Config) -> Membership:
+    if config.password is None:
+        return Membership.open_network()
+    warning = password_strength_warning(config.password)
+    if warning:
+        event(_log, logging.WARNING, warning)
+    # Strengthening takes a sixth of a second and 64 MiB.
+    return await trio.to_thread.run_sync(Membership.from_password, config.password)
+
+
+@contextmanager
+def _sockets(config: Config) -> Iterator[tuple[list[UdpSocket], list[socket.socket]]]:
+    with ExitStack() as opened:
+        listeners = open_tcp_listeners(config.host, config.port)
+        for listener in listeners:
+            opened.callback(listener.close)
+        udp = open_udp(config.host, config.port)
+        for one in udp:
+            opened.callback(one.close)
+        yield udp, listeners
+
+
+@asynccontextmanager
+async def _bridge(config: Config, host: HostThread, mac: str) -> AsyncIterator[None]:
+    """The bridge; removed at the end, unless containers are still plugged into it."""
+    await host.netlink(lambda n: n.ensure_bridge(config.bridge, mac, config.mtu))
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            await host.netlink(lambda n: _leave_bridge(n, config.bridge))
+
+
+def _leave_bridge(netlink: object, bridge: str) -> None:
+    from weave_py.host.netlink import Netlink
+
+    assert isinstance(netlink, Netlink)
+    try:
+        others = [p.ifname for p in netlink.ports(bridge) if peer_of_tap(p.ifname) is None]
+        if not others and not netlink.addresses(bridge):
+            netlink.delete_bridge(bridge)
+        else:
+            event(_log, logging.INFO, "bridge kept: still in use", bridge=bridge, ports=len(others))
+    except HostError as error:
+        event(_log, logging.WARNING, "bridge not removed", error=error)
+
+
+async def _watch_underlay(config: Config, pump: Pump, control: RouterControl) -> None:
+    """Tell the engine where this host can be reached, as long as that changes."""
+    known: list[str] | None = None
+    while True:
+        found = await control.underlay_addresses()
+        hosts = [config.host] if config.host else found
+        if hosts != known:
+            known = hosts
+            pump.tell(pump.engine.set_local_addresses, hosts)
+        await trio.sleep(UNDERLAY_SECONDS)
+
+
+async def _wait_for_signals(shutdown: trio.Event) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            shutdown.set()

@@ -1,0 +1,245 @@
+"""A frame's whole way in: wire → train → record → frames → TAP (or on to the next peer).
+
+1. `drain` takes what a UDP socket has, whole trains at a time (UDP_GRO).
+2. `_train` sends relayed trains on, and looks up whose session the others belong to.
+3. `_records` gathers a record's ciphertext out of the train; a record that did not come in one
+   piece goes through `link.reassembly`.
+4. `_open` opens it, once, and `_deliver` writes its frames to the peer's TAP, so that they enter
+   the bridge on that peer's port. Control records go to `controls`, for the engine.
+
+Fast gear: no await, channel or log call in here.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from struct import Struct
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidTag
+
+from weave_py.host.udp import UdpSocket
+from weave_py.link.trains import MAX_FRAME_BYTES
+from weave_py.model.counters import RoadCounters
+from weave_py.model.names import Endpoint, PeerName, endpoint
+from weave_py.runtime.ports import Inlet
+from weave_py.runtime.relaying import Relaying
+from weave_py.wire.sleeve import (
+    FLAG_CONTROL,
+    FLAG_LAST,
+    FLAG_MORE,
+    FRAME_HEADER_BYTES,
+    FRAME_LENGTH,
+    FRAME_LENGTH_OFFSET,
+    HEADER_BYTES,
+    KIND_RECORD,
+    KIND_RELAYED,
+    MAX_COUNTER,
+    MAX_SEGMENTS,
+    RELAY_PREFIX_BYTES,
+    TAG_BYTES,
+    parse_header,
+)
+
+TRAINS_PER_TURN = 32
+BUFFER_BYTES = 65_536
+MAX_CONTROLS = 256  # per turn; more than that is a flood, and probes may be lost
+SHORTEST_FRAME = FRAME_HEADER_BYTES + 14
+
+_INDEXES = bytes(range(MAX_SEGMENTS))
+_unpack_length = FRAME_LENGTH.unpack_from
+_unpack_size = Struct("=i").unpack
+_ANCILLARY_BYTES = socket.CMSG_SPACE(4)
+
+
+class ControlRecord(NamedTuple):
+    """An authentic control record, for Engine.control_received."""
+
+    session: int
+    body: bytes
+    datagram_bytes: int
+    origin: Endpoint | None
+
+
+class Inbound:
+    """Receives what comes in on the UDP sockets."""
+
+    def __init__(self, ourself: PeerName, relaying: Relaying, counters: RoadCounters) -> None:
+        self.inlets: dict[int, Inlet] = {}
+        self.controls: list[ControlRecord] = []
+        self._ourself = ourself
+        self._relaying = relaying
+        self._counters = counters
+        self._buffer = bytearray(BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
+        self._plain = memoryview(bytearray(BUFFER_BYTES))
+
+    def drain(self, udp: UdpSocket) -> None:
+        """One turn of a readable socket."""
+        receive, buffers = udp.sock.recvmsg_into, (self._view,)
+        try:
+            for _ in range(TRAINS_PER_TURN):
+                length, ancillary, _, source = receive(buffers, _ANCILLARY_BYTES)
+                # Without UDP_GRO's message it is a single datagram.
+                size = _unpack_size(ancillary[0][2])[0] if ancillary else length
+                self._train(length, size or length, source)
+        except BlockingIOError:
+            pass
+        except OSError:
+            pass  # an ICMP error of an earlier send: nothing to do with what comes in
+
+    def _train(self, length: int, size: int, source: tuple[str, int]) -> None:
+        if length < HEADER_BYTES + TAG_BYTES:
+            self._counters.datagrams_malformed += 1
+            return
+        count = (length + size - 1) // size
+        self._counters.datagrams_in += count
+        if self._buffer[0] != KIND_RELAYED:
+            self._records(length, size, 0, source)
+        elif bytes(self._buffer[2:RELAY_PREFIX_BYTES]) == self._ourself:
+            self._records(length, size, RELAY_PREFIX_BYTES, None)
+        else:
+            self._relaying.forward(self._buffer, length, size, count)
+
+    def _records(self, length: int, size: int, prefix: int, source: tuple[str, int] | None) -> None:
+        """All records of a train that is for us; `prefix` bytes precede each header."""
+        buffer, view = self._buffer, self._view
+        body = size - prefix - HEADER_BYTES
+        at = 0
+        while at < length:
+            head = at + prefix
+            if head + HEADER_BYTES > length:
+                self._counters.datagrams_malformed += 1
+                return
+            kind, flags, index, session, rest = parse_header(buffer, head)
+            inlet = self.inlets.get(session)
+            if kind != KIND_RECORD or inlet is None:
+                self._counters.datagrams_unknown_session += 1
+                at += size
+                continue
+            counter, sealed_bytes = rest & MAX_COUNTER, rest >> 48
+            count = (sealed_bytes + body - 1) // body if body > 0 else 0
+            sealed: memoryview | bytes | bytearray | None
+            if index == 0 and self._is_whole(head, length, size, count, sealed_bytes, body):
+                sealed = self._gather(head + HEADER_BYTES, size, count, sealed_bytes, body)
+                at += count * size
+            else:
+                end = min(at + size, length)
+                payload = view[head + HEADER_BYTES : end]
+                is_last = bool(flags & FLAG_LAST)
+                at += size
+                sealed = inlet.reassembly.add_untrusted(
+                    counter, index, is_last, sealed_bytes, payload
+                )
+                if sealed is None:
+                    continue
+            self._open(inlet, flags, counter, sealed, min(size, length), source)
+
+    def _is_whole(
+        self, head: int, length: int, size: int, count: int, sealed_bytes: int, body: int
+    ) -> bool:
+        """Whether all `count` segments of the record lie here, in order and without a gap."""
+        if not 0 < count <= MAX_SEGMENTS:
+            return False
+        last = head + (count - 1) * size
+        rest = sealed_bytes - (count - 1) * body
+        end = last + HEADER_BYTES + rest
+        if end != length and (end > length or rest != body):
+            return False
+        if count == 1:
+            return True
+        # Compare each segment's index, and the low byte of its counter, in one slice each.
+        buffer = self._buffer
+        return (
+            buffer[head + 2 : last + 3 : size] == _INDEXES[:count]
+            and buffer[head + 8 : last + 9 : size] == buffer[head + 8 : head + 9] * count
+        )
+
+    def _gather(
+        self, at: int, size: int, count: int, sealed_bytes: int, body: int
+    ) -> memoryview | bytes:
+        """The ciphertext of a record whose segments lie `size` bytes apart."""
+        view = self._view
+        if count == 1:
+            return view[at : at + sealed_bytes]
+        last = at + (count - 1) * size
+        pieces = [view[i : i + body] for i in range(at, last, size)]
+        pieces.append(view[last : last + sealed_bytes - (count - 1) * body])
+        return b"".join(pieces)
+
+    def _open(
+        self,
+        inlet: Inlet,
+        flags: int,
+        counter: int,
+        sealed: memoryview | bytes | bytearray,
+        datagram_bytes: int,
+        source: tuple[str, int] | None,
+    ) -> None:
+        size = len(sealed) - TAG_BYTES
+        counters = inlet.port.outlet.counters
+        if size < 0:
+            counters.records_bad += 1
+            return
+        plain = self._plain[:size]
+        try:
+            is_new = inlet.opener.open_untrusted(flags, counter, sealed, plain)
+        except InvalidTag:
+            counters.records_bad += 1
+            return
+        if not is_new:
+            counters.records_replayed += 1
+        elif flags & FLAG_CONTROL:
+            if len(self.controls) < MAX_CONTROLS:
+                origin = endpoint(source[0], source[1]) if source else None
+                record = ControlRecord(inlet.index, bytes(plain), datagram_bytes, origin)
+                self.controls.append(record)
+        elif flags & FLAG_MORE or inlet.more_counter >= 0:
+            self._collect(inlet, flags, counter, plain)
+        else:
+            counters.records_in += 1
+            self._deliver(inlet, plain)
+
+    def _collect(self, inlet: Inlet, flags: int, counter: int, plain: memoryview) -> None:
+        """Records that belong together because their frame is larger than a record."""
+        counters = inlet.port.outlet.counters
+        counters.records_in += 1
+        if counter != inlet.more_counter:
+            if inlet.more:
+                counters.records_incomplete += 1
+                inlet.more = bytearray()
+            if not flags & FLAG_MORE:
+                inlet.more_counter = -1
+                self._deliver(inlet, plain)
+                return
+        inlet.more += plain
+        inlet.more_counter = counter + 1
+        if not flags & FLAG_MORE:
+            whole, inlet.more, inlet.more_counter = inlet.more, bytearray(), -1
+            self._deliver(inlet, memoryview(whole))
+        elif len(inlet.more) > MAX_FRAME_BYTES:
+            counters.records_malformed += 1
+            inlet.more, inlet.more_counter = bytearray(), -1
+
+    def _deliver(self, inlet: Inlet, plain: memoryview) -> None:
+        """Write each frame, with the header the TAP wants in front of it, to the peer's TAP."""
+        port = inlet.port
+        counters, fd, write = port.outlet.counters, port.fd, os.write
+        at, end = 0, len(plain)
+        while at < end:
+            size = (
+                _unpack_length(plain, at + FRAME_LENGTH_OFFSET)[0]
+                if at + FRAME_HEADER_BYTES <= end
+                else 0
+            )
+            if size < SHORTEST_FRAME or at + size > end:
+                counters.records_malformed += 1
+                return
+            try:
+                write(fd, plain[at : at + size])
+                counters.frames_in += 1
+                counters.bytes_in += size - FRAME_HEADER_BYTES
+            except OSError:
+                counters.drop_device += 1
+            at += size

@@ -1,0 +1,116 @@
+"""A frame's whole way out: TAP → record → sealed train → wire.
+
+1. `drain` reads frames from a peer's TAP, each behind its 16 bytes, back to back into a record,
+   until the TAP is empty, the record is full, or the turn is over: nothing waits for a record to
+   fill, and no peer waits for another's flood.
+2. `_send` has the record sealed and cut (`link.trains`) and hands the train to the kernel.
+
+Fast gear: no await, channel or log call in here; what the engine must know goes to `woken`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from weave_py.link.trains import MAX_FRAME_BYTES, TrainMaker
+from weave_py.model.names import PeerName
+from weave_py.runtime.ports import Port
+from weave_py.runtime.relaying import Relaying
+from weave_py.runtime.sleeve_sockets import SleeveSockets
+from weave_py.wire.sleeve import FRAME_HEADER_BYTES, FRAME_LENGTH, FRAME_LENGTH_OFFSET
+
+# A turn of one TAP: enough to be efficient, short enough (well under a millisecond) to be fair.
+FRAMES_PER_TURN = 64
+BYTES_PER_TURN = 256 * 1024
+# A record with this much in it leaves without looking for more: a super-frame next to it would
+# not fit, and a train of half the size costs hardly more per byte.
+FLUSH_BYTES = 32 * 1024
+
+_pack_length = FRAME_LENGTH.pack_into
+
+
+class Outbound:
+    """Sends what comes out of the TAPs."""
+
+    def __init__(self, sockets: SleeveSockets, relaying: Relaying) -> None:
+        self._sockets = sockets
+        self._relaying = relaying
+        self._trains = TrainMaker()
+        self._scratch = memoryview(bytearray(MAX_FRAME_BYTES))
+        self.woken: list[PeerName] = []
+        """Peers whose outlet was not busy until now."""
+
+    def drain(self, port: Port) -> None:
+        """One turn of a port whose TAP is readable."""
+        outlet = port.outlet
+        if outlet.sealer is None or outlet.way is None or outlet.sealer.is_spent:
+            self._discard(port)
+            return
+        if not outlet.busy:
+            outlet.busy = True
+            self.woken.append(outlet.peer)
+        limit = self._trains.max_plain_bytes(outlet)
+        plain, fd, read = self._trains.plain, port.fd, os.readv
+        start = end = frames = turn = 0
+        try:
+            for _ in range(FRAMES_PER_TURN):
+                size = read(fd, (plain[end : end + MAX_FRAME_BYTES],))
+                _pack_length(plain, end + FRAME_LENGTH_OFFSET, size)
+                turn += size
+                if end + size - start > limit:
+                    self._send(port, start, end, frames)
+                    start, frames = end, 0
+                end += size
+                frames += 1
+                if end - start >= FLUSH_BYTES or end >= MAX_FRAME_BYTES:
+                    self._send(port, start, end, frames)
+                    start = end = frames = 0
+                    if turn >= BYTES_PER_TURN:
+                        break
+        except BlockingIOError:
+            pass
+        except OSError:
+            pass  # the device is going down: the port is about to be removed
+        self._send(port, start, end, frames)
+
+    def _send(self, port: Port, start: int, end: int, frames: int) -> None:
+        if not frames:
+            return
+        outlet, trains = port.outlet, self._trains
+        counters = outlet.counters
+        way = outlet.way
+        assert way is not None
+        to = way.endpoint or self._relaying.endpoint_of(way.relay)
+        if to is None:
+            counters.drop_no_path += frames
+            return
+        refused = 0
+        for flags, first, last in (
+            ((0, start, end),)
+            if end - start <= trains.max_plain_bytes(outlet)
+            else trains.parts(outlet, start, end)
+        ):
+            views, size, count = trains.seal(outlet, flags, first, last)
+            refused = refused or self._sockets.send(to, views, size, count)
+            counters.records_out += 1
+            counters.datagrams_out += count
+        if refused:
+            counters.drop_send_refused += frames
+            return
+        counters.frames_out += frames
+        counters.bytes_out += end - start - frames * FRAME_HEADER_BYTES
+
+    def _discard(self, port: Port) -> None:
+        """There is nowhere to send to: take the frames off the TAP and count them."""
+        counters = port.outlet.counters
+        lost = 0
+        try:
+            while lost < FRAMES_PER_TURN:
+                os.readv(port.fd, (self._scratch,))
+                lost += 1
+        except OSError:
+            pass
+        if port.outlet.sealer is None:
+            counters.drop_no_session += lost
+        else:
+            counters.drop_no_path += lost

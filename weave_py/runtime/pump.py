@@ -1,0 +1,190 @@
+"""Who drives the engine? One mutation, all its outputs, the timer; then the next."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
+import trio
+
+from weave_py.model.names import PeerName
+from weave_py.observe.log import event
+from weave_py.router.engine import Engine
+from weave_py.router.outputs import (
+    AddPort,
+    CloseSession,
+    CloseStream,
+    Dial,
+    LogEvent,
+    OpenSession,
+    Output,
+    RemovePort,
+    SaveTargets,
+    SendBytes,
+    SendControlRecord,
+    UseRoutes,
+)
+from weave_py.runtime.inbound import ControlRecord
+from weave_py.runtime.peer_ports import PeerPorts
+from weave_py.runtime.roads import Roads
+from weave_py.runtime.streams import ControlStream, dial, remote_of, tune
+
+T = TypeVar("T")
+MAX_REFUSALS = 8  # of probes in a row before the rest waits for the next turn
+
+_log = logging.getLogger(__name__)
+
+
+class Pump:
+    """Carries events to the engine and its outputs to sockets, roads and ports."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        ports: PeerPorts,
+        local: str | None,
+        on_targets: Callable[[tuple[str, ...]], None],
+    ) -> None:
+        """`local`: the address to call from; `on_targets`: keep these."""
+        self.engine = engine
+        self.roads: Roads | None = None
+        self._ports = ports
+        self._local = local
+        self._on_targets = on_targets
+        self._streams: dict[int, ControlStream] = {}
+        self._timer = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
+        self._refused: list[tuple[PeerName, int]] = []
+        self._serving = 0
+        self._all_ended = trio.Event()
+
+    async def run(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve the engine's timer and calls until cancelled; `tell` works once started."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery  # this task's own: calls live and end with it
+            task_status.started()
+            while True:
+                with self._timer:
+                    await trio.sleep_until(self._timer.deadline)
+                self._timer = trio.CancelScope()
+                self.tell(self.engine.advance)
+
+    def tell(self, method: Callable[..., T], *arguments: object) -> T:
+        """Tell the engine that something happened, now; then do all it wants done."""
+        result = method(*arguments, trio.current_time())
+        self._settle()
+        return result
+
+    async def serve_stream(self, stream: trio.SocketStream) -> None:
+        """A connection came in: serve it until it ends."""
+        try:
+            remote = remote_of(stream)
+        except OSError:
+            return  # gone already
+        number = self.engine.accepted(remote, trio.current_time())
+        if number is None:
+            event(_log, logging.DEBUG, "connection refused", remote=remote.text)
+            return
+        tune(stream)
+        control = self._streams[number] = ControlStream(stream)
+        self._settle()
+        await self._serve(number, control)
+
+    def on_controls(self, controls: list[ControlRecord]) -> None:
+        for session, body, size, origin in controls:
+            self.tell(self.engine.control_received, session, body, size, origin)
+
+    def on_woken(self, peers: list[PeerName]) -> None:
+        for peer in peers:
+            self.tell(self.engine.traffic_woke, peer)
+
+    async def say_goodbye(self, within: float) -> None:
+        """Stop the engine, and let its last words out."""
+        self.tell(self.engine.stop)
+        with trio.move_on_after(within):
+            if self._serving:
+                await self._all_ended.wait()
+
+    # --- inside --------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Carry out what the engine wants, and re-arm its timer."""
+        self._carry_out()
+        for _ in range(MAX_REFUSALS):
+            if not self._refused:
+                break
+            refused, self._refused = self._refused, []
+            for peer, probe in refused:
+                self.engine.probe_refused(peer, probe, trio.current_time())
+            self._carry_out()
+        deadline = self.engine.next_deadline()
+        self._timer.deadline = deadline.at if deadline else math.inf
+
+    def _carry_out(self) -> None:
+        for output in self.engine.take_outputs():
+            self._do(output)
+
+    def _do(self, output: Output) -> None:
+        assert self.roads is not None
+        match output:
+            case SendControlRecord(peer, way, body, probe):
+                if not self.roads.send_control(peer, way, body) and probe is not None:
+                    self._refused.append((peer, probe))
+            case SendBytes(number, data):
+                if number in self._streams:
+                    self._streams[number].send(data)
+            case CloseStream(number):
+                stream = self._streams.pop(number, None)
+                if stream is not None:
+                    stream.close()
+            case Dial(number, host, port):
+                assert self._nursery is not None
+                self._nursery.start_soon(self._dial, number, host, port)
+            case AddPort(peer, outlet):
+                self.roads.add_port(peer, outlet)
+                self._ports.add(peer)
+            case RemovePort(peer):
+                self.roads.remove_port(peer)
+                self._ports.remove(peer)
+            case OpenSession(peer, index, opener):
+                self.roads.open_session(peer, index, opener)
+            case CloseSession(index):
+                self.roads.close_session(index)
+            case UseRoutes(routes):
+                self.roads.use_routes(routes)
+            case SaveTargets(targets):
+                self._on_targets(targets)
+            case LogEvent(level, text, fields):
+                event(_log, level, text, **fields)
+
+    async def _dial(self, number: int, host: str, port: int) -> None:
+        try:
+            stream = await dial(host, port, self._local)
+            remote = remote_of(stream)
+        except OSError as error:
+            self.tell(self.engine.dial_failed, number, str(error))
+            return
+        tune(stream)
+        control = self._streams[number] = ControlStream(stream)
+        self.tell(self.engine.dialled, number, remote)
+        await self._serve(number, control)
+
+    async def _serve(self, number: int, control: ControlStream) -> None:
+        def on_bytes(data: bytes) -> None:
+            self.tell(self.engine.received, number, data)
+
+        def on_end(reason: str) -> None:
+            self._streams.pop(number, None)
+            self.tell(self.engine.stream_ended, number, reason)
+
+        self._serving += 1
+        try:
+            await control.run(on_bytes, on_end)
+        finally:
+            self._serving -= 1
+            if not self._serving and self.engine.is_stopped:
+                self._all_ended.set()

@@ -1,0 +1,63 @@
+"""How do sealed datagrams of others get on their way? Trains pass as they came, unopened."""
+
+from __future__ import annotations
+
+from weave_py.model.counters import RoadCounters
+from weave_py.model.names import Endpoint, PeerName
+from weave_py.model.routes import RouteTable
+from weave_py.runtime.ports import Port
+from weave_py.runtime.sleeve_sockets import SleeveSockets
+from weave_py.wire.sleeve import RELAY_PREFIX_BYTES
+
+
+class Relaying:
+    """Knows the next hop to every peer, and passes relayed trains on to it."""
+
+    def __init__(
+        self, sockets: SleeveSockets, ports: dict[PeerName, Port], counters: RoadCounters
+    ) -> None:
+        self.routes = RouteTable()
+        self._sockets = sockets
+        self._ports = ports
+        self._counters = counters
+
+    def endpoint_of(self, neighbour: PeerName | None) -> Endpoint | None:
+        """Where datagrams for this neighbour go directly, if they can."""
+        port = None if neighbour is None else self._ports.get(neighbour)
+        way = port.outlet.way if port is not None else None
+        return None if way is None else way.endpoint
+
+    def forward(self, buffer: bytearray, length: int, size: int, count: int) -> None:
+        """Pass on `count` relayed datagrams of `size` bytes (the last may be shorter).
+
+        A train may hold datagrams for several peers if their relay sent them back to back; the
+        common case, all for one, is seen by comparing each byte of the prefix across the train.
+        """
+        prefix = bytes(buffer[:RELAY_PREFIX_BYTES])
+        uniform = count == 1 or all(
+            buffer[i : (count - 1) * size + i + 1 : size] == prefix[i : i + 1] * count
+            for i in range(RELAY_PREFIX_BYTES)
+        )
+        if uniform:
+            self._forward(buffer, 0, length, size, count)
+        else:
+            for at in range(0, length, size):
+                end = min(at + size, length)
+                self._forward(buffer, at, end, end - at, 1)
+
+    def _forward(self, buffer: bytearray, start: int, end: int, size: int, count: int) -> None:
+        hop_limit = buffer[start + 1]
+        if hop_limit <= 1:
+            self._counters.relay_hop_limit += count
+            return
+        destination = PeerName(bytes(buffer[start + 2 : start + RELAY_PREFIX_BYTES]))
+        to = self.endpoint_of(self.routes.relay.get(destination))
+        if to is None:
+            self._counters.relay_no_route += count
+            return
+        last = start + (count - 1) * size + 2
+        buffer[start + 1 : last : size] = bytes((hop_limit - 1,)) * count
+        if self._sockets.send(to, (memoryview(buffer)[start:end],), size, count):
+            self._counters.relay_send_refused += count
+        else:
+            self._counters.datagrams_relayed += count

@@ -1,0 +1,125 @@
+"""How do control streams reach the engine? Sockets, one nursery task each way, bounded buffers."""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Callable
+
+import trio
+
+from weave_py.model.names import Endpoint, endpoint
+
+DIAL_SECONDS = 5.0
+FLUSH_SECONDS = 1.0
+"""How long the last bytes of a closing stream may take."""
+RECEIVE_BYTES = 65_536
+MAX_QUEUED_BYTES = 4 * 1024 * 1024
+"""A peer that takes nothing for so long is cut off; gossip repairs what it missed."""
+
+
+class ControlStream:
+    """A TCP connection. `send` and `close` never block; `run` does the work."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._queue: list[bytes] = []
+        self._queued = 0
+        self._wake = trio.Event()
+        self._is_closing = False
+        self._scope = trio.CancelScope()
+
+    def send(self, data: bytes) -> None:
+        """Write in order, some time soon."""
+        self._queue.append(data)
+        self._queued += len(data)
+        if self._queued > MAX_QUEUED_BYTES:
+            self._scope.cancel()
+        self._wake.set()
+
+    def close(self) -> None:
+        """Close as soon as everything is written."""
+        self._is_closing = True
+        self._wake.set()
+
+    async def run(self, on_bytes: Callable[[bytes], None], on_end: Callable[[str], None]) -> None:
+        """Read and write until the stream ends. `on_end` is told why, unless we closed it."""
+        reason = "the peer takes no bytes"
+        async with self._stream:
+            with self._scope:
+                reason = await self._carry(on_bytes)
+        if not self._is_closing:
+            on_end(reason)
+
+    async def _carry(self, on_bytes: Callable[[bytes], None]) -> str:
+        reason = "connection closed by the peer"
+        async with trio.open_nursery() as nursery:
+
+            async def read() -> None:
+                nonlocal reason
+                try:
+                    while data := await self._stream.receive_some(RECEIVE_BYTES):
+                        on_bytes(data)
+                except trio.BrokenResourceError as error:
+                    reason = why(error)
+                if not self._is_closing:
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(read, name="control stream reader")
+            try:
+                await self._write()
+            except trio.BrokenResourceError as error:
+                reason = why(error)
+            nursery.cancel_scope.cancel()
+        return reason
+
+    async def _write(self) -> None:
+        """Until there is nothing more to write and `close` was called."""
+        while True:
+            while self._queue:
+                data, self._queue = b"".join(self._queue), []
+                self._queued = 0
+                with trio.move_on_after(FLUSH_SECONDS if self._is_closing else math.inf):
+                    await self._stream.send_all(data)
+            if self._is_closing:
+                return
+            await self._wake.wait()
+            self._wake = trio.Event()
+
+
+async def dial(host: str, port: int, local: str | None) -> trio.SocketStream:
+    """Connect to a host name or address; OSError says what went wrong in one line."""
+    try:
+        with trio.fail_after(DIAL_SECONDS):
+            return await trio.open_tcp_stream(host, port, local_address=local)
+    except trio.TooSlowError:
+        raise OSError(f"no answer from {host} within {DIAL_SECONDS:g} s") from None
+    except socket.gaierror as error:
+        raise OSError(f"cannot resolve {host!r}: {error.strerror}") from None
+    except OSError as error:
+        raise OSError(f"cannot connect to {host} port {port}: {why(error)}") from None
+
+
+def remote_of(stream: trio.SocketStream) -> Endpoint:
+    """The other end of a TCP connection."""
+    address = stream.socket.getpeername()
+    return endpoint(address[0], address[1])
+
+
+def tune(stream: trio.SocketStream) -> None:
+    """Heartbeats are small and should not wait for each other."""
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+
+
+def why(error: BaseException) -> str:
+    """The operating system's words for what is behind an error, in lower case."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        elif isinstance(cause, OSError) and cause.strerror and cause.errno:
+            text = cause.strerror
+            return text[0].lower() + text[1:]
+        else:
+            cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__
