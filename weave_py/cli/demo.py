@@ -17,7 +17,7 @@ from weave_py.password import resolve_password
 @click.option(
     "--topology",
     type=click.Choice(["chain", "ring", "star", "full"]),
-    default="full",
+    default="chain",
     show_default=True,
     help="Which hosts reach each other.",
 )

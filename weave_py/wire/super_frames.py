@@ -1,0 +1,110 @@
+"""How is a super-frame cut into smaller ones that are frames in their own right?
+
+A TAP hands over what the sender's TCP gave to its device: up to 64 KiB with one set of headers,
+and a virtio-net header that says how to cut it (gso_size) and where its checksum goes. Where that
+is more than a record should hold, we cut it as the kernel would, only into larger pieces: each
+has the headers, corrected, and a whole number of segments, and is itself a valid super-frame (or
+a plain frame). So a lost record costs its own pieces and nothing else.
+
+Everything happens in place. The payload stays where it is; a piece's headers are written in front
+of it, over payload of the piece before, which has left by then. Formats: virtio 1.1 section
+5.1.6; RFC 791, 8200 and 9293; of the checksum only the pseudo-header's part is there (the device
+finishes it), and only its length changes (RFC 1624 for the arithmetic).
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import NamedTuple
+
+from weave_py.wire.sleeve import FRAME_HEADER_BYTES
+
+GSO_NONE = 0
+GSO_TCPV4 = 1
+GSO_TCPV6 = 4
+GSO_ECN = 0x80
+
+_VNET = Struct("<BBHHHH")  # flags, gso_type, hdr_len, gso_size, csum_start, csum_offset
+_U16 = Struct(">H")
+_U32 = Struct(">I")
+_TEN_WORDS = Struct(">10H")
+
+_TCP_SEQUENCE = 4
+_TCP_DATA_OFFSET = 12
+_TCP_FLAGS = 13
+_TCP_CHECKSUM = 16
+_TCP_HEADER = 20
+_FIN_PSH = 0x09
+_CWR = 0x80
+_IPV4_PLAIN_HEADER = 0x45  # no options: what every TCP stack sends
+_VLAN_TYPES = (0x8100, 0x88A8)
+
+
+class Cut(NamedTuple):
+    """What cutting a TCP super-frame needs to know; offsets from its first byte."""
+
+    headers: bytes
+    """All headers as they were, the 16 bytes of the TAP included."""
+    ip: int
+    tcp: int
+    is_ipv4: bool
+    gso_size: int
+    payload: int
+    """Bytes of payload in the whole super-frame."""
+
+
+def examine(plain: memoryview, at: int, size: int) -> Cut | None:
+    """What is needed to cut the frame `plain[at : at + size]`, or None if it is no TCP
+    super-frame (or one that is too odd to touch)."""
+    _, gso_type, _, gso_size, csum_start, _ = _VNET.unpack_from(plain, at)
+    kind = gso_type & ~GSO_ECN
+    if kind not in (GSO_TCPV4, GSO_TCPV6) or not gso_size:
+        return None
+    tcp = FRAME_HEADER_BYTES + csum_start
+    if tcp + _TCP_HEADER > size:
+        return None
+    ip = FRAME_HEADER_BYTES + 14
+    while _U16.unpack_from(plain, at + ip - 2)[0] in _VLAN_TYPES and ip < tcp:
+        ip += 4
+    is_ipv4 = kind == GSO_TCPV4
+    if is_ipv4 and (tcp - ip != 20 or plain[at + ip] != _IPV4_PLAIN_HEADER):
+        return None
+    headers = tcp + (plain[at + tcp + _TCP_DATA_OFFSET] >> 4) * 4
+    if headers >= size:
+        return None
+    return Cut(bytes(plain[at : at + headers]), ip, tcp, is_ipv4, gso_size, size - headers)
+
+
+def write_piece(plain: memoryview, at: int, cut: Cut, skip: int, take: int) -> None:
+    """Write the headers of the piece that has `take` bytes of payload, from `skip` on, at `at`;
+    its payload lies behind them already. `skip` is a multiple of the segment size."""
+    headers, tcp, ip = cut.headers, at + cut.tcp, at + cut.ip
+    plain[at : at + len(headers)] = headers
+    if take <= cut.gso_size:
+        plain[at + 1] = GSO_NONE
+        plain[at + 4 : at + 6] = b"\0\0"
+    sequence = (_U32.unpack_from(headers, cut.tcp + _TCP_SEQUENCE)[0] + skip) & 0xFFFF_FFFF
+    _U32.pack_into(plain, tcp + _TCP_SEQUENCE, sequence)
+    if skip + take < cut.payload:
+        plain[tcp + _TCP_FLAGS] &= ~_FIN_PSH & 0xFF
+    if skip:
+        plain[tcp + _TCP_FLAGS] &= ~_CWR & 0xFF
+    # The TCP length is part of the pseudo-header's sum.
+    checksum = _U16.unpack_from(headers, cut.tcp + _TCP_CHECKSUM)[0]
+    checksum += 0xFFFF - (cut.payload - take)
+    _U16.pack_into(plain, tcp + _TCP_CHECKSUM, _fold(checksum))
+    if cut.is_ipv4:
+        total = len(headers) - cut.ip + take
+        identification = _U16.unpack_from(headers, cut.ip + 4)[0] + skip // cut.gso_size
+        _U16.pack_into(plain, ip + 2, total)
+        _U16.pack_into(plain, ip + 4, identification & 0xFFFF)
+        plain[ip + 10 : ip + 12] = b"\0\0"
+        _U16.pack_into(plain, ip + 10, 0xFFFF - _fold(sum(_TEN_WORDS.unpack_from(plain, ip))))
+    else:
+        # Extension headers, if any, lie between the fixed header and TCP.
+        _U16.pack_into(plain, ip + 4, len(headers) - cut.ip - 40 + take)
+
+
+def _fold(total: int) -> int:
+    total = (total & 0xFFFF) + (total >> 16)
+    return (total & 0xFFFF) + (total >> 16)
