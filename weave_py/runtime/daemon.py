@@ -13,6 +13,7 @@ import os
 import secrets
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 
@@ -37,11 +38,11 @@ from weave_py.runtime.http import control_listeners, serve_http
 from weave_py.runtime.peer_ports import PeerPorts, peer_of_tap
 from weave_py.runtime.pump import Pump
 from weave_py.runtime.roads import Roads
+from weave_py.runtime.self_test import suites_by_speed
 from weave_py.runtime.targets_store import TargetsStore, initial_targets
 
 GOODBYE_SECONDS = 1.0
 UNDERLAY_SECONDS = 5.0  # between looks at this host's addresses
-SUITES = (1, 2)
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ async def _main(config: Config) -> None:
             epoch=epoch,
             nickname=config.name_alias or config.nickname,
             port=config.port,
-            suites=SUITES,
+            suites=[int(suite) for suite in suites_by_speed(time.perf_counter)],
             token_bytes=secrets.token_bytes,
             now=trio.current_time(),
             settings=EngineSettings(discovery=config.discovery, conn_limit=config.conn_limit),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import time
 from collections.abc import Callable
 
 import trio
@@ -30,8 +31,13 @@ from weave_py.runtime.relaying import Relaying
 from weave_py.runtime.sleeve_sockets import SleeveSockets
 from weave_py.wire.sleeve import FLAG_CONTROL, FLAG_LAST, relay_prefix
 
-# Turns before other tasks (the control road) get theirs, also under full load.
-TURNS_PER_BATCH = 4
+# Seconds before other tasks (the control road) get their turn, also under full load.
+SLICE = 0.001
+# A reply often follows within a few dozen microseconds, and going to sleep and being woken by trio
+# takes as long. So after activity we look a little longer, but only while that has been worth it:
+# if we were woken after a long rest, the next frame is not likely to come at once either.
+SPIN = 0.000_1
+SHORT_REST = 0.001
 
 
 class Roads:
@@ -66,10 +72,21 @@ class Roads:
 
     async def run(self) -> None:
         """Carry frames until cancelled."""
+        clock = time.perf_counter
         while True:
+            asleep_at = clock()
             await trio.lowlevel.wait_readable(self._epoll.fileno())
-            for _ in range(TURNS_PER_BATCH):
-                if not self._turn():
+            now = clock()
+            spin = SPIN if now - asleep_at < SHORT_REST else 0.0
+            quiet_at, yield_at = now + spin, now + SLICE
+            while True:
+                if self._turn():
+                    quiet_at = clock() + spin
+                now = clock()
+                if now >= yield_at:
+                    await trio.lowlevel.checkpoint()
+                    yield_at = clock() + SLICE
+                elif now >= quiet_at:
                     break
 
     # --- what the engine decides ---------------------------------------------------------
