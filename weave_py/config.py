@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeVar
 from weave_py.model.errors import ConfigError
 from weave_py.model.names import DEFAULT_PORT, Target, parse_target
 from weave_py.password import resolve_password
+from weave_py.wire.sleeve import MAX_SEGMENTS
 
 DEFAULT_MTU = 1376
 DEFAULT_STATE_DIR = "/var/lib/weave-py"
@@ -78,6 +79,9 @@ class Config:
     bridge: str = DEFAULT_BRIDGE
     peers: tuple[Target, ...] = ()
     resume: bool = False
+    record_datagrams: int = MAX_SEGMENTS
+    """The most datagrams one encryption covers; fewer is for measurements (no option, only
+    WEAVE_RECORD_DATAGRAMS)."""
 
 
 def resolve(
@@ -116,6 +120,7 @@ def resolve(
         bridge=settings.bridge(),
         peers=targets,
         resume=resume,
+        record_datagrams=settings.value("record-datagrams", _record_datagrams, MAX_SEGMENTS),
     )
 
 
@@ -230,6 +235,10 @@ def _mtu(text: str) -> int:
         f"use bytes from {MIN_MTU} (what every IPv4 host accepts; IPv6 needs 1280) to {MAX_MTU} "
         "(the most a TAP takes); all hosts of a network should use the same",
     )
+
+
+def _record_datagrams(text: str) -> int:
+    return _whole_number(text, 1, MAX_SEGMENTS, f"use a number from 1 to {MAX_SEGMENTS}")
 
 
 def _nickname(text: str) -> str:

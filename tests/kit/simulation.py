@@ -458,7 +458,8 @@ class Simulation:
         plain = bytearray(len(sealed) - 16)
         assert found[1].open_untrusted(flags, rest & ((1 << 48) - 1), sealed, memoryview(plain))
         if flags & FLAG_CONTROL:
-            host.engine.control_received(index, bytes(plain), size, origin, self.now)
+            received = host.outlets[found[0]].counters.datagrams_in
+            host.engine.control_received(index, bytes(plain), size, received, origin, self.now)
             self._carry_out(host)
         else:
             host.received.append((found[0], bytes(plain)))

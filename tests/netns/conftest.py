@@ -43,11 +43,28 @@ def ours() -> str:
     return f"wv{leftovers.base36(os.getpid())}"
 
 
+def present() -> set[str]:
+    """The namespaces of this process's labs."""
+    return {name for name in leftovers.present(ours()) if name[len(ours())] in "-."}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_of_module() -> Iterator[None]:
+    """Fails the last test of a module whose own fixtures left a namespace."""
+    yield
+    check_nothing_left(set())
+
+
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     """Fails the test that left a namespace, or a process in one; removes it first."""
+    before = present()  # of a lab that the tests of a module share
     yield
-    left = [name for name in leftovers.present(ours()) if name[len(ours())] in "-."]
+    check_nothing_left(before)
+
+
+def check_nothing_left(expected: set[str]) -> None:
+    left = sorted(present() - expected)
     running = leftovers.processes_in(left)
     for name in left:
         leftovers.sweep(name)

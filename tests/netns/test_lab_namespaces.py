@@ -18,6 +18,11 @@ def reaches(lab: Lab, source: str, address: str) -> bool:
     return ping(lab, source, address).reached
 
 
+def reaches_soon(lab: Lab, source: str, address: str) -> bool:
+    """After a repair: the kernel may still hold the neighbour for lost."""
+    return any(reaches(lab, source, address) for _ in range(5))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_hosts_reach_each_other_exactly_where_they_share_a_wire(
     make_lab: Callable[..., Lab], kind: str
@@ -50,10 +55,10 @@ def test_a_block_hits_one_way_and_heals(make_lab: Callable[..., Lab]) -> None:
     assert not reaches(lab, "h1", "10.99.1.2")
     assert not reaches(lab, "h2", "10.99.2.3")
     lab.heal(*blocked)
-    assert reaches(lab, "h1", "10.99.1.2")
+    assert reaches_soon(lab, "h1", "10.99.1.2")
     assert not reaches(lab, "h2", "10.99.2.3")
     lab.heal()
-    assert reaches(lab, "h2", "10.99.2.3")
+    assert reaches_soon(lab, "h2", "10.99.2.3")
 
 
 def test_a_blocked_port_leaves_others_alone(make_lab: Callable[..., Lab]) -> None:
@@ -77,7 +82,7 @@ def test_a_pulled_cable_is_seen_by_its_host(make_lab: Callable[..., Lab]) -> Non
     assert "NO-CARRIER" not in lab.exec("h2", ["ip", "link", "show", "dev", "lan1"]).stdout
     assert not reaches(lab, "h1", "10.99.1.2")
     lab.mend("h1", "h2")
-    assert any(reaches(lab, "h1", "10.99.1.2") for _ in range(5))
+    assert reaches_soon(lab, "h1", "10.99.1.2")
 
 
 def test_pings_between_many_at_once(make_lab: Callable[..., Lab]) -> None:

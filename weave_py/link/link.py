@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from weave_py.crypto.identity import Identity
+from weave_py.link.loss import LossMeter
 from weave_py.link.outlet import Outlet, Way
 from weave_py.link.paths import Paths, PathSettings
 from weave_py.link.sealing import Opener
@@ -23,7 +24,7 @@ from weave_py.wire.probes import (
     encode_answer,
     encode_probe,
 )
-from weave_py.wire.sleeve import HEADER_BYTES, RELAY_PREFIX_BYTES, TAG_BYTES
+from weave_py.wire.sleeve import HEADER_BYTES, MAX_SEGMENTS, RELAY_PREFIX_BYTES, TAG_BYTES
 
 IN_USE_FOR = 3.0  # seconds after traffic during which a path counts as in use
 RENEW_AFTER = 6.0  # seconds without a working path before we doubt the keys
@@ -76,19 +77,23 @@ class Link:
         now: float,
         session_settings: SessionSettings | None = None,
         path_settings: PathSettings | None = None,
+        most_datagrams: int = MAX_SEGMENTS,
     ) -> None:
+        """`most_datagrams`: how many datagrams a record may take at the most."""
         self.peer = peer
         self.outlet = Outlet(peer)
         self.session = Session(
             identity, uid, peer, suites, token_bytes, new_index, session_settings
         )
         self.paths = Paths(path_settings)
+        self.loss = LossMeter()
         self.observed: Endpoint | None = None
         """Our own address as the peer sees it."""
         self._outputs: list[LinkOutput] = []
         self._traffic = 0
         self._used_at = now
         self._worked_at = now
+        self._most_datagrams = most_datagrams
 
     # --- in ------------------------------------------------------------------------------
 
@@ -110,23 +115,31 @@ class Link:
         self._settle(now)
 
     def receive_control_untrusted(
-        self, index: int, body: bytes, datagram_bytes: int, origin: Endpoint | None, now: float
+        self,
+        index: int,
+        body: bytes,
+        datagram_bytes: int,
+        received: int,
+        origin: Endpoint | None,
+        now: float,
     ) -> None:
-        """An authentic control record came under our index, in a datagram of that size, from
-        `origin` (None: through a relay). WireError if its body is malformed."""
+        """An authentic control record came under our index, in a datagram of that size, after
+        `received` data datagrams of the peer, from `origin` (None: through a relay). WireError
+        if its body is malformed."""
         self.session.confirmed(index, now)
         if origin is not None:
             self.paths.heard_from(origin, now)
         match decode_untrusted(body):
-            case Probe(number):
+            case Probe(number, _, sent):
                 way = Way(origin, None) if origin else self.paths.relay_way
                 if way is not None:
-                    answer = ProbeAnswer(number, datagram_bytes, origin)
+                    answer = ProbeAnswer(number, datagram_bytes, sent, received, origin)
                     self._outputs.append(SendControl(way, encode_answer(answer)))
-            case ProbeAnswer(number, size, seen_from):
+            case ProbeAnswer(number, size, sent, arrived, seen_from):
                 if self.paths.answered(number, size, now):
                     self._worked_at = now
                     self.observed = seen_from or self.observed
+                    self.loss.sample(sent, arrived)
             case None:
                 pass
         self._settle(now)
@@ -186,16 +199,19 @@ class Link:
         if fresh:
             # The first record under new keys confirms them to the other side.
             self._worked_at = now
+            self.loss.restart()
             self.paths.restart(now)
         self._probe(now)
         best = self.paths.best
         self.outlet.use(best.way if best else None, best.datagram_bytes if best else 0)
+        self.outlet.record_datagrams = min(self.loss.record_datagrams, self._most_datagrams)
 
     def _probe(self, now: float) -> None:
         in_use = now < self._used_at + IN_USE_FOR
+        sent = self.outlet.counters.datagrams_out
         for way, number, size in self.paths.advance(now, in_use):
             overhead = HEADER_BYTES + TAG_BYTES + (RELAY_PREFIX_BYTES if way.relay else 0)
-            body = encode_probe(Probe(number, size), size - overhead)
+            body = encode_probe(Probe(number, size, sent), size - overhead)
             self._outputs.append(SendControl(way, body, number))
 
     def _watch_usage(self, now: float) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from weave_py.link.sealing import Sealer
 from weave_py.model.counters import LinkCounters
 from weave_py.model.names import Endpoint, PeerName
-from weave_py.wire.sleeve import relay_prefix
+from weave_py.wire.sleeve import MAX_SEGMENTS, relay_prefix
 
 
 class Way(NamedTuple):
@@ -36,7 +36,16 @@ class Way(NamedTuple):
 class Outlet:
     """How to send to one peer. `sealer` or `way` None: there is no way now."""
 
-    __slots__ = ("busy", "counters", "datagram_bytes", "peer", "prefix", "sealer", "way")
+    __slots__ = (
+        "busy",
+        "counters",
+        "datagram_bytes",
+        "peer",
+        "prefix",
+        "record_datagrams",
+        "sealer",
+        "way",
+    )
 
     def __init__(self, peer: PeerName) -> None:
         self.peer = peer
@@ -48,6 +57,8 @@ class Outlet:
         """Traffic flows. The road sets it (and reports the peer once), the engine resets it."""
         self.datagram_bytes = 0
         """UDP payload that passes the way."""
+        self.record_datagrams = MAX_SEGMENTS
+        """How many datagrams a record should take at the most (see link.loss)."""
         self.counters = LinkCounters()
 
     def use(self, way: Way | None, datagram_bytes: int) -> None:

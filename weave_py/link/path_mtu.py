@@ -89,8 +89,11 @@ class PathMtu:
             self._refuse(self._asked, now)
 
     def black_hole(self, now: float) -> None:
-        """`size` does not pass any more though smaller datagrams do: start again from the base."""
-        self._high = max(self._low, 1)
+        """`size` does not pass any more though smaller datagrams do: start again from the base.
+
+        `size` itself is asked for once more: after mere loss it is back within a round trip.
+        """
+        self._high = self._low + 1
         self._low = 0
         self.size = BASE
         self._asked, self._tries = None, 0

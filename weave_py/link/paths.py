@@ -1,9 +1,10 @@
 """Which ways to a peer work, how well, and which one is best? Probing and choosing paths.
 
 Every way is probed through the session: an answer proves both directions, measures the round
-trip, and (for large probes) the path MTU. A path in use is probed every second; when an answer is
-missing, four times a second, so that a dead path is noticed in about three seconds and a lost
-probe does no harm. Ways that do not answer are tried again for ever, ever more rarely.
+trip, and (for large probes) the path MTU. A path in use is probed every second with a datagram as
+large as those it carries; when an answer is missing, four times a second with a large and a small
+one, so that a dead path is noticed in about three seconds, a path that has become narrower in two,
+and a lost probe does no harm. Ways that do not answer are tried again for ever, ever more rarely.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ class PathSettings:
     probe_in_use: float = 1.0
     probe_idle: float = 5.0
     probe_suspect: float = 0.25
-    dead_after: float = 2.5
-    """From the first unanswered probe; with `probe_in_use` and an answer's time-out a path in use
-    is given up in about 3 s."""
+    dead_after: float = 2.25
+    """From the first unanswered probe; it was sent at most `probe_in_use` after the path broke, so
+    a path in use is given up within 3.25 s."""
     answer_timeout: float = 0.25
     first_retry: float = 0.2
     retry_factor: float = 1.7
@@ -85,6 +86,8 @@ class Path:
         self._probe_at = now
         self._heartbeat_at = now
         self._backoff = settings.first_retry
+        self._missing_since: float | None = None
+        """When the first probe was sent after which nothing came."""
         self._suspect_since: float | None = None
         self._full_turn = False
         self._full_misses = 0
@@ -126,7 +129,7 @@ class Path:
             self._die(now)
         due: list[tuple[Kind, int]] = []
         if now >= self._probe_at:
-            due.append(self._heartbeat())
+            due += self._heartbeat(in_use)
             self._heartbeat_at = now
             self._probe_at = now + self._interval(in_use)
         if self.state is PathState.UP and self._suspect_since is None:
@@ -144,7 +147,7 @@ class Path:
         sample = max(now - outstanding.sent_at, 1e-6)
         self.rtt = sample if self.rtt is None else self.rtt + (sample - self.rtt) / 8
         self._recent.append(True)
-        self._suspect_since = None
+        self._missing_since = self._suspect_since = None
         self._backoff = self._settings.first_retry
         if self.state is not PathState.UP:
             self.state = PathState.UP
@@ -160,6 +163,7 @@ class Path:
             self.mtu.refused(outstanding.size, now)
         else:
             self.mtu.black_hole(now)
+            self._full_misses = 1  # small probes must go on telling whether the path is alive
 
     def next_deadline(self) -> Deadline:
         soonest = [Deadline(self._probe_at, f"probe {self.way.text}")]
@@ -179,12 +183,15 @@ class Path:
         patience = max(self._settings.answer_timeout, min(3 * (self.rtt or 0.3), 1.0))
         return outstanding.sent_at + patience
 
-    def _heartbeat(self) -> tuple[Kind, int]:
+    def _heartbeat(self, in_use: bool) -> list[tuple[Kind, int]]:
+        small, full = (Kind.SMALL, SMALL_PROBE), (Kind.FULL, self.mtu.size)
+        if self.state is not PathState.UP:
+            return [small]
+        if self._full_misses or self._suspect_since is not None:
+            # Both sizes are needed to tell a black hole from loss, and from a dead path.
+            return [full, small]
         self._full_turn = not self._full_turn
-        if self.state is PathState.UP and (self._full_misses or self._full_turn):
-            # After a lost full-size probe both sizes are needed to tell a black hole from loss.
-            return (Kind.FULL, self.mtu.size) if self._full_turn else (Kind.SMALL, SMALL_PROBE)
-        return Kind.SMALL, SMALL_PROBE
+        return [full if in_use or self._full_turn else small]
 
     def _interval(self, in_use: bool) -> float:
         s = self._settings
@@ -203,17 +210,19 @@ class Path:
         if self.state is not PathState.UP:
             return
         self._probe_at = min(self._probe_at, now)
+        if self._missing_since is None:
+            self._missing_since = outstanding.sent_at
         if outstanding.kind is Kind.FULL:
             self._full_misses += 1
             if self._full_misses >= self._settings.full_size_misses and self.mtu.size > BASE:
                 self._full_misses = 0
                 self.mtu.black_hole(now)
         elif self._suspect_since is None:
-            self._suspect_since = outstanding.sent_at
+            self._suspect_since = self._missing_since
 
     def _die(self, now: float) -> None:
         self.state = PathState.DOWN
-        self._suspect_since = None
+        self._missing_since = self._suspect_since = None
         self._full_misses = 0
         self._backoff = self._settings.first_retry
         self._probe_at = now

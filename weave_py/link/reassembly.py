@@ -28,6 +28,10 @@ class Reassembly:
         self.given_up = 0
         """Records that were pushed out before they were complete."""
 
+    def __len__(self) -> int:
+        """Records that still wait for datagrams."""
+        return len(self._pending)
+
     def add_untrusted(
         self, counter: int, index: int, is_last: bool, length: int, payload: memoryview
     ) -> bytearray | None:

@@ -219,7 +219,8 @@ class Session:
     def _initiate(self, now: float) -> None:
         handshake = self._handshake(initiator=True)
         index = self._new_index()
-        self._sequence += 1
+        # By the clock: it goes on where a forgotten link to the same peer had stopped counting.
+        self._sequence = max(self._sequence + 1, int(now * 1000))
         payload = pack([index, self._uid, self._sequence, self._suites])
         self._initiate_at = now + self._retry
         self._retry = min(self._retry * 2, self._settings.longest_retry)

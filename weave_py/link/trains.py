@@ -6,9 +6,12 @@ is a list of views, header, ciphertext, header, ciphertext …, made once per sh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from weave_py.link.outlet import Outlet
 from weave_py.wire.sleeve import (
     FLAG_MORE,
+    FRAME_HEADER_BYTES,
     HEADER_BYTES,
     MAX_RECORD_BYTES,
     MAX_SEGMENTS,
@@ -22,6 +25,9 @@ from weave_py.wire.sleeve import (
 # The largest thing a TAP hands over: 64 KiB of IP, Ethernet header, VLAN tags, our 16 bytes.
 MAX_FRAME_BYTES = 65_600
 MAX_SHAPES = 256
+# What the rest of a frame begins with, in records after the first: the header of a frame of no
+# bytes, which no frame has. A rest that comes alone is thus never taken for frames.
+REST = bytes(FRAME_HEADER_BYTES)
 
 Train = tuple[list[memoryview], int, int]
 """(Views to send in order, bytes of each datagram but the last, number of datagrams.)"""
@@ -58,6 +64,12 @@ class TrainMaker:
         """How much plaintext one record for this outlet takes."""
         return self._shape(outlet.prefix, outlet.datagram_bytes).max_plain_bytes
 
+    def wanted_plain_bytes(self, outlet: Outlet) -> int:
+        """How much one should take: as much as it can, unless the path loses datagrams."""
+        shape = self._shape(outlet.prefix, outlet.datagram_bytes)
+        wanted = outlet.record_datagrams * shape.body_bytes - TAG_BYTES
+        return min(wanted, shape.max_plain_bytes)
+
     def seal(self, outlet: Outlet, flags: int, start: int, end: int) -> Train:
         """Seal `plain[start:end]` (at most `max_plain_bytes`) for the outlet, which must have a
         sealer and a way."""
@@ -79,16 +91,16 @@ class TrainMaker:
         views.append(self._sealed[at : at + rest])
         return views, size, count
 
-    def parts(self, outlet: Outlet, start: int, end: int) -> list[tuple[int, int, int]]:
+    def parts(self, outlet: Outlet, start: int, end: int) -> Iterator[tuple[int, int, int]]:
         """How to cut a frame that no record can hold: (flags, start, end) of consecutive records,
-        all but the last of which say that there is MORE."""
+        all but the last of which say that there is MORE, all but the first of which begin with
+        REST. Seal each before asking for the next: REST goes over the end of the last one."""
         limit = self.max_plain_bytes(outlet)
-        parts = []
         while end - start > limit:
-            parts.append((FLAG_MORE, start, start + limit))
-            start += limit
-        parts.append((0, start, end))
-        return parts
+            yield FLAG_MORE, start, start + limit
+            start += limit - len(REST)
+            self.plain[start : start + len(REST)] = REST
+        yield 0, start, end
 
     def _shape(self, prefix: bytes, datagram_bytes: int) -> _Shape:
         key = (prefix, datagram_bytes)

@@ -152,6 +152,9 @@ class TopologyGossip:
             if signed is not None:
                 news.append(signed)
         self.spread(news, now, source)
+        ours = self._topology.ourself.signed
+        if ours in news:  # whoever sent it holds an outdated one (see Ourself.outrank)
+            self.spread([ours], now, None)
         return news
 
     def _summarise(self, to: PeerName, buckets: bytes) -> None:
@@ -168,7 +171,9 @@ class TopologyGossip:
         self._say_summary(to, part)
 
     def _say_summary(self, to: PeerName, buckets: list[int]) -> None:
-        held = self._topology.held(frozenset(buckets))
+        # Names can be searched for until all lie in one bucket. What is left out of an overfull
+        # one the other side takes for missing and sends: wasteful, but right.
+        held = self._topology.held(frozenset(buckets))[:MAX_SUMMARY]
         self._say(to, Summary(bytes(buckets), tuple(held)))
 
     def _answer_summary(self, source: PeerName, summary: Summary) -> None:
@@ -176,8 +181,8 @@ class TopologyGossip:
         buckets = frozenset(summary.buckets)
         ours = dict(self._topology.held(buckets)) if buckets else {}
         newer = [n for n, order in ours.items() if n not in theirs or theirs[n] < order]
-        newer += [n for n in summary.wanted if n not in newer]
-        found = (self._topology.signed(name) for name in newer)
+        # Each once, however often a peer asks: records are large.
+        found = (self._topology.signed(name) for name in dict.fromkeys((*newer, *summary.wanted)))
         self._say_records(source, [signed for signed in found if signed is not None])
         wanted = tuple(
             name

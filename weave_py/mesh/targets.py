@@ -55,7 +55,7 @@ class _Attempt:
     calling: bool = False
     error: str = ""
     never: bool = False
-    """Calling again makes no sense (it is ourself)."""
+    """Calling again makes no sense: it is ourself, or not the peer we look for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +183,18 @@ class Targets:
     def reached(self, key: str, peer: PeerName) -> None:
         """The call led to this peer (which may be connected twice now; that is settled later)."""
         attempt = self._attempts.get(key)
-        if attempt is not None:
-            attempt.calling = False
+        if attempt is None:
+            return
+        attempt.calling = False
+        attempt.error = ""
+        attempt.interval = 0.0
+        if attempt.configured:
             attempt.peer = peer
-            attempt.error = ""
-            attempt.interval = 0.0
             attempt.never = peer == self._ourself
+        else:
+            # Somebody else's address too (private networks are much alike): the peer that we
+            # expected is not there, and is to be remembered so that `discover` does not ask again.
+            attempt.never = peer != attempt.peer
 
     def failed(self, key: str, error: str, now: float, pause: float = 0.0) -> None:
         """The call, or the connection it led to, failed. Next try after a growing, random time,
@@ -203,8 +209,6 @@ class Targets:
             max(attempt.interval * s.retry_factor, s.first_retry), s.longest_retry
         )
         attempt.due = now + max(attempt.interval * (0.5 + self._jitter()), pause)
-        if not attempt.configured:
-            attempt.peer = attempt.peer if attempt.peer != self._ourself else None
 
     def set_connected(self, connected: frozenset[PeerName]) -> None:
         self._connected = connected

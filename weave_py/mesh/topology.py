@@ -55,6 +55,8 @@ class Topology:
         self._live: dict[PeerName, SignedRecord] = {}
         self._limbo: dict[PeerName, SignedRecord] = {}
         self._unreachable_since: dict[PeerName, float] = {}
+        self._bodies: set[bytes] = set()
+        """The bodies of all live and limbo records."""
 
     # --- records -------------------------------------------------------------------------
 
@@ -78,8 +80,11 @@ class Topology:
     def merge_untrusted(self, body: bytes, signature: bytes) -> SignedRecord | None:
         """Take a record in: returns it if it is news, None if not. PeerError if it is bad.
 
-        Being newer is looked at before the signature: most records come several times.
+        Being newer is looked at before the signature, and having it before decoding: most records
+        come several times.
         """
+        if body in self._bodies:
+            return None
         try:
             signed = decode_record_untrusted(body, signature)
             name = peer_name_of(signed.record.identity)
@@ -92,7 +97,10 @@ class Topology:
         if name == self.ourself.name:
             self.ourself.outrank(signed.record.order)
             return self.ourself.signed
-        self._limbo.pop(name, None)
+        for old in (self._live.get(name), self._limbo.pop(name, None)):
+            if old is not None:
+                self._bodies.discard(old.body)
+        self._bodies.add(signed.body)
         self._live[name] = signed
         self._unreachable_since.pop(name, None)
         return signed
@@ -106,7 +114,11 @@ class Topology:
         if known.record.identity != signed.record.identity:
             # 48 bits can be searched for: the first key seen under a name keeps it.
             raise PeerError("another key for a peer name that is taken")
-        return signed.record.order > known.record.order
+        if name == self.ourself.name:
+            # An earlier life's may have come just as far as ours: see Ourself.outrank.
+            return signed.record.order >= known.record.order and signed.body != known.body
+        # The same order twice is an owner's fault; all must still keep the same one.
+        return (signed.record.order, signed.body) > (known.record.order, known.body)
 
     @staticmethod
     def _authenticate_untrusted(signed: SignedRecord) -> None:
@@ -145,7 +157,7 @@ class Topology:
         del self._unreachable_since[name]
         self._limbo[name] = self._live.pop(name)
         while len(self._limbo) > self._settings.max_limbo:
-            del self._limbo[next(iter(self._limbo))]
+            self._bodies.discard(self._limbo.pop(next(iter(self._limbo))).body)
 
     # --- digests (what we hold, in short) ------------------------------------------------
 

@@ -24,6 +24,7 @@ class LinkCounters(_Counters):
     __slots__ = (
         "bytes_in",  # of frames delivered
         "bytes_out",  # of frames sealed
+        "datagrams_in",  # of data records, whole or not
         "datagrams_out",
         "drop_device",  # the TAP would not take the frame
         "drop_no_path",  # no way to the peer now
@@ -40,6 +41,7 @@ class LinkCounters(_Counters):
     )
     bytes_in: int
     bytes_out: int
+    datagrams_in: int
     datagrams_out: int
     drop_device: int
     drop_no_path: int

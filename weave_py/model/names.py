@@ -16,6 +16,7 @@ NAME_BYTES = 6
 DEFAULT_PORT = 6783
 
 _NAME = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_SCOPE = re.compile(r"[A-Za-z0-9._-]{1,15}")  # an interface's name or number
 
 
 def name_text(name: PeerName) -> str:
@@ -47,13 +48,16 @@ class Endpoint(NamedTuple):
 
 def endpoint(host: str, port: int) -> Endpoint:
     """A canonical `Endpoint` (IPv4-mapped becomes IPv4); ValueError unless `host` is numeric."""
-    address = ipaddress.ip_address(host.partition("%")[0])
+    numeric, percent, scope = host.partition("%")
+    address = ipaddress.ip_address(numeric)
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
+    # Strangers' addresses come through here: a scope is no place for free text.
+    if percent and (address.version == 4 or not _SCOPE.fullmatch(scope)):
+        raise ValueError(f"not an address: {host!r}")
     if not 0 < port < 65536:
         raise ValueError(f"not a port: {port}")
-    scope = "%" + host.partition("%")[2] if "%" in host else ""
-    return Endpoint(str(address) + scope, port)
+    return Endpoint(str(address) + percent + scope, port)
 
 
 class Target(NamedTuple):
@@ -80,6 +84,13 @@ def parse_target(text: str, default_port: int = DEFAULT_PORT) -> Target:
             raise ValueError(f"not a peer address (the port is missing): {text!r}")
     if port_text and (not port_text.isdecimal() or not 0 < int(port_text) < 65536):
         raise ValueError(f"not a peer address (bad port {port_text!r}): {text!r}")
-    if not re.fullmatch(r"[A-Za-z0-9._:%-]+", host):
+    if not re.fullmatch(r"[A-Za-z0-9._:%-]+", host) or (":" in host and not _is_ipv6(host)):
         raise ValueError(f"not a peer address (expected HOST or HOST:PORT): {text!r}")
     return Target(host, int(port_text) if port_text else default_port, stripped)
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).version == 6
+    except ValueError:
+        return False

@@ -173,10 +173,16 @@ class Engine:
     # --- datagrams -----------------------------------------------------------------------
 
     def control_received(
-        self, index: int, body: bytes, datagram_bytes: int, origin: Endpoint | None, now: float
+        self,
+        index: int,
+        body: bytes,
+        datagram_bytes: int,
+        received: int,
+        origin: Endpoint | None,
+        now: float,
     ) -> None:
         """An authentic control record came in (see Link.receive_control_untrusted)."""
-        self.links.receive_control_untrusted(index, body, datagram_bytes, origin, now)
+        self.links.receive_control_untrusted(index, body, datagram_bytes, received, origin, now)
         self._settle(now)
 
     def probe_refused(self, peer: PeerName, probe: int, now: float) -> None:
@@ -195,7 +201,7 @@ class Engine:
         if self.is_stopped:
             return
         for stream in self.neighbours:
-            if stream.connection is not None:
+            if stream.connection and stream.due is not None and now >= stream.due.at:
                 stream.connection.advance(now)
                 self._drain(stream, now)
         self.gossip.advance(now)
@@ -210,7 +216,7 @@ class Engine:
             return None
         return earliest(
             [
-                *(s.connection.next_deadline() for s in self.neighbours if s.connection),
+                *(stream.due for stream in self.neighbours),
                 self.gossip.next_deadline(),
                 self.topology.next_deadline(),
                 self.targets.next_deadline(),
@@ -244,6 +250,7 @@ class Engine:
 
     def _flush(self, stream: Stream) -> None:
         assert stream.connection is not None
+        stream.due = stream.connection.next_deadline()
         data = stream.connection.take_bytes()
         if data:
             self._outputs.append(SendBytes(stream.number, data))
@@ -368,10 +375,9 @@ class Engine:
 
     def _check_direct(self, now: float) -> None:
         """A direct data path to a neighbour came or went: that is news."""
-        for claimed in self.ourself.record.neighbours:
-            if claimed.direct != self.links.is_direct(claimed.name):
-                self._announce_soon(now)
-                return
+        direct = self.links.direct
+        if any(n.direct != (n.name in direct) for n in self.ourself.record.neighbours):
+            self._announce_soon(now)
 
     def _announce_soon(self, now: float) -> None:
         if self._announce_at is None:
@@ -383,7 +389,7 @@ class Engine:
         neighbours = []
         for name, _, connection in self.neighbours.established():
             cost = 0 if connection.rtt is None else min(max(1, int(connection.rtt * 1000)), 60_000)
-            direct = self.links.is_direct(name)
+            direct = name in self.links.direct
             remote = connection.remote
             neighbours.append(Neighbour(name, cost, direct, connection.outbound, remote))
         if self.ourself.update([*self._local, *observed], neighbours):

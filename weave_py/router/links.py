@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 
 from weave_py.crypto.identity import Identity
 from weave_py.link.link import InstallOpener, Link, RemoveOpener, SendControl, SendUnicast
@@ -41,6 +41,10 @@ class Links:
         self._settings = settings
         self._links: dict[PeerName, Link] = {}
         self._by_index: dict[int, Link] = {}
+        self._due: dict[PeerName, Deadline] = {}
+        """Each link's next deadline, as of its last change: asking all of them every time is what
+        a router with many peers would spend most of its time on."""
+        self._direct: set[PeerName] = set()
         self._outputs: list[Output] = []
         self._unicasts: list[tuple[PeerName, bytes]] = []
         self._is_full = False
@@ -51,9 +55,10 @@ class Links:
     def get(self, peer: PeerName) -> Link | None:
         return self._links.get(peer)
 
-    def is_direct(self, peer: PeerName) -> bool:
-        link = self._links.get(peer)
-        return link is not None and link.paths.is_direct
+    @property
+    def direct(self) -> Set[PeerName]:
+        """The peers that we reach directly."""
+        return self._direct
 
     def observed(self) -> list[Endpoint]:
         """Our addresses as peers see our datagrams coming, sorted."""
@@ -80,6 +85,7 @@ class Links:
                 now,
                 self._settings.session,
                 self._settings.path,
+                self._settings.record_datagrams,
             )
             self._links[peer] = link
             self._outputs.append(AddPort(peer, link.outlet))
@@ -113,13 +119,19 @@ class Links:
             self._drain(link)
 
     def receive_control_untrusted(
-        self, index: int, body: bytes, datagram_bytes: int, origin: Endpoint | None, now: float
+        self,
+        index: int,
+        body: bytes,
+        datagram_bytes: int,
+        received: int,
+        origin: Endpoint | None,
+        now: float,
     ) -> None:
         link = self._by_index.get(index)
         if link is None:
             return
         try:
-            link.receive_control_untrusted(index, body, datagram_bytes, origin, now)
+            link.receive_control_untrusted(index, body, datagram_bytes, received, origin, now)
         except WireError as error:
             fields = {"peer": link.peer.hex(":"), "error": str(error)}
             self._outputs.append(LogEvent(WARNING, "malformed control record", fields))
@@ -138,11 +150,10 @@ class Links:
             self._drain(link)
 
     def advance(self, now: float) -> None:
-        for link in self._links.values():
-            due = link.next_deadline()
-            if due is not None and now >= due.at:
-                link.advance(now)
-                self._drain(link)
+        for peer in [p for p, due in self._due.items() if now >= due.at]:
+            link = self._links[peer]
+            link.advance(now)
+            self._drain(link)
 
     # --- out -----------------------------------------------------------------------------
 
@@ -156,7 +167,7 @@ class Links:
         return taken
 
     def next_deadline(self) -> Deadline | None:
-        return earliest(link.next_deadline() for link in self._links.values())
+        return earliest(self._due.values())
 
     # --- inside --------------------------------------------------------------------------
 
@@ -173,6 +184,20 @@ class Links:
                     self._outputs.append(CloseSession(index))
                 case SendControl(way, body, probe):
                     self._outputs.append(SendControlRecord(link.peer, way, body, probe))
+        self._note(link)
+
+    def _note(self, link: Link) -> None:
+        """Keep what is asked of all links after every event."""
+        is_gone = link.peer not in self._links
+        due = None if is_gone else link.next_deadline()
+        if due is None:
+            self._due.pop(link.peer, None)
+        else:
+            self._due[link.peer] = due
+        if link.paths.is_direct and not is_gone:
+            self._direct.add(link.peer)
+        else:
+            self._direct.discard(link.peer)
 
     def _new_index(self) -> int:
         while True:

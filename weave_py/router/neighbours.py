@@ -9,6 +9,7 @@ from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership
 from weave_py.mesh.connection import Connection, State
 from weave_py.mesh.handshake import ControlHandshake, Hello
+from weave_py.model.deadlines import Deadline
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.router.settings import EngineSettings
 
@@ -25,6 +26,8 @@ class Stream:
     opened_at: float
     peer: PeerName | None = None
     """Set once the handshake is done."""
+    due: Deadline | None = None
+    """The connection's next deadline, as of its last change."""
 
 
 class Neighbours:

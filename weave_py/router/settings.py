@@ -10,6 +10,7 @@ from weave_py.mesh.connection import ConnectionSettings
 from weave_py.mesh.gossip import GossipSettings
 from weave_py.mesh.targets import TargetSettings
 from weave_py.mesh.topology import TopologySettings
+from weave_py.wire.sleeve import MAX_SEGMENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class EngineSettings:
     """Our own record changes at most that often, the first time at once."""
     max_ports: int = 1000
     """A Linux bridge has 1,024 ports; some are for containers."""
+    record_datagrams: int = MAX_SEGMENTS
+    """The most datagrams a record may take; 1 seals each by itself (for measurements)."""
     max_handshakes: int = 256
     """Incoming connections that have not proved anything yet."""
     max_handshakes_per_host: int = 8

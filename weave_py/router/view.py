@@ -78,9 +78,7 @@ def _live(engine: Engine, mtu: int) -> list[ConnectionView]:
 
 def _dead(engine: Engine, now: float) -> list[ConnectionView]:
     live = {
-        s.connection.remote.text: s.connection
-        for s in engine.neighbours
-        if s.connection and s.connection.outbound
+        s.target: s.connection for s in engine.neighbours if s.connection and s.target is not None
     }
     views = []
     for attempt in engine.targets.unconnected():

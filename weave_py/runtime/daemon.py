@@ -94,7 +94,11 @@ async def _main(config: Config) -> None:
             suites=[int(suite) for suite in suites_by_speed(time.perf_counter)],
             token_bytes=secrets.token_bytes,
             now=trio.current_time(),
-            settings=EngineSettings(discovery=config.discovery, conn_limit=config.conn_limit),
+            settings=EngineSettings(
+                discovery=config.discovery,
+                conn_limit=config.conn_limit,
+                record_datagrams=config.record_datagrams,
+            ),
         )
         store = TargetsStore(state, host, config.peers)
         async with _bridge(config, host, name_text(identity.name)):

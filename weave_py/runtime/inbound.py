@@ -20,7 +20,7 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidTag
 
 from weave_py.host.udp import UdpSocket
-from weave_py.link.trains import MAX_FRAME_BYTES
+from weave_py.link.trains import MAX_FRAME_BYTES, REST
 from weave_py.model.counters import RoadCounters
 from weave_py.model.names import Endpoint, PeerName, endpoint
 from weave_py.runtime.ports import Inlet
@@ -59,6 +59,8 @@ class ControlRecord(NamedTuple):
     session: int
     body: bytes
     datagram_bytes: int
+    received: int
+    """Data datagrams of the peer that had come before it."""
     origin: Endpoint | None
 
 
@@ -90,10 +92,13 @@ class Inbound:
             pass  # an ICMP error of an earlier send: nothing to do with what comes in
 
     def _train(self, length: int, size: int, source: tuple[str, int]) -> None:
-        if length < HEADER_BYTES + TAG_BYTES:
+        if length <= HEADER_BYTES:  # the last segment of a record may hold a single byte
             self._counters.datagrams_malformed += 1
             return
         count = (length + size - 1) // size
+        if count > 1 and not self._is_uniform(length, size, count):
+            self._mixed(length, size, source)
+            return
         self._counters.datagrams_in += count
         if self._buffer[0] != KIND_RELAYED:
             self._records(length, size, 0, source)
@@ -101,6 +106,24 @@ class Inbound:
             self._records(length, size, RELAY_PREFIX_BYTES, None)
         else:
             self._relaying.forward(self._buffer, length, size, count)
+
+    def _is_uniform(self, length: int, size: int, count: int) -> bool:
+        """Whether the datagrams of a train are all direct, or all relayed to the same peer."""
+        buffer = self._buffer
+        if buffer[:length:size] != buffer[:1] * count:
+            return False
+        return buffer[0] != KIND_RELAYED or all(
+            buffer[i:length:size] == buffer[i : i + 1] * count for i in range(2, RELAY_PREFIX_BYTES)
+        )
+
+    def _mixed(self, length: int, size: int, source: tuple[str, int]) -> None:
+        """A neighbour's own datagrams and those it relays, one behind the other, are one flow to
+        GRO: take such a train apart."""
+        train = bytes(self._view[:length])
+        for at in range(0, length, size):
+            datagram = train[at : at + size]
+            self._view[: len(datagram)] = datagram
+            self._train(len(datagram), len(datagram), source)
 
     def _records(self, length: int, size: int, prefix: int, source: tuple[str, int] | None) -> None:
         """All records of a train that is for us; `prefix` bytes precede each header."""
@@ -124,11 +147,18 @@ class Inbound:
             if index == 0 and self._is_whole(head, length, size, count, sealed_bytes, body):
                 sealed = self._gather(head + HEADER_BYTES, size, count, sealed_bytes, body)
                 at += count * size
+                if not flags & FLAG_CONTROL:
+                    inlet.port.outlet.counters.datagrams_in += count
             else:
                 end = min(at + size, length)
                 payload = view[head + HEADER_BYTES : end]
                 is_last = bool(flags & FLAG_LAST)
                 at += size
+                inlet.port.outlet.counters.datagrams_in += not flags & FLAG_CONTROL
+                if not inlet.opener.window.accepts(counter):
+                    # A late duplicate, which would wait in vain for the rest of its record.
+                    inlet.port.outlet.counters.records_replayed += index == 0
+                    continue
                 sealed = inlet.reassembly.add_untrusted(
                     counter, index, is_last, sealed_bytes, payload
                 )
@@ -192,10 +222,13 @@ class Inbound:
             counters.records_replayed += 1
         elif flags & FLAG_CONTROL:
             if len(self.controls) < MAX_CONTROLS:
-                origin = endpoint(source[0], source[1]) if source else None
-                record = ControlRecord(inlet.index, bytes(plain), datagram_bytes, origin)
-                self.controls.append(record)
-        elif flags & FLAG_MORE or inlet.more_counter >= 0:
+                # Port 0 is legal in UDP (RFC 768), but nobody can be answered there.
+                origin = endpoint(source[0], source[1]) if source and source[1] else None
+                received = counters.datagrams_in
+                self.controls.append(
+                    ControlRecord(inlet.index, bytes(plain), datagram_bytes, received, origin)
+                )
+        elif flags & FLAG_MORE or plain[: len(REST)] == REST:
             self._collect(inlet, flags, counter, plain)
         else:
             counters.records_in += 1
@@ -205,15 +238,15 @@ class Inbound:
         """Records that belong together because their frame is larger than a record."""
         counters = inlet.port.outlet.counters
         counters.records_in += 1
-        if counter != inlet.more_counter:
+        if plain[: len(REST)] == REST:
+            if counter != inlet.more_counter:
+                counters.records_incomplete += 1  # the beginning was lost, or comes too late
+                return
+            inlet.more += plain[len(REST) :]
+        else:
             if inlet.more:
                 counters.records_incomplete += 1
-                inlet.more = bytearray()
-            if not flags & FLAG_MORE:
-                inlet.more_counter = -1
-                self._deliver(inlet, plain)
-                return
-        inlet.more += plain
+            inlet.more = bytearray(plain)
         inlet.more_counter = counter + 1
         if not flags & FLAG_MORE:
             whole, inlet.more, inlet.more_counter = inlet.more, bytearray(), -1

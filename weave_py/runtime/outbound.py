@@ -2,7 +2,8 @@
 
 1. `drain` reads frames from a peer's TAP, each behind its 16 bytes, back to back into a record,
    until the TAP is empty, the record is full, or the turn is over: nothing waits for a record to
-   fill, and no peer waits for another's flood.
+   fill, and no peer waits for another's flood. A TCP super-frame too large for a record is cut
+   into smaller ones (`_overflow`).
 2. `_send` has the record sealed and cut (`link.trains`) and hands the train to the kernel.
 
 Fast gear: no await, channel or log call in here; what the engine must know goes to `woken`.
@@ -18,6 +19,7 @@ from weave_py.runtime.ports import Port
 from weave_py.runtime.relaying import Relaying
 from weave_py.runtime.sleeve_sockets import SleeveSockets
 from weave_py.wire.sleeve import FRAME_HEADER_BYTES, FRAME_LENGTH, FRAME_LENGTH_OFFSET
+from weave_py.wire.super_frames import Cut, examine, write_piece
 
 # A turn of one TAP: enough to be efficient, short enough (well under a millisecond) to be fair.
 FRAMES_PER_TURN = 64
@@ -49,7 +51,7 @@ class Outbound:
         if not outlet.busy:
             outlet.busy = True
             self.woken.append(outlet.peer)
-        limit = self._trains.max_plain_bytes(outlet)
+        limit = self._trains.wanted_plain_bytes(outlet)
         plain, fd, read = self._trains.plain, port.fd, os.readv
         start = end = frames = turn = 0
         try:
@@ -58,8 +60,7 @@ class Outbound:
                 _pack_length(plain, end + FRAME_LENGTH_OFFSET, size)
                 turn += size
                 if end + size - start > limit:
-                    self._send(port, start, end, frames)
-                    start, frames = end, 0
+                    start, frames = self._overflow(port, start, end, size, frames, limit)
                 end += size
                 frames += 1
                 if end - start >= FLUSH_BYTES or end >= MAX_FRAME_BYTES:
@@ -73,8 +74,38 @@ class Outbound:
             pass  # the device is going down: the port is about to be removed
         self._send(port, start, end, frames)
 
+    def _overflow(
+        self, port: Port, start: int, at: int, size: int, frames: int, limit: int
+    ) -> tuple[int, int]:
+        """The frame at `at` does not fit into the record that began at `start`. Send what there
+        is, and of a super-frame as many pieces as leave a rest that fits; returns where the new
+        record begins, and how many frames it has before this one."""
+        cut = examine(self._trains.plain, at, size) if size > limit else None
+        if cut is None:  # its own record; `_send` copes with one that no record can hold
+            self._send(port, start, at, frames)
+            return at, 0
+        headers, segment = len(cut.headers), cut.gso_size
+        whole = max((limit - headers) // segment, 1) * segment
+        take = (limit - (at - start) - headers) // segment * segment
+        if take < whole // 4:
+            self._send(port, start, at, frames)
+            start, frames, take = at, 0, whole
+        skip = 0
+        while cut.payload - skip > take:
+            self._piece(at, cut, skip, take)
+            self._send(port, start, at + skip + headers + take, frames)
+            skip += take
+            start, frames, take = at + skip, 0, whole
+        self._piece(at, cut, skip, cut.payload - skip)
+        return start, frames
+
+    def _piece(self, at: int, cut: Cut, skip: int, take: int) -> None:
+        plain = self._trains.plain
+        write_piece(plain, at + skip, cut, skip, take)
+        _pack_length(plain, at + skip + FRAME_LENGTH_OFFSET, len(cut.headers) + take)
+
     def _send(self, port: Port, start: int, end: int, frames: int) -> None:
-        if not frames:
+        if end <= start:
             return
         outlet, trains = port.outlet, self._trains
         counters = outlet.counters
@@ -91,9 +122,11 @@ class Outbound:
             else trains.parts(outlet, start, end)
         ):
             views, size, count = trains.seal(outlet, flags, first, last)
-            refused = refused or self._sockets.send(to, views, size, count)
             counters.records_out += 1
-            counters.datagrams_out += count
+            if not refused:
+                refused = self._sockets.send(to, views, size, count)
+            if not refused:
+                counters.datagrams_out += count
         if refused:
             counters.drop_send_refused += frames
             return
@@ -110,7 +143,8 @@ class Outbound:
                 lost += 1
         except OSError:
             pass
-        if port.outlet.sealer is None:
+        sealer = port.outlet.sealer
+        if sealer is None or sealer.is_spent:
             counters.drop_no_session += lost
         else:
             counters.drop_no_path += lost

@@ -91,6 +91,9 @@ class PeerPorts:
             tap.close()
             event(_log, logging.ERROR, "no port for a peer", peer=peer.hex(":"), error=error)
             return False
+        except BaseException:
+            tap.close()
+            raise
         if peer in self._wanted and on_plugged(peer, tap):
             self._wanted[peer] = True
         else:

@@ -29,7 +29,7 @@ from weave_py.router.outputs import (
 from weave_py.runtime.inbound import ControlRecord
 from weave_py.runtime.peer_ports import PeerPorts
 from weave_py.runtime.roads import Roads
-from weave_py.runtime.streams import ControlStream, dial, remote_of, tune
+from weave_py.runtime.streams import ControlStream, dial, remote_of, tune, why
 
 T = TypeVar("T")
 MAX_REFUSALS = 8  # of probes in a row before the rest waits for the next turn
@@ -60,9 +60,7 @@ class Pump:
         self._serving = 0
         self._all_ended = trio.Event()
 
-    async def run(
-        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve the engine's timer and calls until cancelled; `tell` works once started."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery  # this task's own: calls live and end with it
@@ -95,8 +93,8 @@ class Pump:
         await self._serve(number, control)
 
     def on_controls(self, controls: list[ControlRecord]) -> None:
-        for session, body, size, origin in controls:
-            self.tell(self.engine.control_received, session, body, size, origin)
+        for record in controls:
+            self.tell(self.engine.control_received, *record)
 
     def on_woken(self, peers: list[PeerName]) -> None:
         for peer in peers:
@@ -164,9 +162,14 @@ class Pump:
     async def _dial(self, number: int, host: str, port: int) -> None:
         try:
             stream = await dial(host, port, self._local)
-            remote = remote_of(stream)
         except OSError as error:
             self.tell(self.engine.dial_failed, number, str(error))
+            return
+        try:
+            remote = remote_of(stream)
+        except OSError as error:  # gone already
+            await trio.aclose_forcefully(stream)
+            self.tell(self.engine.dial_failed, number, why(error))
             return
         tune(stream)
         control = self._streams[number] = ControlStream(stream)

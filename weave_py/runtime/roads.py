@@ -73,7 +73,7 @@ class Roads:
     async def run(self) -> None:
         """Carry frames until cancelled."""
         clock = time.perf_counter
-        while True:
+        while not self._epoll.closed:
             asleep_at = clock()
             await trio.lowlevel.wait_readable(self._epoll.fileno())
             now = clock()
@@ -120,7 +120,8 @@ class Roads:
     def close_session(self, index: int) -> None:
         inlet = self._inbound.inlets.pop(index, None)
         if inlet is not None:
-            inlet.port.outlet.counters.records_incomplete += inlet.reassembly.given_up
+            lost = inlet.reassembly.given_up + len(inlet.reassembly)
+            inlet.port.outlet.counters.records_incomplete += lost
 
     def use_routes(self, routes: RouteTable) -> None:
         self._relaying.routes = routes
@@ -142,6 +143,8 @@ class Roads:
 
     def _turn(self) -> bool:
         """Give every ready descriptor a turn; False if there was none."""
+        if self._epoll.closed:  # by another task that woke in the same moment as `run`
+            return False
         ready = self._epoll.poll(0)
         for fd, events in ready:
             port = self._taps.get(fd)

@@ -58,7 +58,10 @@ class SleeveSockets:
         found: tuple[UdpSocket, Address] | None = None
         if udp is not None:
             flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-            address = socket.getaddrinfo(to.host, to.port, udp.family, flags=flags)[0][4]
+            try:
+                address = socket.getaddrinfo(to.host, to.port, udp.family, flags=flags)[0][4]
+            except OSError:
+                return None  # the interface that a link-local address names is gone
             found = (udp, address)  # type: ignore[assignment]  # numeric: never a name
         if len(self._known) >= MAX_CACHED:
             self._known.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import socket
 from collections.abc import Callable
 
@@ -38,8 +37,9 @@ class ControlStream:
         self._wake.set()
 
     def close(self) -> None:
-        """Close as soon as everything is written."""
+        """Close as soon as everything is written, or FLUSH_SECONDS from now."""
         self._is_closing = True
+        self._scope.deadline = trio.current_time() + FLUSH_SECONDS
         self._wake.set()
 
     async def run(self, on_bytes: Callable[[bytes], None], on_end: Callable[[str], None]) -> None:
@@ -79,8 +79,7 @@ class ControlStream:
             while self._queue:
                 data, self._queue = b"".join(self._queue), []
                 self._queued = 0
-                with trio.move_on_after(FLUSH_SECONDS if self._is_closing else math.inf):
-                    await self._stream.send_all(data)
+                await self._stream.send_all(data)
             if self._is_closing:
                 return
             await self._wake.wait()

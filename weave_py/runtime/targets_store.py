@@ -54,6 +54,7 @@ class TargetsStore:
         self._launched = [target.text for target in launched]
         self._latest: tuple[str, ...] | None = None
         self._wake = trio.Event()
+        self._writing = trio.Lock()
 
     def save_soon(self, targets: tuple[str, ...]) -> None:
         self._latest = targets
@@ -67,12 +68,13 @@ class TargetsStore:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what has changed since it was last written."""
-        latest, self._latest = self._latest, None
-        if latest is None:
-            return
-        value = {"launched": self._launched, "targets": list(latest)}
-        try:
-            await self._host.run(self._state.save, FILE, value)
-        except StateError as error:
-            event(_log, logging.ERROR, "targets not saved", error=error)
+        """Write what has changed since it was last written; wait for what is being written."""
+        async with self._writing:
+            while (latest := self._latest) is not None:
+                value = {"launched": self._launched, "targets": list(latest)}
+                try:
+                    await self._host.run(self._state.save, FILE, value)
+                except StateError as error:
+                    event(_log, logging.ERROR, "targets not saved", error=error)
+                if self._latest is latest:
+                    self._latest = None

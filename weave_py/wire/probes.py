@@ -2,12 +2,15 @@
 
 These are the plaintexts of control records (wire.sleeve), little-endian:
 
-    probe   1, number u32, bytes of its datagram u16, zeros up to that size
-    answer  2, number u32, bytes of the datagram that arrived u16,
+    probe   1, number u32, bytes of its datagram u16, data datagrams sent before it u32,
+            zeros up to that size
+    answer  2, number u32, bytes of the datagram that arrived u16, the probe's count u32,
+            data datagrams received before the probe u32,
             port u16 and address (4 or 16 bytes; none if it came through a relay)
 
-The answer goes back the way the probe came, and carries the address it came from, so that the
-prober learns how the world sees it behind its NAT.
+The answer goes back the way the probe came. It carries the address it came from, so that the
+prober learns how the world sees it behind its NAT, and counts (modulo 2^32), so that it learns
+what share of its datagrams arrives.
 """
 
 from __future__ import annotations
@@ -19,9 +22,11 @@ from struct import Struct
 from weave_py.model.errors import WireError
 from weave_py.model.names import Endpoint, endpoint
 
-_HEAD = Struct("<BIH")
+_HEAD = Struct("<BIHI")
+_RECEIVED = Struct("<I")
 _PORT = Struct("<H")
 PROBE_BYTES = _HEAD.size
+_U32 = 0xFFFF_FFFF
 _PROBE = 1
 _ANSWER = 2
 
@@ -30,22 +35,27 @@ _ANSWER = 2
 class Probe:
     number: int
     datagram_bytes: int
+    sent: int
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeAnswer:
     number: int
     datagram_bytes: int
+    sent: int
+    received: int
     seen_from: Endpoint | None
 
 
 def encode_probe(probe: Probe, body_bytes: int) -> bytes:
     """The probe, padded to `body_bytes`."""
-    return _HEAD.pack(_PROBE, probe.number, probe.datagram_bytes).ljust(body_bytes, b"\0")
+    head = _HEAD.pack(_PROBE, probe.number, probe.datagram_bytes, probe.sent & _U32)
+    return head.ljust(body_bytes, b"\0")
 
 
 def encode_answer(answer: ProbeAnswer) -> bytes:
-    head = _HEAD.pack(_ANSWER, answer.number, answer.datagram_bytes)
+    head = _HEAD.pack(_ANSWER, answer.number, answer.datagram_bytes, answer.sent & _U32)
+    head += _RECEIVED.pack(answer.received & _U32)
     if answer.seen_from is None:
         return head
     address = ipaddress.ip_address(answer.seen_from.host.partition("%")[0])
@@ -56,16 +66,23 @@ def decode_untrusted(body: bytes | memoryview) -> Probe | ProbeAnswer | None:
     """Decode a control record; None if its kind is unknown, WireError if malformed."""
     if len(body) < _HEAD.size:
         raise WireError(f"a control record of {len(body)} bytes")
-    kind, number, size = _HEAD.unpack_from(body)
+    kind, number, size, sent = _HEAD.unpack_from(body)
     if kind == _PROBE:
-        return Probe(number, size)
+        return Probe(number, size, sent)
     if kind != _ANSWER:
         return None
     rest = bytes(body[_HEAD.size :])
+    if len(rest) < _RECEIVED.size:
+        raise WireError("a probe answer that is cut short")
+    (received,) = _RECEIVED.unpack_from(rest)
+    return ProbeAnswer(number, size, sent, received, _seen_from(rest[_RECEIVED.size :]))
+
+
+def _seen_from(rest: bytes) -> Endpoint | None:
     if not rest:
-        return ProbeAnswer(number, size, None)
+        return None
     try:
         address = ipaddress.ip_address(rest[2:])
-        return ProbeAnswer(number, size, endpoint(str(address), _PORT.unpack_from(rest)[0]))
+        return endpoint(str(address), _PORT.unpack_from(rest)[0])
     except ValueError:
         raise WireError("a probe answer with a malformed address") from None

@@ -30,7 +30,7 @@ from weave_py.wire.packing import (
 )
 
 RECORD_FORMAT = 1
-MAX_RECORD_BYTES = 24_576
+MAX_RECORD_BYTES = 49_152  # MAX_NEIGHBOURS, each with the longest address, and some to spare
 MAX_NEIGHBOURS = 512
 MAX_ENDPOINTS = 16
 MAX_NICKNAME = 255

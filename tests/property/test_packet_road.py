@@ -1,0 +1,274 @@
+"""Does every frame arrive as it was sent, at most once, and end in exactly one counter?"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.kit.road import (
+    Datagram,
+    Host,
+    essence,
+    make_frame,
+    merge,
+    pair,
+    use_direct,
+    use_relay,
+)
+from weave_py.crypto.suites import Suite
+from weave_py.link.path_mtu import SIZES
+from weave_py.model.counters import LinkCounters
+
+QUICK = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+WINDOW = 12  # datagrams that may overtake one
+
+small = st.integers(14, 120)
+usual = st.integers(14, 1514)
+super_frames = st.integers(1515, 65_535)
+# Around what one record holds, where frames begin to be cut.
+huge = st.integers(62_000, 65_535)
+turn = st.one_of(
+    st.lists(small, min_size=1, max_size=90),
+    st.lists(usual, min_size=1, max_size=20),
+    st.lists(st.one_of(small, usual, super_frames, huge), min_size=1, max_size=6),
+    # One flow with segmentation offload: equal super-frames and a rest.
+    st.builds(
+        lambda segments, count, rest: [66 + 1448 * segments] * count + [66 + rest],
+        st.integers(2, 45),
+        st.integers(1, 4),
+        st.integers(1, 1448),
+    ),
+)
+datagram_sizes = st.one_of(st.sampled_from(SIZES), st.integers(1200, 8972))
+turns = st.lists(st.tuples(datagram_sizes, turn), min_size=1, max_size=5)
+rates = st.sampled_from([0.0, 0.02, 0.3])
+
+
+@contextmanager
+def hosts(count: int, gso: bool = True) -> Iterator[list[Host]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(Host(number + 1, gso)) for number in range(count)]
+
+
+class Sent:
+    """The frames of a test, each of them another one."""
+
+    def __init__(self) -> None:
+        self.essences: list[bytes] = []
+
+    def frames(self, sizes: list[int]) -> list[bytes]:
+        made = [make_frame(len(self.essences) + i, size) for i, size in enumerate(sizes)]
+        self.essences += map(essence, made)
+        return made
+
+    @property
+    def payload_bytes(self) -> int:
+        return sum(len(frame) - 12 for frame in self.essences)
+
+
+def out_frames(counters: LinkCounters) -> int:
+    return (
+        counters.frames_out
+        + counters.drop_no_path
+        + counters.drop_no_session
+        + counters.drop_send_refused
+    )
+
+
+def disturb(
+    datagrams: list[Datagram], dice: random.Random, drop: float, double: float, swap: float
+) -> list[Datagram]:
+    """Lose, duplicate and reorder, each datagram on its own."""
+    kept: list[tuple[float, Datagram]] = []
+    for place, datagram in enumerate(datagrams):
+        for _ in range(2 if dice.random() < double else 1):
+            if dice.random() >= drop:
+                late = dice.random() * WINDOW if dice.random() < swap else 0.0
+                kept.append((place + late, datagram))
+    return [datagram for _, datagram in sorted(kept, key=lambda k: k[0])]
+
+
+@QUICK
+@given(turns, st.booleans(), st.booleans(), st.sampled_from(Suite), st.integers(0, 2**32))
+def test_a_clean_wire_delivers_everything_in_order(
+    plan: list[tuple[int, list[int]]], relayed: bool, gso: bool, suite: Suite, seed: int
+) -> None:
+    dice, sent = random.Random(seed), Sent()
+    with hosts(3, gso) as (a, relay, b):
+        pair(a, b, 7, suite)
+        use_direct(a, relay, 1472)
+        use_direct(relay, b, 1472)
+        relay.routes({b.name: b.name})
+        arrived: list[bytes] = []
+        for size, sizes in plan:
+            if relayed:
+                use_relay(a, b, relay, size)
+            else:
+                use_direct(a, b, size)
+            a.send(b, sent.frames(sizes))
+            datagrams = a.socket.take()
+            assert all(len(d.payload) <= size for d in datagrams)
+            if relayed:
+                relay.receive(merge(datagrams, dice))
+                datagrams = relay.socket.take()
+            for train in merge(datagrams, dice):
+                b.receive([train])
+                arrived += b.delivered(a)
+        assert [essence(frame) for frame in arrived] == sent.essences
+        out, back = a.outlet(b).counters, b.outlet(a).counters
+        assert out.frames_out == back.frames_in == len(sent.essences)
+        assert out.bytes_out == back.bytes_in == sent.payload_bytes
+        assert out.records_out == back.records_in
+        assert out.datagrams_out == b.counters.datagrams_in
+        assert relay.counters.datagrams_relayed == (out.datagrams_out if relayed else 0)
+        assert not any(
+            count
+            for name, count in {**out.as_dict(), **back.as_dict()}.items()
+            if name.startswith("drop_")
+        )
+
+
+@QUICK
+@given(turns, st.booleans(), rates, rates, rates, st.integers(0, 2**32))
+def test_a_bad_wire_never_alters_or_repeats_a_frame(
+    plan: list[tuple[int, list[int]]],
+    relayed: bool,
+    drop: float,
+    double: float,
+    swap: float,
+    seed: int,
+) -> None:
+    dice, sent = random.Random(seed), Sent()
+    with hosts(3) as (a, relay, b):
+        inlet = pair(a, b, 7)
+        use_direct(a, relay, 1472)
+        use_direct(relay, b, 1472)
+        relay.routes({b.name: b.name})
+        arrived: list[bytes] = []
+        for size, sizes in plan:
+            if relayed:
+                use_relay(a, b, relay, size)
+            else:
+                use_direct(a, b, size)
+            a.send(b, sent.frames(sizes))
+            datagrams = disturb(a.socket.take(), dice, drop, double, swap)
+            if relayed:
+                relay.receive(merge(datagrams, dice))
+                datagrams = disturb(relay.socket.take(), dice, drop, double, swap)
+            for train in merge(datagrams, dice):
+                b.receive([train])
+                arrived += b.delivered(a)
+
+        counts = Counter(essence(frame) for frame in arrived)
+        assert not counts - Counter(sent.essences)  # nothing new, nothing twice
+        out, back = a.outlet(b).counters, b.outlet(a).counters
+        assert out_frames(out) == len(sent.essences)
+        assert back.frames_in == len(arrived)
+        assert back.drop_device == 0
+        assert back.records_bad == back.records_malformed == 0
+        assert back.records_in <= out.records_out
+        assert len(inlet.reassembly) + inlet.reassembly.given_up <= out.records_out
+        if not drop:
+            # Only a frame of several records is lost by reordering alone.
+            limit = min(size * min(64, 65_507 // size) for size, _ in plan) - 64 * 40
+            missing = Counter(sent.essences) - counts
+            assert all(len(frame) > limit for frame in missing)
+            assert back.records_in == out.records_out
+
+
+@QUICK
+@given(
+    st.lists(st.tuples(st.sampled_from("abcr"), st.integers(14, 4000)), min_size=1, max_size=60),
+    st.sampled_from([0, 8]),
+    st.integers(0, 2**32),
+)
+def test_a_relay_tells_flows_apart_that_gro_merged(
+    plan: list[tuple[str, int]], shift: int, seed: int
+) -> None:
+    """A sends through R to B, to C beyond B, and to R itself; R sends to B as well."""
+    dice = random.Random(seed)
+    with hosts(4) as (a, r, b, c):
+        relayed = 1472
+        for source, destination, index in ((a, r, 1), (a, b, 2), (a, c, 3), (r, b, 4)):
+            pair(source, destination, index)
+        use_direct(a, r, relayed - shift)
+        use_relay(a, b, r, relayed)
+        use_relay(a, c, r, relayed)
+        use_direct(r, b, relayed)
+        use_direct(b, c, relayed)
+        r.routes({b.name: b.name, c.name: b.name})
+        b.routes({c.name: c.name})
+        sent = {key: Sent() for key in "abcr"}
+        flows = {"a": (a, r), "b": (a, b), "c": (a, c), "r": (r, b)}
+        own: list[Datagram] = []
+        for key, size in plan:
+            source, destination = flows[key]
+            source.send(destination, sent[key].frames([size]))
+            own += r.socket.take()
+        r.receive(merge(a.socket.take()))
+        passed = r.socket.take()
+        # What R relays and what it sends itself leave it interleaved, each in its own order.
+        mixed = [
+            (passed if passed and (not own or dice.random() < 0.5) else own).pop(0)
+            for _ in range(len(passed) + len(own))
+        ]
+        for train in merge(mixed):
+            b.receive([train])
+        c.receive(merge(b.socket.take()))
+
+        assert [essence(f) for f in r.delivered(a)] == sent["a"].essences
+        assert [essence(f) for f in b.delivered(a)] == sent["b"].essences
+        assert [essence(f) for f in b.delivered(r)] == sent["r"].essences
+        assert [essence(f) for f in c.delivered(a)] == sent["c"].essences
+        for host in (r, b, c):
+            assert host.counters.datagrams_unknown_session == 0
+            assert host.counters.datagrams_malformed == 0
+            assert host.counters.relay_no_route == 0
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=200),
+            st.builds(
+                lambda flags, index, length, counter, rest: (
+                    bytes((0x11, flags, index, 0, 7, 0, 0, 0))
+                    + counter.to_bytes(6, "little")
+                    + length.to_bytes(2, "little")
+                    + rest
+                ),
+                st.integers(0, 255),
+                st.integers(0, 255),
+                st.integers(0, 65_535),
+                st.one_of(st.integers(0, 3), st.integers(0, 2**48 - 1)),
+                st.binary(max_size=80),
+            ),
+        ),
+        min_size=1,
+        max_size=20,
+    ),
+    st.integers(1, 200),
+    st.booleans(),
+)
+def test_garbage_is_counted_and_does_no_harm(pieces: list[bytes], size: int, relayed: bool) -> None:
+    with hosts(2) as (a, b):
+        pair(a, b, 7)
+        use_direct(a, b, 1472)
+        prefix = b"\x12\x05" + b.name if relayed else b""
+        for piece in pieces:
+            data = (prefix + piece) or b"\0"
+            b.receive([(data, min(size, len(data)), ("10.0.0.1", 6783))])
+        assert b.delivered(a) == []
+        assert b.inbound.controls == []
+        frame = make_frame(1, 1400)
+        a.send(b, [frame])
+        b.receive(merge(a.socket.take()))
+        assert [essence(f) for f in b.delivered(a)] == [essence(frame)]
