@@ -1,93 +1,88 @@
-"""A whole network in one process: N engines, virtual time, a seeded and faulty underlay.
+"""Does a whole network of routers do what it should? N engines in one process, in virtual time.
 
-The very engines of the router run here; only the shell is replaced. Streams are reliable and
-ordered with latency, datagrams get lost. Everything is decided by the seed.
+The very engines of the router run here; only the shell is replaced (`sim_host`), and the network
+(`underlay`). Everything is decided by the seed.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
-import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 
+import pytest
+
+from tests.kit.sim_host import SimHost
+from tests.kit.underlay import Underlay, Wire
 from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership
-from weave_py.link.outlet import Outlet, Way
-from weave_py.link.sealing import Opener
-from weave_py.model.names import Endpoint, PeerName, PeerUID, parse_target
-from weave_py.model.routes import RouteTable
+from weave_py.link.outlet import Way
+from weave_py.model.names import PeerName, PeerUID, parse_target
 from weave_py.router.engine import Engine
-from weave_py.router.outputs import (
-    AddPort,
-    CloseSession,
-    CloseStream,
-    Dial,
-    LogEvent,
-    OpenSession,
-    RemovePort,
-    SaveTargets,
-    SendBytes,
-    SendControlRecord,
-    UseRoutes,
-)
 from weave_py.router.settings import EngineSettings
-from weave_py.wire.sleeve import (
-    FLAG_CONTROL,
-    FLAG_LAST,
-    HEADER_BYTES,
-    HOP_LIMIT,
-    KIND_RELAYED,
-    RELAY_PREFIX_BYTES,
-    header_value,
-    parse_header,
-    relay_prefix,
-)
+from weave_py.wire.messages import Unicast
 
 PORT = 6783
 SUITES = (1, 2)
 
 
-@dataclass
-class Wire:
-    """The underlay between two hosts."""
-
-    latency: float = 0.01
-    jitter: float = 0.002
-    loss: float = 0.0
-    up: bool = True
-    udp: bool = True
-    mtu: int = 1500
+def over_seeds(quick: int, slow: int = 0) -> pytest.MarkDecorator:
+    """Run a test with the seeds 1 … quick, and with `slow` more of them when there is time."""
+    more = [pytest.param(seed, marks=pytest.mark.slow) for seed in range(quick + 1, quick + slow + 1)]
+    return pytest.mark.parametrize("seed", [*range(1, quick + 1), *more])
 
 
-@dataclass
-class SimHost:
-    """One router and the shell around it, reduced to dictionaries."""
+@cache
+def members_of(password: str) -> Membership:
+    """Strengthening a password takes long."""
+    return Membership.from_password(password)
 
-    address: str
-    engine: Engine
-    outlets: dict[PeerName, Outlet] = field(default_factory=dict)
-    openers: dict[int, tuple[PeerName, Opener]] = field(default_factory=dict)
-    routes: RouteTable = field(default_factory=RouteTable)
-    streams: dict[int, tuple[SimHost, int]] = field(default_factory=dict)
-    log: list[tuple[float, str, dict[str, object]]] = field(default_factory=list)
-    saved_targets: tuple[str, ...] = ()
-    alive: bool = True
-    frozen_until: float = 0.0
-    armed: float | None = None
-    received: list[tuple[PeerName, bytes]] = field(default_factory=list)
+
+class Flow:
+    """Numbered data records from one host to another, at regular times."""
+
+    def __init__(self, simulation: Simulation, source: SimHost, to: SimHost, every: float) -> None:
+        self.sent: dict[bytes, float] = {}
+        self.refused: list[float] = []
+        """When there was no way."""
+        self._simulation = simulation
+        self._source = source
+        self._to = to
+        self._every = every
+        self._is_running = True
+        self._label = simulation.dice.randbytes(8)
+        self._tick()
+
+    def stop(self) -> None:
+        self._is_running = False
+
+    def _tick(self) -> None:
+        if not self._is_running or not self._source.alive:
+            return
+        now = self._simulation.now
+        if now >= self._source.frozen_until:
+            payload = self._label + len(self.sent).to_bytes(4, "big") + bytes(80)
+            if self._source.send_data(self._to.name, payload):
+                self.sent[payload] = now
+            else:
+                self.refused.append(now)
+        self._simulation.underlay.later(self._every, self._tick)
 
     @property
-    def name(self) -> PeerName:
-        return self.engine.name
+    def arrived(self) -> list[float]:
+        """When data arrived, in order."""
+        return [a.at for a in self._to.arrivals if a.payload.startswith(self._label)]
 
     @property
-    def endpoint(self) -> Endpoint:
-        return Endpoint(self.address, PORT)
+    def lost(self) -> list[float]:
+        """When the data was sent that never arrived."""
+        there = {a.payload for a in self._to.arrivals}
+        return [at for payload, at in self.sent.items() if payload not in there]
 
-    def __hash__(self) -> int:
-        return hash(self.address)
+    def longest_gap(self, since: float = 0.0) -> float:
+        """Seconds without an arrival, at worst, since then and until now."""
+        times = [at for at in self.arrived if at >= since]
+        marks = [max(since, min(self.sent.values(), default=since)), *times, self._simulation.now]
+        return max(b - a for a, b in zip(marks, marks[1:], strict=False))
 
 
 class Simulation:
@@ -100,21 +95,49 @@ class Simulation:
         settings: EngineSettings | None = None,
         default: Wire | None = None,
     ) -> None:
-        self.random = random.Random(seed)
         self.seed = seed
-        self.now = 1000.0
+        self.underlay = Underlay(seed, default or Wire())
+        self.dice = self.underlay.dice
         self.hosts: list[SimHost] = []
-        self.messages = 0
-        self.bytes = 0
         self._settings = settings or EngineSettings()
         self._membership = (
-            Membership.open_network() if password is None else Membership.from_password(password)
+            Membership.open_network() if password is None else members_of(password)
         )
-        self._default = default or Wire()
-        self._wires: dict[frozenset[str], Wire] = {}
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
-        self._stream_ready: dict[tuple[SimHost, int], float] = {}
+
+    def __str__(self) -> str:
+        lines = [f"seed {self.seed}, at {self.now:.3f}"]
+        for host in self.hosts:
+            engine = host.engine
+            paths = ", ".join(
+                f"{self.nick(link.peer)}:{link.outlet.way.text if link.outlet.way else 'none'}"
+                for link in engine.links
+            )
+            neighbours = sorted(self.nick(n) for n in engine.neighbours.names())
+            life = "" if host.alive else " (dead)"
+            lines.append(f"{engine.nickname}{life} neighbours {neighbours} paths {paths}")
+            lines += [f"    {e.at:.3f} {e.event} {e.fields}" for e in host.log[-6:]]
+        return "\n".join(lines)
+
+    @property
+    def now(self) -> float:
+        return self.underlay.now
+
+    @property
+    def alive(self) -> list[SimHost]:
+        return [host for host in self.hosts if host.alive]
+
+    @property
+    def messages(self) -> int:
+        """Writes to streams so far."""
+        return self.underlay.messages
+
+    @property
+    def trace(self) -> str:
+        """A hash over everything that was sent, and when."""
+        return self.underlay.trace.hexdigest()
+
+    def nick(self, name: PeerName) -> str:
+        return next((h.engine.nickname for h in self.hosts if h.name == name), "?")
 
     # --- building ------------------------------------------------------------------------
 
@@ -127,38 +150,32 @@ class Simulation:
         epoch: int = 1,
         address: str | None = None,
     ) -> SimHost:
+        """Start a router that calls these."""
         number = len(self.hosts) + 1
         where = address or f"10.0.{number // 250}.{number % 250 + 1}"
         engine = Engine(
-            identity or Identity.create(self.random.randbytes),
+            identity or Identity.create(self.dice.randbytes),
             membership or self._membership,
-            uid=PeerUID(self.random.getrandbits(63) + 1),
+            uid=PeerUID(self.dice.getrandbits(63) + 1),
             epoch=epoch,
             nickname=f"h{number}",
             port=PORT,
             suites=SUITES,
-            token_bytes=self.random.randbytes,
+            token_bytes=self.dice.randbytes,
             now=self.now,
             settings=settings or self._settings,
         )
-        host = SimHost(where, engine)
+        host = SimHost(where, engine, self.underlay)
         self.hosts.append(host)
+        self.underlay.register(host)
         engine.set_local_addresses([where], self.now)
-        texts = [t.address if isinstance(t, SimHost) else t for t in targets]
-        engine.connect([parse_target(t) for t in texts], self.now)
-        self._carry_out(host)
+        self.call(host, *targets)
         return host
 
-    def wire(self, a: SimHost, b: SimHost) -> Wire:
-        """The wire between two hosts, to be changed at will."""
-        key = frozenset((a.address, b.address))
-        if key not in self._wires:
-            d = self._default
-            self._wires[key] = Wire(d.latency, d.jitter, d.loss, d.up, d.udp, d.mtu)
-        return self._wires[key]
-
-    def cut(self, a: SimHost, b: SimHost) -> None:
-        self.wire(a, b).up = False
+    def mesh(self, count: int) -> list[SimHost]:
+        """Hosts that are all launched with the first one as their target."""
+        first = self.add()
+        return [first, *(self.add(first) for _ in range(count - 1))]
 
     def chain(self, count: int) -> list[SimHost]:
         """Hosts of which only those next to each other can talk."""
@@ -172,294 +189,144 @@ class Simulation:
             hosts.append(host)
         return hosts
 
-    def call(self, host: SimHost, target: SimHost) -> None:
-        host.engine.connect([parse_target(target.address)], self.now)
-        self._carry_out(host)
+    def call(self, host: SimHost, *targets: SimHost | str) -> None:
+        texts = [t.address if isinstance(t, SimHost) else t for t in targets]
+        host.engine.connect([parse_target(text) for text in texts], self.now)
+        host.carry_out()
+
+    def restart(self, host: SimHost, *targets: SimHost, epoch: int = 2) -> SimHost:
+        """A new process with the same identity, at the same address; `host` must be dead."""
+        assert not host.alive
+        identity = self.identity_of(host)
+        return self.add(*targets, identity=identity, epoch=epoch, address=host.address)
+
+    @staticmethod
+    def identity_of(host: SimHost) -> Identity:
+        return host.engine.ourself._identity
+
+    # --- faults --------------------------------------------------------------------------
+
+    def wire(self, a: SimHost, b: SimHost) -> Wire:
+        """The wire between two hosts, to be changed at will."""
+        return self.underlay.wire(a.address, b.address)
+
+    def cut(self, a: SimHost, b: SimHost) -> None:
+        self.wire(a, b).up = False
+
+    def mend(self, a: SimHost, b: SimHost) -> None:
+        self.wire(a, b).up = True
+
+    def partition(self, one: Iterable[SimHost], other: Sequence[SimHost], up: bool = False) -> None:
+        """Cut (or mend) all wires between two groups."""
+        for a in one:
+            for b in other:
+                self.wire(a, b).up = up
 
     def kill(self, host: SimHost) -> None:
         """SIGKILL: its kernel closes the streams."""
-        host.alive = False
-        for number, (other, theirs) in list(host.streams.items()):
-            del host.streams[number]
-            self._later(self._delay(host, other), self._ender(other, theirs))
+        host.shut()
 
     def vanish(self, host: SimHost) -> None:
         """The power goes: nothing more is heard."""
-        host.alive = False
+        host.shut(powered=False)
 
     def leave(self, host: SimHost) -> None:
         """SIGTERM."""
         host.engine.stop(self.now)
-        self._carry_out(host)
-        host.alive = False
+        host.carry_out()
+        host.shut()
+
+    def freeze(self, host: SimHost, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT later: what happens meanwhile, it hears of then."""
+        host.frozen_until = self.now + seconds
 
     # --- running -------------------------------------------------------------------------
 
     def run(self, seconds: float) -> None:
-        end = self.now + seconds
-        while self._queue and self._queue[0][0] <= end:
-            at, _, action = heapq.heappop(self._queue)
-            self.now = max(self.now, at)
-            action()
-        self.now = end
+        self.underlay.run(seconds)
 
     def run_until(self, fact: Callable[[], bool], within: float, step: float = 0.05) -> float:
         """Pass time until `fact()`; returns how long it took, or fails."""
         start = self.now
         while not fact():
-            assert self.now - start < within, f"seed {self.seed}: not within {within} s\n{self}"
+            assert self.now - start < within, f"not within {within} s: {self}"
             self.run(step)
         return self.now - start
 
-    def __str__(self) -> str:
-        lines = []
-        for host in self.hosts:
-            peers = ", ".join(
-                f"{self.nick(link.peer)}:{link.outlet.way.text if link.outlet.way else 'none'}"
-                for link in host.engine.links
-            )
-            neighbours = sorted(self.nick(n) for n in host.engine.neighbours.names())
-            lines.append(f"{host.engine.nickname} neighbours {neighbours} paths {peers}")
-            lines += [f"    {at:.3f} {event} {fields}" for at, event, fields in host.log[-6:]]
-        return "\n".join(lines)
+    def flow(self, source: SimHost, to: SimHost, every: float = 0.1) -> Flow:
+        """Send data from now on."""
+        return Flow(self, source, to, every)
 
-    def nick(self, name: PeerName) -> str:
-        return next((h.engine.nickname for h in self.hosts if h.name == name), "?")
+    def unicast(self, source: SimHost, destination: PeerName, body: bytes, hop_limit: int) -> None:
+        """Put a message for a peer into the mesh, on a channel that nobody listens to."""
+        message = Unicast("simulation", source.name, destination, hop_limit, body)
+        source.engine._send_unicast(message)
+        source.carry_out()
 
     # --- facts ---------------------------------------------------------------------------
 
-    def is_converged(self) -> bool:
-        """Everybody alive knows the latest record of everybody alive, and no more."""
-        alive = [h for h in self.hosts if h.alive]
-        wanted = {h.name: h.engine.ourself.record.order for h in alive}
-        return all(
-            {n: h.engine.topology.record(n) for n in h.engine.topology.routes.hops}.keys()
-            == wanted.keys()
-            and all(
-                record is not None and record.order == order
-                for n, order in wanted.items()
-                for record in [h.engine.topology.record(n)]
-            )
-            for h in alive
-        )
+    def is_converged(self, group: Sequence[SimHost] | None = None) -> bool:
+        """Everybody in the group (by default all alive) reaches exactly the others, and holds the
+        latest record of each."""
+        hosts = self.alive if group is None else group
+        wanted = {h.name: (h.engine.uid, h.engine.ourself.record.order) for h in hosts}
+        for host in hosts:
+            topology = host.engine.topology
+            if topology.routes.hops.keys() != wanted.keys():
+                return False
+            for name, (uid, order) in wanted.items():
+                record = topology.record(name)
+                if record is None or (record.uid, record.order) != (uid, order):
+                    return False
+        return True
 
-    def all_paths(self, kind: str | None = None) -> bool:
-        """Everybody alive can send to everybody alive (by paths of this kind)."""
-        alive = [h for h in self.hosts if h.alive]
+    def all_paths(self, kind: str | None = None, group: Sequence[SimHost] | None = None) -> bool:
+        """Everybody can send to everybody else (by paths of this kind)."""
+        hosts = self.alive if group is None else group
         return all(
-            b.name in a.outlets
-            and (way := a.outlets[b.name].way) is not None
-            and (kind is None or way.kind == kind)
-            for a in alive
-            for b in alive
+            (way := a.way_to(b)) is not None and kind in (None, way.kind)
+            for a in hosts
+            for b in hosts
             if a is not b
         )
 
-    # --- data ----------------------------------------------------------------------------
+    def is_whole(self, group: Sequence[SimHost] | None = None) -> bool:
+        """Converged, and paths between all."""
+        return self.is_converged(group) and self.all_paths(group=group)
 
-    def send(self, source: SimHost, destination: SimHost, payload: bytes) -> bool:
-        """Send a data record of one datagram; False if there is no way now."""
-        outlet = source.outlets.get(destination.name)
-        if outlet is None or outlet.way is None or outlet.sealer is None:
-            return False
-        self._emit(source, outlet, outlet.way, 0, payload)
-        return True
+    def is_full_mesh(self) -> bool:
+        """Whole, with control connections and direct paths between all."""
+        others = len(self.alive) - 1
+        neighbours = all(len(h.engine.neighbours) == others for h in self.alive)
+        return neighbours and self.is_converged() and self.all_paths("direct")
 
-    # --- inside --------------------------------------------------------------------------
+    def knows(self, host: SimHost, peer: SimHost) -> bool:
+        """Whether the peer is in the host's topology, reachable or not."""
+        return host.engine.topology.record(peer.name) is not None
 
-    def _later(self, delay: float, action: Callable[[], None]) -> None:
-        heapq.heappush(self._queue, (self.now + delay, next(self._order), action))
+    def ways(self) -> dict[tuple[str, str], Way | None]:
+        """Everybody's way to everybody else."""
+        return {
+            (a.address, b.address): a.way_to(b)
+            for a in self.alive
+            for b in self.alive
+            if a is not b
+        }
 
-    def _delay(self, a: SimHost, b: SimHost) -> float:
-        wire = self.wire(a, b)
-        return wire.latency + wire.jitter * self.random.random()
-
-    def _carry_out(self, host: SimHost) -> None:
-        """Do what the engine asked for, and re-arm its timer."""
-        for output in host.engine.take_outputs():
-            match output:
-                case Dial(number, address, port):
-                    self._dial(host, number, Endpoint(address, port))
-                case SendBytes(number, data):
-                    self._send_bytes(host, number, data)
-                case CloseStream(number):
-                    self._close(host, number)
-                case AddPort(peer, outlet):
-                    host.outlets[peer] = outlet
-                case RemovePort(peer):
-                    del host.outlets[peer]
-                case OpenSession(peer, index, opener):
-                    host.openers[index] = (peer, opener)
-                case CloseSession(index):
-                    host.openers.pop(index, None)
-                case SendControlRecord(peer, way, body, probe):
-                    self._send_control(host, peer, way, body, probe)
-                case UseRoutes(routes):
-                    host.routes = routes
-                case SaveTargets(targets):
-                    host.saved_targets = targets
-                case LogEvent(_, event, fields):
-                    host.log.append((self.now, event, dict(fields)))
-        self._arm(host)
-
-    def _arm(self, host: SimHost) -> None:
-        deadline = host.engine.next_deadline()
-        if deadline is None or (host.armed is not None and host.armed <= deadline.at):
-            return
-        host.armed = deadline.at
-        at = deadline.at
-
-        def fire() -> None:
-            if host.armed == at:
-                host.armed = None
-            if host.alive and not self._is_frozen(host, fire):
-                host.engine.advance(self.now)
-                self._carry_out(host)
-
-        self._later(max(at - self.now, 0.0), fire)
-
-    def _is_frozen(self, host: SimHost, again: Callable[[], None]) -> bool:
-        """SIGSTOP: whatever happens, happens after it."""
-        if self.now < host.frozen_until:
-            self._later(host.frozen_until - self.now, again)
-            return True
-        return False
-
-    def _at(self, address: str) -> SimHost | None:
-        return next((h for h in self.hosts if h.address == address and h.alive), None)
-
-    def _dial(self, host: SimHost, number: int, remote: Endpoint) -> None:
-        other = self._at(remote.host)
-        if other is None or not self.wire(host, other).up:
-            self._later(1.0, self._failer(host, number, "no route to host"))
-            return
-
-        def arrive() -> None:
-            theirs = other.engine.accepted(Endpoint(host.address, 40000 + number), self.now)
-            if theirs is None or not other.alive:
-                self._later(0.01, self._failer(host, number, "connection refused"))
-                return
-            host.streams[number] = (other, theirs)
-            other.streams[theirs] = (host, number)
-            self._carry_out(other)
-            if host.alive:
-                host.engine.dialled(number, other.endpoint, self.now)
-                self._carry_out(host)
-
-        self._later(2 * self._delay(host, other), arrive)
-
-    def _failer(self, host: SimHost, number: int, error: str) -> Callable[[], None]:
-        def fail() -> None:
-            if host.alive:
-                host.engine.dial_failed(number, error, self.now)
-                self._carry_out(host)
-
-        return fail
-
-    def _send_bytes(self, host: SimHost, number: int, data: bytes) -> None:
-        found = host.streams.get(number)
-        if found is None:
-            return
-        other, theirs = found
-        self.messages += 1
-        self.bytes += len(data)
-        if not self.wire(host, other).up:
-            return  # TCP would retransmit; a cut here lasts longer than the connection
-        # In order: never before what was sent earlier.
-        ready = max(self.now + self._delay(host, other), self._stream_ready.get((host, number), 0))
-        self._stream_ready[(host, number)] = ready
-
-        def arrive() -> None:
-            if other.alive and theirs in other.streams and not self._is_frozen(other, arrive):
-                other.engine.received(theirs, data, self.now)
-                self._carry_out(other)
-
-        self._later(ready - self.now, arrive)
-
-    def _close(self, host: SimHost, number: int) -> None:
-        found = host.streams.pop(number, None)
-        if found is None:
-            return
-        other, theirs = found
-        ready = max(self._stream_ready.pop((host, number), 0.0), self.now)
-        if self.wire(host, other).up:
-            self._later(ready - self.now + 1e-6, self._ender(other, theirs))
-
-    def _ender(self, host: SimHost, number: int) -> Callable[[], None]:
-        def end() -> None:
-            if host.alive and host.streams.pop(number, None) is not None:
-                host.engine.stream_ended(number, "connection reset by peer", self.now)
-                self._carry_out(host)
-
-        return end
-
-    def _send_control(
-        self, host: SimHost, peer: PeerName, way: Way, body: bytes, probe: int | None
-    ) -> None:
-        outlet = host.outlets.get(peer)
-        if outlet is None or outlet.sealer is None:
-            return
-        size = HEADER_BYTES + 16 + len(body) + (RELAY_PREFIX_BYTES if way.relay else 0)
-        if size + 28 > 9000 and probe is not None:  # the interface's own MTU
-            host.engine.probe_refused(peer, probe, self.now)
-            return
-        self._emit(host, outlet, way, FLAG_CONTROL, body)
-
-    def _emit(self, host: SimHost, outlet: Outlet, way: Way, flags: int, body: bytes) -> None:
-        assert outlet.sealer is not None
-        sealed = memoryview(bytearray(len(body) + 16))
-        flags |= FLAG_LAST
-        counter = outlet.sealer.seal(flags, memoryview(body), sealed)
-        header = header_value(flags, outlet.sealer.session, counter, len(sealed))
-        datagram = header.to_bytes(HEADER_BYTES, "little") + sealed
-        if way.endpoint is not None:
-            self._datagram(host, way.endpoint, datagram)
-        elif way.relay is not None:
-            self._pass_on(host, way.relay, relay_prefix(outlet.peer) + datagram)
-
-    def _pass_on(self, host: SimHost, via: PeerName, datagram: bytes) -> None:
-        outlet = host.outlets.get(via)
-        if outlet is not None and outlet.way is not None and outlet.way.endpoint is not None:
-            self._datagram(host, outlet.way.endpoint, datagram)
-
-    def _datagram(self, host: SimHost, to: Endpoint, datagram: bytes) -> None:
-        other = self._at(to.host)
-        if other is None:
-            return
-        wire = self.wire(host, other)
-        too_big = len(datagram) + 28 > wire.mtu
-        if not wire.up or not wire.udp or too_big or self.random.random() < wire.loss:
-            return
-
-        def arrive() -> None:
-            if other.alive and not self._is_frozen(other, arrive):
-                self._on_datagram(other, datagram, host.endpoint)
-
-        self._later(self._delay(host, other), arrive)
-
-    def _on_datagram(self, host: SimHost, datagram: bytes, origin: Endpoint | None) -> None:
-        size = len(datagram)
-        if datagram[0] == KIND_RELAYED:
-            destination = PeerName(datagram[2:RELAY_PREFIX_BYTES])
-            if destination != host.name:
-                if datagram[1] > 1:
-                    via = host.routes.relay.get(destination)
-                    assert datagram[1] <= HOP_LIMIT
-                    if via is not None:
-                        again = bytes((datagram[0], datagram[1] - 1)) + datagram[2:]
-                        self._pass_on(host, via, again)
-                return
-            datagram, origin = datagram[RELAY_PREFIX_BYTES:], None
-        _, flags, _, index, rest = parse_header(datagram)
-        found = host.openers.get(index)
-        if found is None:
-            return
-        sealed = datagram[HEADER_BYTES:]
-        plain = bytearray(len(sealed) - 16)
-        assert found[1].open_untrusted(flags, rest & ((1 << 48) - 1), sealed, memoryview(plain))
-        if flags & FLAG_CONTROL:
-            received = host.outlets[found[0]].counters.datagrams_in
-            host.engine.control_received(index, bytes(plain), size, received, origin, self.now)
-            self._carry_out(host)
-        else:
-            host.received.append((found[0], bytes(plain)))
+    def check_no_leaks(self, sparse: bool = False) -> None:
+        """In a network at rest everybody holds what it needs and nothing else: one port, link and
+        session (one set of keys) per peer, one stream per neighbour, known to both its ends."""
+        others = {host.name for host in self.alive}
+        for host in self.alive:
+            engine = host.engine
+            peers = others - {host.name}
+            assert {link.peer for link in engine.links} == peers, f"links: {self}"
+            assert host.outlets.keys() == peers, f"ports: {self}"
+            assert sorted(peer for peer, _ in host.openers.values()) == sorted(peers), f"{self}"
+            assert set(engine.topology.peers()) == peers, f"records: {self}"
+            streams = {s.number: s for s in engine.neighbours}
+            assert host.streams.keys() == streams.keys(), f"streams: {self}"
+            assert len(streams) == len(engine.neighbours), f"streams nobody uses: {self}"
+            if not sparse:
+                assert engine.neighbours.names() == peers, f"neighbours: {self}"
+            assert all(end.is_open and end.other.is_open for end in host.streams.values()), f"{self}"

@@ -30,13 +30,14 @@ def demo(directory: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
         env=commands.environment({"TMPDIR": str(directory)}),
     )
     prefix = leftovers.prefix(process.pid, 0)
-    try:
-        with process:
+    with process:
+        try:
             yield process
             process.wait(30)
-    finally:
-        left = leftovers.sweep(prefix)
-        process.kill()
+        finally:
+            if process.poll() is None:  # the test failed: leaving `with` waits for the end
+                process.terminate()
+    left = leftovers.sweep(prefix)
     assert left == ()
     assert list(directory.iterdir()) == []
 

@@ -1,0 +1,272 @@
+"""What lies between simulated hosts? Virtual time, wires that fail, streams like those of TCP.
+
+Nothing here knows the router. Streams are reliable and ordered: while a wire is cut their bytes
+wait and are sent again, as a kernel would; whoever writes to a stream that the other side has
+closed, or forgotten in a restart, hears so. Datagrams get lost. All is decided by the seed, and
+`Underlay.trace` is a hash over all that was sent and when: two runs are the same if it is.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2s
+from typing import Protocol
+
+from weave_py.model.names import Endpoint
+
+DIAL_SECONDS = 5.0  # as the router's shell: how long to wait for an answer to a call
+UDP_IP_BYTES = 28
+FIRST_RETRANSMISSION = 0.2  # seconds; then twice as long each time (RFC 6298 says 1 s at first)
+LONGEST_RETRANSMISSION = 2.0
+GIVE_UP = 30.0  # seconds of silence after which a kernel forgets a stream's bytes
+
+Action = Callable[[], None]
+
+
+@dataclass
+class Wire:
+    """The underlay between two hosts."""
+
+    latency: float = 0.01
+    jitter: float = 0.002
+    loss: float = 0.0
+    """Share of datagrams that get lost, 0–1."""
+    up: bool = True
+    udp: bool = True
+    """Whether datagrams pass at all."""
+    mtu: int = 1500
+    queue: float = 0.0
+    """Seconds; how long anything waits in addition (a full buffer somewhere)."""
+
+
+class Station(Protocol):
+    """A process on the underlay: what the network tells it."""
+
+    address: str
+    alive: bool
+    powered: bool
+    frozen_until: float
+
+    def on_accepted(self, end: StreamEnd, remote: Endpoint) -> None: ...
+    def on_dialled(self, number: int, end: StreamEnd, remote: Endpoint) -> None: ...
+    def on_dial_failed(self, number: int, error: str) -> None: ...
+    def on_bytes(self, end: StreamEnd, data: bytes) -> None: ...
+    def on_end(self, end: StreamEnd, reason: str) -> None: ...
+    def on_datagram(self, datagram: bytes, origin: Endpoint) -> None: ...
+
+
+class Underlay:
+    """Time, dice, wires, and who is where."""
+
+    def __init__(self, seed: int, default: Wire, now: float = 1000.0) -> None:
+        self.now = now
+        self.dice = random.Random(seed)
+        self.trace = blake2s()
+        self.messages = 0
+        """Writes to streams."""
+        self.bytes = 0
+        """Of streams and datagrams."""
+        self.datagrams = 0
+        self._default = default
+        self._wires: dict[frozenset[str], Wire] = {}
+        self._stations: dict[str, Station] = {}
+        self._queue: list[tuple[float, int, Action]] = []
+        self._order = itertools.count()
+        self._ports = itertools.count(40_000)
+
+    # --- time ----------------------------------------------------------------------------
+
+    def later(self, delay: float, action: Action) -> None:
+        heapq.heappush(self._queue, (self.now + max(delay, 0.0), next(self._order), action))
+
+    def run(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self._queue and self._queue[0][0] <= end:
+            self.now, _, action = heapq.heappop(self._queue)
+            action()
+        self.now = end
+
+    def when_awake(self, station: Station, action: Action) -> None:
+        """Now; but for a process that is stopped when it goes on, and for a dead one never."""
+        if not station.alive:
+            return
+        if self.now < station.frozen_until:
+            wait = station.frozen_until - self.now
+            self.later(wait, lambda: self.when_awake(station, action))
+        else:
+            action()
+
+    # --- places --------------------------------------------------------------------------
+
+    def register(self, station: Station) -> None:
+        """It is at its address from now on, instead of whoever was there."""
+        self._stations[station.address] = station
+
+    def at(self, address: str) -> Station | None:
+        return self._stations.get(address)
+
+    def wire(self, a: str, b: str) -> Wire:
+        """The wire between two addresses, to be changed at will."""
+        key = frozenset((a, b))
+        wire = self._wires.get(key)
+        if wire is None:
+            d = self._default
+            wire = Wire(d.latency, d.jitter, d.loss, d.up, d.udp, d.mtu, d.queue)
+            self._wires[key] = wire
+        return wire
+
+    def delay(self, a: str, b: str) -> float:
+        wire = self.wire(a, b)
+        return wire.latency + wire.queue + wire.jitter * self.dice.random()
+
+    # --- what hosts do -------------------------------------------------------------------
+
+    def send_datagram(self, source: Station, to: Endpoint, datagram: bytes) -> None:
+        wire = self.wire(source.address, to.host)
+        self._note(source.address, to.host, datagram)
+        self.datagrams += 1
+        is_lost = self.dice.random() < wire.loss
+        if is_lost or not wire.up or not wire.udp or len(datagram) + UDP_IP_BYTES > wire.mtu:
+            return
+        origin = Endpoint(source.address, to.port)
+
+        def arrive() -> None:
+            station = self.at(to.host)
+            if station is not None:
+                self.when_awake(station, lambda: station.on_datagram(datagram, origin))
+
+        self.later(self.delay(source.address, to.host), arrive)
+
+    def dial(self, source: Station, number: int, remote: Endpoint) -> None:
+        """Make a stream; the source hears `on_dialled` or `on_dial_failed`."""
+        give_up_at = self.now + DIAL_SECONDS
+
+        def fail(error: str) -> None:
+            self.when_awake(source, lambda: source.on_dial_failed(number, error))
+
+        def ask(again_after: float) -> None:
+            there = self.at(remote.host)
+            if there is not None and there.powered and self.wire(source.address, remote.host).up:
+                self.later(self.delay(source.address, remote.host), answer)
+            elif self.now + again_after < give_up_at:
+                self.later(again_after, lambda: ask(2 * again_after))
+            else:
+                self.later(give_up_at - self.now, lambda: fail(f"no answer from {remote.host}"))
+
+        def answer() -> None:
+            there = self.at(remote.host)
+            back = self.delay(source.address, remote.host)
+            if there is None or not there.alive:
+                self.later(back, lambda: fail("connection refused"))
+                return
+            ours, theirs = StreamEnd(self, source), StreamEnd(self, there)
+            ours.other, theirs.other = theirs, ours
+            caller = Endpoint(source.address, next(self._ports))
+            self.when_awake(there, lambda: there.on_accepted(theirs, caller))
+            self.later(back, lambda: connected(ours))
+
+        def connected(ours: StreamEnd) -> None:
+            if source.alive:
+                self.when_awake(source, lambda: source.on_dialled(number, ours, remote))
+            else:
+                ours.close()
+
+        ask(1.0)
+
+    # --- inside --------------------------------------------------------------------------
+
+    def note_stream(self, source: str, destination: str, data: bytes) -> None:
+        self.messages += 1
+        self._note(source, destination, data)
+
+    def _note(self, source: str, destination: str, data: bytes) -> None:
+        self.bytes += len(data)
+        self.trace.update(f"{self.now:.9f} {source} {destination} ".encode() + data)
+
+
+class StreamEnd:
+    """One end of a stream, as the kernel of its host holds it."""
+
+    other: StreamEnd
+
+    def __init__(self, underlay: Underlay, host: Station) -> None:
+        self.host = host
+        self.is_open = True
+        self._underlay = underlay
+        self._queue: deque[tuple[float, bytes | None]] = deque()
+        """What is under way to the other end, and when it gets there; None is the end."""
+        self._ready = 0.0
+        self._is_armed = False
+        self._silent_since: float | None = None
+        self._retransmission = FIRST_RETRANSMISSION
+
+    def send(self, data: bytes) -> None:
+        if self.is_open:
+            self._underlay.note_stream(self.host.address, self.other.host.address, data)
+            self._push(data)
+
+    def close(self) -> None:
+        """What was sent still gets there, then the end."""
+        if self.is_open:
+            self.is_open = False
+            self._push(None)
+
+    def _push(self, data: bytes | None) -> None:
+        wait = self._underlay.delay(self.host.address, self.other.host.address)
+        self._ready = max(self._ready, self._underlay.now + wait)
+        self._queue.append((self._ready, data))
+        if not self._is_armed:
+            self._arm(wait)
+
+    def _arm(self, wait: float) -> None:
+        self._is_armed = True
+        self._underlay.later(wait, self._deliver)
+
+    def _deliver(self) -> None:
+        self._is_armed = False
+        now = self._underlay.now
+        while self._queue and self._queue[0][0] <= now:
+            if not self._gets_through():
+                self._wait_for_better_times(now)
+                return
+            self._silent_since, self._retransmission = None, FIRST_RETRANSMISSION
+            self._arrive(self._queue.popleft()[1])
+        if self._queue:
+            self._arm(self._queue[0][0] - now)
+
+    def _gets_through(self) -> bool:
+        there = self._underlay.at(self.other.host.address)
+        wire = self._underlay.wire(self.host.address, self.other.host.address)
+        return wire.up and self.host.powered and there is not None and there.powered
+
+    def _wait_for_better_times(self, now: float) -> None:
+        if self._silent_since is None:
+            self._silent_since = now
+        if now - self._silent_since > GIVE_UP or not self.host.powered:
+            self._queue.clear()
+            return
+        self._arm(self._retransmission)
+        self._retransmission = min(2 * self._retransmission, LONGEST_RETRANSMISSION)
+
+    def _arrive(self, data: bytes | None) -> None:
+        other, there = self.other, self.other.host
+        if not other.is_open or not there.alive:
+            if data is not None:
+                self._queue.clear()
+                wait = self._underlay.delay(self.host.address, there.address)
+                self._underlay.later(wait, lambda: self._end("connection reset by peer"))
+        elif data is None:
+            other._end("connection closed by the peer")
+        else:
+            self._underlay.when_awake(there, lambda: there.on_bytes(other, data))
+
+    def _end(self, reason: str) -> None:
+        if self.is_open:
+            self.is_open = False
+            self._queue.clear()
+            self._underlay.when_awake(self.host, lambda: self.host.on_end(self, reason))

@@ -1,0 +1,152 @@
+"""Are targets kept, through `connect`, `forget`, and every way in which a router ends?
+
+Nobody discovers anybody here: who is connected with whom is what was asked for, and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from tests.kit.routers import established, the_line, wait_established
+from tests.kit.waiting import until
+from weave_py.lab.hosts import Host, LaunchOptions
+from weave_py.lab.mesh import LabMesh
+from weave_py.lab.namespaces import Lab
+from weave_py.lab.topology import build
+
+H1, H2, H3, H4 = (f"10.99.1.{number}" for number in (1, 2, 3, 4))
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabMesh]:
+    """h2, h3 and h4 run and call nobody; h1 is for the tests to start."""
+    options = LaunchOptions(discovery=False)
+    with Lab(build("full", 4)) as lab, LabMesh(lab, tmp_path_factory.mktemp("t"), options) as mesh:
+        for name in ("h2", "h3", "h4"):
+            mesh[name].launch([])
+        for name in ("h2", "h3", "h4"):
+            mesh[name].wait_ready()
+        yield mesh
+
+
+@pytest.fixture
+def caller(hosts: LabMesh) -> Iterator[Host]:
+    """h1, with nothing remembered."""
+    host = hosts["h1"]
+    yield host
+    host.stop()
+    (host.state_dir / "targets.json").unlink(missing_ok=True)
+
+
+def start(host: Host, peers: Sequence[str]) -> None:
+    host.launch(peers)
+    host.wait_ready()
+
+
+def targets(host: Host) -> list[str]:
+    return host.cli("status", "targets").stdout.splitlines()
+
+
+def test_connect_and_forget_while_it_runs(caller: Host) -> None:
+    start(caller, [H2])
+    wait_established(caller, ["h2"])
+    caller.cli("connect", H3, H4)
+    wait_established(caller, ["h2", "h3", "h4"])
+    assert targets(caller) == [H2, H3, H4]
+    caller.cli("forget", H3, H2)
+    assert targets(caller) == [H4]
+    assert established(caller) == ["h2", "h3", "h4"]  # connections stay
+
+
+def test_a_forgotten_target_is_not_called_again(hosts: LabMesh, caller: Host) -> None:
+    start(caller, [H2, H3])
+    wait_established(caller, ["h2", "h3"])
+    caller.cli("forget", H2)
+    for name in ("h2", "h3"):
+        hosts[name].kill()
+        hosts[name].launch([])
+    wait_established(caller, ["h3"])  # was called again, though it was killed later than h2
+    rows = caller.cli("status", "connections").stdout.splitlines()
+    assert not any(H2 in row for row in rows)
+    for name in ("h2", "h3"):
+        hosts[name].wait_ready()
+
+
+def test_replace_makes_these_the_only_ones(caller: Host) -> None:
+    start(caller, [H2, H3])
+    caller.cli("connect", "--replace", H4)
+    wait_established(caller, ["h2", "h3", "h4"])
+    assert targets(caller) == [H4]
+    caller.cli("connect", "--replace")
+    assert targets(caller) == []
+
+
+def test_good_targets_are_kept_when_others_make_no_sense(caller: Host) -> None:
+    start(caller, [])
+    done = caller.cli("connect", H2, "10.99.1.3:99999", check=False)
+    assert "10.99.1.3:99999" in the_line(done, 1)
+    assert targets(caller) == [H2]
+
+
+@pytest.mark.parametrize("ends", [Host.kill, Host.stop], ids=["SIGKILL", "SIGTERM"])
+@pytest.mark.parametrize("again", [[H2], []], ids=["the same peers", "no peers"])
+def test_targets_outlive_the_router(
+    caller: Host, ends: Callable[[Host], object], again: list[str]
+) -> None:
+    start(caller, [H2])
+    name = caller.report()["Router"]["Name"]
+    caller.cli("connect", H3)
+    caller.cli("forget", H2)
+    ends(caller)  # at once: what was acknowledged is kept
+
+    start(caller, again)
+    assert targets(caller) == [H3]
+    wait_established(caller, ["h3"])
+    assert caller.report()["Router"]["Name"] == name
+
+
+def test_other_peers_at_launch_replace_the_targets(caller: Host) -> None:
+    start(caller, [H2])
+    caller.cli("connect", H3)
+    caller.stop()
+    start(caller, [H4])
+    assert targets(caller) == [H4]
+    wait_established(caller, ["h4"])
+    caller.stop()
+    start(caller, [])
+    assert targets(caller) == [H4]
+
+
+def test_resume_takes_the_last_targets(caller: Host) -> None:
+    start(caller, [H2])
+    caller.cli("connect", "--replace", H3)
+    caller.stop()
+    start(caller, ["--resume"])
+    assert targets(caller) == [H3]
+
+
+def test_a_name_that_does_not_resolve_stays_a_target(caller: Host) -> None:
+    start(caller, ["no-such-host.invalid", H2])
+    wait_established(caller, ["h2"])
+
+    def complaint() -> list[str]:
+        rows = caller.cli("status", "connections").stdout.splitlines()
+        return [row for row in rows if "no-such-host.invalid" in row and "failed" in row]
+
+    (row,) = until(complaint, 10, "the failure in status")
+    assert "cannot resolve 'no-such-host.invalid'" in row
+    assert "retry: in " in row
+    assert targets(caller) == ["no-such-host.invalid", H2]
+    assert caller.running
+
+
+def test_a_connection_that_breaks_is_made_again(hosts: LabMesh, caller: Host) -> None:
+    start(caller, [H2])
+    wait_established(caller, ["h2"])
+    hosts["h2"].kill()
+    until(lambda: established(caller) == [], 5, "h1 misses h2")
+    hosts["h2"].launch([])
+    wait_established(caller, ["h2"])
+    hosts["h2"].wait_ready()

@@ -1,0 +1,420 @@
+"""Do all peers end with the same records, whatever the order, and never with a bad one?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.kit.builders import (
+    identity,
+    neighbour,
+    ourself,
+    place,
+    record,
+    signed,
+    signed_record,
+)
+from weave_py.mesh.ourself import RECORD_CONTEXT
+from weave_py.mesh.topology import Topology, TopologySettings, bucket_of
+from weave_py.model.errors import AuthenticationError, PeerError, WireError
+from weave_py.model.names import PeerName
+from weave_py.wire.topology import (
+    BUCKETS,
+    MAX_RECORD_BYTES,
+    Held,
+    RecordVersion,
+    SignedRecord,
+    encode_record,
+)
+
+US = 0
+FORGET = TopologySettings().forget_after
+
+
+def name(number: int) -> PeerName:
+    return identity(number).name
+
+
+def topology(settings: TopologySettings | None = None) -> Topology:
+    return Topology(ourself(US), settings)
+
+
+def take(into: Topology, came: SignedRecord) -> SignedRecord | None:
+    return into.merge_untrusted(came.body, came.signature)
+
+
+def state(of: Topology) -> dict[PeerName, SignedRecord | None]:
+    return {peer: of.signed(peer) for peer in of.peers()}
+
+
+# --- merging ---------------------------------------------------------------------------------
+
+
+@cache
+def pool() -> tuple[SignedRecord, ...]:
+    """Of four peers each: several versions, two lives, and two records of the same order."""
+    found = []
+    for peer in (1, 2, 3, 4):
+        for epoch, version in ((1, 0), (1, 1), (1, 7), (2, 0), (2, 3)):
+            found.append(signed_record(peer, [neighbour(5)], epoch, version))
+        found.append(signed_record(peer, [neighbour(6)], 2, 3))
+    return tuple(found)
+
+
+some_records = st.lists(st.sampled_from(range(24)), max_size=12)
+
+
+def merged(numbers: list[int]) -> Topology:
+    result = topology()
+    for number in numbers:
+        take(result, pool()[number])
+    return result
+
+
+def join(a: Topology, b: Topology) -> Topology:
+    """What `a` becomes when it hears all that `b` holds."""
+    for came in state(b).values():
+        assert came is not None
+        take(a, came)
+    return a
+
+
+@given(some_records, some_records)
+@settings(deadline=None)
+def test_merging_is_commutative(a: list[int], b: list[int]) -> None:
+    one, other = join(merged(a), merged(b)), join(merged(b), merged(a))
+    assert state(one) == state(other) == state(merged(a + b)) == state(merged(b + a))
+    assert one.digest() == other.digest()
+
+
+@given(some_records, some_records, some_records)
+@settings(deadline=None)
+def test_merging_is_associative(a: list[int], b: list[int], c: list[int]) -> None:
+    left = join(join(merged(a), merged(b)), merged(c))
+    right = join(merged(a), join(merged(b), merged(c)))
+    assert state(left) == state(right)
+
+
+@given(some_records, st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_merging_is_idempotent_and_blind_to_order(numbers: list[int], random: object) -> None:
+    once = merged(numbers)
+    before = state(once)
+    shuffled = numbers * 2
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    for number in shuffled:
+        assert take(once, pool()[number]) is None, "no news"
+    assert state(once) == before == state(merged(shuffled))
+    assert once.quarantined == 0
+
+
+@given(some_records)
+@settings(deadline=None)
+def test_the_highest_version_of_each_peer_stays(numbers: list[int]) -> None:
+    result = merged(numbers)
+    highest: dict[PeerName, RecordVersion] = {}
+    for number in numbers:
+        came = pool()[number]
+        peer = next(name(n) for n in (1, 2, 3, 4) if identity(n).public == came.record.identity)
+        highest[peer] = max(highest.get(peer, came.record.order), came.record.order)
+    assert {peer: result.record(peer) is not None for peer in highest} == dict.fromkeys(
+        highest, True
+    )
+    held = dict(result.held())
+    del held[name(US)]
+    assert held == highest
+    assert len(result) == len(highest)
+
+
+def test_an_old_record_is_no_news_and_changes_nothing() -> None:
+    result = topology()
+    newest = signed_record(1, [neighbour(2)], 2, 0)
+    assert take(result, newest) == newest
+    for epoch, version in ((1, 99), (2, 0)):
+        assert take(result, signed_record(1, [], epoch, version)) is None or version == 0
+    assert result.record(name(1)) is not None
+    assert result.quarantined == 0
+
+
+# --- refusing --------------------------------------------------------------------------------
+
+
+def refused(came: SignedRecord, error: type[PeerError], into: Topology | None = None) -> None:
+    into = into or topology()
+    before = state(into)
+    with pytest.raises(error) as caught:
+        take(into, came)
+    assert "\n" not in str(caught.value)
+    assert state(into) == before
+    assert into.quarantined == 1
+
+
+def test_forged_signed_by_somebody_else() -> None:
+    refused(signed(2, record(1)), AuthenticationError)
+
+
+def test_forged_altered_after_signing() -> None:
+    good = signed_record(1)
+    body = encode_record(replace(good.record, nickname="peer2"))
+    refused(replace(good, body=body), AuthenticationError)
+
+
+def test_forged_signed_for_another_purpose() -> None:
+    body = encode_record(record(1))
+    signature = identity(1).sign(RECORD_CONTEXT + b" ", body)
+    refused(SignedRecord(body, signature, record(1)), AuthenticationError)
+
+
+def test_a_static_key_of_somebody_else() -> None:
+    """Who could pass off another's static key would receive the sessions that it begins."""
+    theirs = replace(record(1), static=identity(2).static_public)
+    refused(signed(1, theirs), AuthenticationError)
+    stolen = replace(theirs, certificate=identity(2).certificate)
+    refused(signed(1, stolen), AuthenticationError)
+
+
+def test_an_identity_of_small_order() -> None:
+    refused(signed(1, replace(record(1), identity=b"\1" + bytes(31))), AuthenticationError)
+
+
+def test_malformed_and_oversized() -> None:
+    good = signed_record(1)
+    refused(replace(good, body=b"garbage"), WireError)
+    refused(replace(good, body=good.body + b"\0"), WireError)
+    refused(replace(good, body=bytes(MAX_RECORD_BYTES + 1)), WireError)
+    refused(replace(good, signature=b""), WireError)
+
+
+def test_every_flipped_bit_is_refused() -> None:
+    good = signed_record(1, [neighbour(2)], 3, 4)
+    result = topology()
+    for bit in range(8 * len(good.body)):
+        altered = bytearray(good.body)
+        altered[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(PeerError):
+            result.merge_untrusted(bytes(altered), good.signature)
+    for bit in range(512):
+        altered = bytearray(good.signature)
+        altered[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(PeerError):
+            result.merge_untrusted(good.body, bytes(altered))
+    assert len(result) == 0
+    assert take(result, good) == good
+
+
+def test_the_first_key_under_a_name_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """48 bits can be searched for; here two keys have the same name without a search."""
+    monkeypatch.setattr("weave_py.mesh.topology.peer_name_of", lambda key: name(1))
+    result = topology()
+    assert take(result, signed_record(1)) is not None
+    refused(signed_record(2, epoch=9), PeerError, result)
+    assert take(result, signed_record(1, version=1)) is not None
+
+
+def test_a_name_in_limbo_is_still_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weave_py.mesh.topology.peer_name_of", lambda key: name(1))
+    result = topology()
+    take(result, signed_record(1))
+    forget(result)
+    refused(signed_record(2, epoch=9), PeerError, result)
+
+
+def test_nobody_takes_our_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weave_py.mesh.topology.peer_name_of", lambda key: name(US))
+    refused(signed_record(1, epoch=9), PeerError)
+
+
+def test_a_flood_of_peers_ends_at_the_limit() -> None:
+    result = topology(TopologySettings(max_peers=2))
+    take(result, signed_record(1))
+    take(result, signed_record(2))
+    refused(signed_record(3), PeerError, result)
+    assert take(result, signed_record(1, version=1)) is not None
+
+
+# --- our own record --------------------------------------------------------------------------
+
+
+def test_our_own_record_comes_back_and_is_no_news() -> None:
+    result = topology()
+    first = result.ourself.signed
+    result.ourself.update([place(1)], [])
+    assert take(result, first) is None
+    assert take(result, result.ourself.signed) is None
+    assert result.ourself.record.order == RecordVersion(1, 1)
+
+
+@pytest.mark.parametrize("order", [(1, 1), (1, 5), (4, 0)])
+def test_an_earlier_lifes_record_is_outranked(order: tuple[int, int]) -> None:
+    """Also one that has come exactly as far as ours."""
+    result = topology()
+    result.ourself.update([place(1)], [])
+    earlier = signed_record(US, [neighbour(3)], *order)
+    news = take(result, earlier)
+    assert news is not None
+    assert news == result.ourself.signed == result.signed(name(US))
+    assert news.record.order > earlier.record.order
+    assert news.record.neighbours == ()
+    elsewhere = Topology(ourself(9))
+    take(elsewhere, earlier)
+    assert take(elsewhere, news) == news
+    assert take(elsewhere, earlier) is None
+
+
+def test_nobody_else_makes_us_speak() -> None:
+    result = topology()
+    forged = signed(1, record(US, epoch=9))
+    with pytest.raises(AuthenticationError):
+        take(result, forged)
+    assert result.ourself.record.order == RecordVersion(1, 0)
+
+
+# --- forgetting ------------------------------------------------------------------------------
+
+
+def forget(result: Topology) -> None:
+    result.refresh(1000.0)
+    result.refresh(1000.0 + FORGET)
+
+
+def test_a_peer_is_forgotten_once_it_was_unreachable_for_long_enough() -> None:
+    result = topology()
+    take(result, signed_record(1))
+    assert result.next_deadline() is None
+    result.refresh(100.0)
+    deadline = result.next_deadline()
+    assert deadline is not None
+    assert deadline.at == 100.0 + FORGET
+    result.refresh(deadline.at - 0.1)
+    assert result.record(name(1)) is not None
+    result.refresh(deadline.at)
+    assert result.record(name(1)) is None
+    assert list(result.peers()) == []
+    assert result.next_deadline() is None
+    assert result.digest() == topology().digest()
+
+
+def connect(result: Topology, *peers: int) -> None:
+    result.ourself.update([], [neighbour(peer) for peer in peers])
+
+
+def test_a_reachable_peer_is_never_forgotten() -> None:
+    result = topology()
+    connect(result, 1)
+    take(result, signed_record(1, [neighbour(US), neighbour(2)]))
+    take(result, signed_record(2, [neighbour(1)]))
+    result.refresh(0.0)
+    result.refresh(1e6)
+    assert list(result.peers()) == sorted([name(1), name(2)])
+    assert result.next_deadline() is None
+    assert result.routes.hops == {name(US): 0, name(1): 1, name(2): 2}
+
+
+def test_an_interruption_starts_the_wait_anew() -> None:
+    result = topology()
+    take(result, signed_record(1, [neighbour(US)]))
+    result.refresh(0.0)
+    connect(result, 1)
+    result.refresh(FORGET - 1)
+    connect(result)
+    result.refresh(FORGET)
+    assert result.record(name(1)) is not None
+    result.refresh(2 * FORGET - 0.1)
+    assert result.record(name(1)) is not None
+    result.refresh(2 * FORGET)
+    assert result.record(name(1)) is None
+
+
+def test_the_same_record_does_not_bring_a_forgotten_peer_back() -> None:
+    result = topology()
+    last = signed_record(1, [neighbour(2)], 1, 5)
+    take(result, last)
+    forget(result)
+    assert take(result, last) is None
+    assert take(result, signed_record(1, [], 1, 4)) is None
+    result.refresh(5000.0)
+    assert result.record(name(1)) is None
+    assert result.quarantined == 0
+
+
+def test_a_newer_record_brings_it_back() -> None:
+    result = topology()
+    take(result, signed_record(1))
+    forget(result)
+    newer = signed_record(1, version=1)
+    assert take(result, newer) == newer
+    assert result.record(name(1)) == newer.record
+    result.refresh(5000.0)
+    assert result.record(name(1)) == newer.record, "and it waits from the start"
+    result.refresh(5000.0 + FORGET)
+    assert result.record(name(1)) is None
+
+
+def test_becoming_reachable_brings_it_back_and_all_behind_it() -> None:
+    """A partition healed, and nothing had changed on the other side of it."""
+    result = topology()
+    take(result, signed_record(1, [neighbour(US), neighbour(2)]))
+    take(result, signed_record(2, [neighbour(1)]))
+    take(result, signed_record(3))
+    forget(result)
+    assert len(result) == 0
+    connect(result, 1)
+    result.refresh(5000.0)
+    assert list(result.peers()) == sorted([name(1), name(2)])
+    assert result.routes.unicast[name(2)] == name(1)
+    assert {h.name for h in result.held()} == {name(US), name(1), name(2)}
+
+
+def test_limbo_is_bounded_and_drops_what_was_forgotten_first() -> None:
+    result = topology(TopologySettings(max_limbo=2))
+    for peer in (1, 2, 3):
+        take(result, signed_record(peer))
+        forget(result)
+    assert take(result, signed_record(2)) is None
+    assert take(result, signed_record(3)) is None
+    assert take(result, signed_record(1)) is not None
+
+
+def test_routes_get_a_new_version_each_time() -> None:
+    result = topology()
+    versions = []
+    for now in range(3):
+        result.refresh(float(now))
+        versions.append(result.routes.version)
+    assert versions == [1, 2, 3]
+
+
+# --- digests ---------------------------------------------------------------------------------
+
+
+@given(some_records, some_records)
+@settings(deadline=None)
+def test_digests_are_equal_exactly_if_the_holdings_are(a: list[int], b: list[int]) -> None:
+    one, other = merged(a), merged(b)
+    same = one.held() == other.held()
+    assert (one.digest() == other.digest()) == same
+    assert (one.bucket_hashes() == other.bucket_hashes()) == same
+
+
+@given(some_records)
+@settings(deadline=None)
+def test_buckets_part_the_holdings(numbers: list[int]) -> None:
+    result = merged(numbers)
+    parts = [result.held(frozenset((bucket,))) for bucket in range(BUCKETS)]
+    assert sorted(held for part in parts for held in part) == result.held()
+    for bucket, part in enumerate(parts):
+        assert all(bucket_of(held.name) == bucket for held in part)
+    assert result.held(frozenset(range(BUCKETS))) == result.held()
+
+
+def test_a_bucket_hash_changes_alone() -> None:
+    result = topology()
+    before = result.bucket_hashes()
+    take(result, signed_record(1))
+    after = result.bucket_hashes()
+    assert [n for n in range(BUCKETS) if before[n] != after[n]] == [bucket_of(name(1))]
+    assert Held(name(1), RecordVersion(1, 0)) in result.held()
