@@ -220,10 +220,14 @@ def use_relay(source: Host, destination: Host, relay: Host, datagram_bytes: int)
 
 def make_frame(number: int, size: int) -> bytes:
     """A frame of `size` bytes that is like no other number's, behind what a TAP puts before it
-    (of which the last four bytes are the router's to use)."""
+    (of which the last four bytes are the router's to use). It is no super-frame."""
     dice = random.Random(number)
     return (
-        dice.randbytes(12) + b"\xee" * 4 + (number.to_bytes(4, "big") + dice.randbytes(size))[:size]
+        dice.randbytes(1)
+        + b"\0"
+        + dice.randbytes(10)
+        + b"\xee" * 4
+        + (number.to_bytes(4, "big") + dice.randbytes(size))[:size]
     )
 
 

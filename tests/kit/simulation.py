@@ -107,16 +107,21 @@ class Simulation:
     def __str__(self) -> str:
         lines = [f"seed {self.seed}, at {self.now:.3f}"]
         for host in self.hosts:
-            engine = host.engine
-            paths = ", ".join(
-                f"{self.nick(link.peer)}:{link.outlet.way.text if link.outlet.way else 'none'}"
-                for link in engine.links
-            )
-            neighbours = sorted(self.nick(n) for n in engine.neighbours.names())
-            life = "" if host.alive else " (dead)"
-            lines.append(f"{engine.nickname}{life} neighbours {neighbours} paths {paths}")
-            lines += [f"    {e.at:.3f} {e.event} {e.fields}" for e in host.log[-6:]]
+            lines.append(self._describe(host))
+            recent = host.log[-4 if len(self.hosts) < 10 else -1 :]
+            lines += [f"    {e.at:.3f} {e.event} {e.fields}" for e in recent]
         return "\n".join(lines)
+
+    def _describe(self, host: SimHost) -> str:
+        engine = host.engine
+        ways = {link.peer: link.outlet.way for link in engine.links}
+        paths = [f"{self.nick(peer)} {way.text if way else 'none'}" for peer, way in ways.items()]
+        neighbours = sorted(self.nick(name) for name in engine.neighbours.names())
+        life = "" if host.alive else " (dead)"
+        if len(self.hosts) < 10:
+            return f"{engine.nickname}{life}: neighbours {neighbours}, paths {paths}"
+        up = sum(way is not None for way in ways.values())
+        return f"{engine.nickname}{life}: {len(neighbours)} neighbours, {up}/{len(paths)} paths"
 
     @property
     def now(self) -> float:
@@ -279,6 +284,11 @@ class Simulation:
                 if record is None or (record.uid, record.order) != (uid, order):
                     return False
         return True
+
+    def all_reachable(self) -> bool:
+        """Everybody alive has routes to exactly the others alive."""
+        names = {host.name for host in self.alive}
+        return all(host.engine.topology.routes.hops.keys() == names for host in self.alive)
 
     def all_paths(self, kind: str | None = None, group: Sequence[SimHost] | None = None) -> bool:
         """Everybody can send to everybody else (by paths of this kind)."""

@@ -149,26 +149,24 @@ class Underlay:
         def fail(error: str) -> None:
             self.when_awake(source, lambda: source.on_dial_failed(number, error))
 
-        def ask(again_after: float) -> None:
+        def arrive(again_after: float) -> None:
             there = self.at(remote.host)
-            if there is not None and there.powered and self.wire(source.address, remote.host).up:
-                self.later(self.delay(source.address, remote.host), answer)
-            elif self.now + again_after < give_up_at:
-                self.later(again_after, lambda: ask(2 * again_after))
-            else:
-                self.later(give_up_at - self.now, lambda: fail(f"no answer from {remote.host}"))
-
-        def answer() -> None:
-            there = self.at(remote.host)
+            if there is None or not there.powered or not self.wire(source.address, remote.host).up:
+                if self.now + again_after < give_up_at:
+                    self.later(again_after, lambda: arrive(2 * again_after))
+                else:
+                    self.later(give_up_at - self.now, lambda: fail("no answer"))
+                return
             back = self.delay(source.address, remote.host)
-            if there is None or not there.alive:
+            if not there.alive:
                 self.later(back, lambda: fail("connection refused"))
                 return
             ours, theirs = StreamEnd(self, source), StreamEnd(self, there)
             ours.other, theirs.other = theirs, ours
             caller = Endpoint(source.address, next(self._ports))
-            self.when_awake(there, lambda: there.on_accepted(theirs, caller))
             self.later(back, lambda: connected(ours))
+            theirs.ready_at = self.now + back  # no byte overtakes the answer
+            self.when_awake(there, lambda: there.on_accepted(theirs, caller))
 
         def connected(ours: StreamEnd) -> None:
             if source.alive:
@@ -176,7 +174,7 @@ class Underlay:
             else:
                 ours.close()
 
-        ask(1.0)
+        self.later(self.delay(source.address, remote.host), lambda: arrive(1.0))
 
     # --- inside --------------------------------------------------------------------------
 
@@ -200,7 +198,8 @@ class StreamEnd:
         self._underlay = underlay
         self._queue: deque[tuple[float, bytes | None]] = deque()
         """What is under way to the other end, and when it gets there; None is the end."""
-        self._ready = 0.0
+        self.ready_at = 0.0
+        """Nothing sent from now on gets there before this."""
         self._is_armed = False
         self._silent_since: float | None = None
         self._retransmission = FIRST_RETRANSMISSION
@@ -218,8 +217,8 @@ class StreamEnd:
 
     def _push(self, data: bytes | None) -> None:
         wait = self._underlay.delay(self.host.address, self.other.host.address)
-        self._ready = max(self._ready, self._underlay.now + wait)
-        self._queue.append((self._ready, data))
+        self.ready_at = max(self.ready_at, self._underlay.now + wait)
+        self._queue.append((self.ready_at, data))
         if not self._is_armed:
             self._arm(wait)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit.routers import established, events
+from tests.kit.routers import Event, established, events
 from tests.kit.waiting import until
 from weave_py.lab.hosts import Host, LaunchOptions
 from weave_py.lab.namespaces import Lab
@@ -96,13 +96,11 @@ def test_both_sides_say_why(
 
 
 def test_they_try_again_ever_more_rarely(strangers: Mapping[str, Host]) -> None:
-    said = "the peer refused our password"
-    found = until(
-        lambda: (e := events(strangers["h2"], said)) if len(e := events(strangers["h2"], said))
-        >= ATTEMPTS else [],
-        30,
-        f"{ATTEMPTS} attempts",
-    )
+    def attempts() -> list[Event]:
+        found = events(strangers["h2"], "the peer refused our password")
+        return found if len(found) >= ATTEMPTS else []
+
+    found = until(attempts, 30, f"{ATTEMPTS} attempts")
     times = [event.at.timestamp() for event in found]
     pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
     # 0.5 s, times 1.6 each time, ± 50 %: the fourth pause is longer whatever the dice say.
@@ -123,9 +121,6 @@ def test_no_password_shows_anywhere(strangers: Mapping[str, Host]) -> None:
     for host in strangers.values():
         said = host.log_path.read_text() + host.cli("report").stdout
         command_line = Path(f"/proc/{host.pid}/cmdline").read_bytes().decode()
-        environment = Path(f"/proc/{host.pid}/environ").read_bytes().decode()
         for password in filter(None, PASSWORDS.values()):
             assert password not in said
             assert password not in command_line
-            if host.name == "h3":
-                assert password not in environment

@@ -5,10 +5,15 @@ Nobody discovers anybody here: who is connected with whom is what was asked for,
 
 from __future__ import annotations
 
+import http.client
+import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 
 import pytest
 
+from tests.kit.inside import inside
 from tests.kit.routers import established, the_line, wait_established
 from tests.kit.waiting import until
 from weave_py.lab.hosts import Host, LaunchOptions
@@ -99,12 +104,32 @@ def test_targets_outlive_the_router(
     name = caller.report()["Router"]["Name"]
     caller.cli("connect", H3)
     caller.cli("forget", H2)
-    ends(caller)  # at once: what was acknowledged is kept
+    ends(caller)
 
     start(caller, again)
     assert targets(caller) == [H3]
     wait_established(caller, ["h3"])
     assert caller.report()["Router"]["Name"] == name
+
+
+def test_what_was_acknowledged_is_kept_whatever_happens(caller: Host) -> None:
+    start(caller, [H2])
+    pid = caller.pid
+    assert pid is not None
+
+    def connect_and_kill() -> int:
+        api = http.client.HTTPConnection("127.0.0.1", 6784, timeout=10)
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        with closing(api):
+            api.request("POST", "/connect", f"peer={H3}&peer={H4}", headers)
+            status = api.getresponse().status
+            os.kill(pid, signal.SIGKILL)
+        return status
+
+    assert inside(caller.lab, caller.name, connect_and_kill) == 200
+    caller.kill()
+    start(caller, [])
+    assert targets(caller) == [H2, H3, H4]
 
 
 def test_other_peers_at_launch_replace_the_targets(caller: Host) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,7 +26,7 @@ from weave_py.link.path_mtu import SIZES
 from weave_py.model.counters import LinkCounters
 
 QUICK = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
 WINDOW = 12  # datagrams that may overtake one
 
@@ -47,7 +48,8 @@ turn = st.one_of(
     ),
 )
 datagram_sizes = st.one_of(st.sampled_from(SIZES), st.integers(1200, 8972))
-turns = st.lists(st.tuples(datagram_sizes, turn), min_size=1, max_size=5)
+record_lengths = st.sampled_from([1, 2, 7, 30, 64])
+turns = st.lists(st.tuples(datagram_sizes, record_lengths, turn), min_size=1, max_size=5)
 rates = st.sampled_from([0.0, 0.02, 0.3])
 
 
@@ -98,7 +100,7 @@ def disturb(
 @QUICK
 @given(turns, st.booleans(), st.booleans(), st.sampled_from(Suite), st.integers(0, 2**32))
 def test_a_clean_wire_delivers_everything_in_order(
-    plan: list[tuple[int, list[int]]], relayed: bool, gso: bool, suite: Suite, seed: int
+    plan: list[tuple[int, int, list[int]]], relayed: bool, gso: bool, suite: Suite, seed: int
 ) -> None:
     dice, sent = random.Random(seed), Sent()
     with hosts(3, gso) as (a, relay, b):
@@ -107,7 +109,8 @@ def test_a_clean_wire_delivers_everything_in_order(
         use_direct(relay, b, 1472)
         relay.routes({b.name: b.name})
         arrived: list[bytes] = []
-        for size, sizes in plan:
+        for size, record_datagrams, sizes in plan:
+            a.outlet(b).record_datagrams = record_datagrams
             if relayed:
                 use_relay(a, b, relay, size)
             else:
@@ -138,7 +141,7 @@ def test_a_clean_wire_delivers_everything_in_order(
 @QUICK
 @given(turns, st.booleans(), rates, rates, rates, st.integers(0, 2**32))
 def test_a_bad_wire_never_alters_or_repeats_a_frame(
-    plan: list[tuple[int, list[int]]],
+    plan: list[tuple[int, int, list[int]]],
     relayed: bool,
     drop: float,
     double: float,
@@ -152,7 +155,8 @@ def test_a_bad_wire_never_alters_or_repeats_a_frame(
         use_direct(relay, b, 1472)
         relay.routes({b.name: b.name})
         arrived: list[bytes] = []
-        for size, sizes in plan:
+        for size, record_datagrams, sizes in plan:
+            a.outlet(b).record_datagrams = record_datagrams
             if relayed:
                 use_relay(a, b, relay, size)
             else:
@@ -177,7 +181,7 @@ def test_a_bad_wire_never_alters_or_repeats_a_frame(
         assert len(inlet.reassembly) + inlet.reassembly.given_up <= out.records_out
         if not drop:
             # Only a frame of several records is lost by reordering alone.
-            limit = min(size * min(64, 65_507 // size) for size, _ in plan) - 64 * 40
+            limit = min(size * min(64, 65_507 // size) for size, _, _ in plan) - 64 * 40
             missing = Counter(sent.essences) - counts
             assert all(len(frame) > limit for frame in missing)
             assert back.records_in == out.records_out
@@ -231,6 +235,76 @@ def test_a_relay_tells_flows_apart_that_gro_merged(
             assert host.counters.datagrams_unknown_session == 0
             assert host.counters.datagrams_malformed == 0
             assert host.counters.relay_no_route == 0
+
+
+FIRST_SEQUENCE = 0xFFFF_F000  # wraps inside a large super-frame
+HEADERS = 14 + 20 + 20
+
+
+def tcp_super_frame(flow: int, payload: bytes, gso_size: int) -> bytes:
+    """IPv4 and TCP without options, as a TAP with offloads hands it over."""
+    ip = struct.pack(">BBHHHBBH8x", 0x45, 0, 40 + len(payload), 1, 0x4000, 64, 6, 0)
+    tcp = struct.pack(">HHIIBBHHH", flow, 443, FIRST_SEQUENCE, 7, 0x50, 0x10, 512, 0, 0)
+    vnet = struct.pack("<BBHHHHHI", 1, 1, HEADERS, gso_size, 34, 16, 0, 0)
+    return vnet + b"\x02abcde\x02fghij\x08\x00" + ip + tcp + payload
+
+
+def piece_of(frame: bytes) -> tuple[int, int, bytes]:
+    """(Flow, offset in its stream, payload) of a frame that arrived."""
+    flow, _, sequence = struct.unpack_from(">HHI", frame, 16 + 34)
+    return flow, (sequence - FIRST_SEQUENCE) & 0xFFFF_FFFF, frame[16 + HEADERS :]
+
+
+@QUICK
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 65_535 - HEADERS), st.sampled_from([536, 1388, 1448])),
+        min_size=1,
+        max_size=6,
+    ),
+    datagram_sizes,
+    st.integers(1, 64),
+    rates,
+    rates,
+    st.integers(0, 2**32),
+)
+def test_what_is_left_of_super_frames_is_what_was_sent(
+    plan: list[tuple[int, int]],
+    datagram_bytes: int,
+    record_datagrams: int,
+    drop: float,
+    swap: float,
+    seed: int,
+) -> None:
+    dice = random.Random(seed)
+    payloads = [dice.randbytes(size) for size, _ in plan]
+    frames = [
+        tcp_super_frame(flow, payload, gso_size)
+        for flow, (payload, (_, gso_size)) in enumerate(zip(payloads, plan, strict=True))
+    ]
+    with hosts(2) as (a, b):
+        pair(a, b, 7)
+        use_direct(a, b, datagram_bytes)
+        a.outlet(b).record_datagrams = record_datagrams
+        a.send(b, frames)
+        arrived: list[bytes] = []
+        for train in merge(disturb(a.socket.take(), dice, drop, 0.0, swap), dice):
+            b.receive([train])
+            arrived += b.delivered(a)
+        seen = [bytearray(len(payload)) for payload in payloads]
+        for frame in arrived:
+            flow, at, piece = piece_of(frame)
+            assert piece == payloads[flow][at : at + len(piece)]
+            assert not any(seen[flow][at : at + len(piece)])  # nothing twice
+            seen[flow][at : at + len(piece)] = b"\1" * len(piece)
+            total = struct.unpack_from(">H", frame, 16 + 16)[0]
+            assert total == 40 + len(piece)
+        out, back = a.outlet(b).counters, b.outlet(a).counters
+        assert out.frames_out == len(frames)
+        assert back.frames_in == len(arrived)
+        assert back.records_bad == back.records_malformed == 0
+        if not drop:
+            assert all(all(flags) for flags in seen)
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)

@@ -15,13 +15,16 @@ def check_privileges(
     status_file: Path = Path("/proc/self/status"), tun_device: Path = Path("/dev/net/tun")
 ) -> None:
     """HostError listing everything that is missing; silence when a router can run."""
-    missing = []
+    missing: list[str] = []
+    cause: OSError | None = None  # tells commands whether it is a matter of rights: exit status
     if not _effective_capabilities(status_file) >> _CAP_NET_ADMIN & 1:
         missing.append("CAP_NET_ADMIN is missing: run as root (sudo) or grant that capability")
-    if trouble := _trouble_with(tun_device):
-        missing.append(trouble)
+        cause = PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+    if error := _error_of_opening(tun_device):
+        missing.append(_advice(tun_device, error))
+        cause = cause or error
     if missing:
-        raise HostError("; ".join(missing))
+        raise HostError("; ".join(missing)) from cause
 
 
 def _effective_capabilities(status_file: Path) -> int:
@@ -35,17 +38,21 @@ def _effective_capabilities(status_file: Path) -> int:
     return -1
 
 
-def _trouble_with(tun_device: Path) -> str | None:
+def _error_of_opening(tun_device: Path) -> OSError | None:
     try:
         os.close(os.open(tun_device, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
-            return (
-                f"{tun_device} is missing: load the module (modprobe tun), "
-                f"or pass the device into this container"
-            )
-        return (
-            f"{tun_device} cannot be opened ({error.strerror}): run as root (sudo), "
-            f"or allow the device in this container"
-        )
+        return error
     return None
+
+
+def _advice(tun_device: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
+        return (
+            f"{tun_device} is missing: load the module (modprobe tun), "
+            f"or pass the device into this container"
+        )
+    return (
+        f"{tun_device} cannot be opened ({error.strerror}): run as root (sudo), "
+        f"or allow the device in this container"
+    )

@@ -91,13 +91,12 @@ class PathMtu:
     def black_hole(self, now: float) -> None:
         """`size` does not pass any more though smaller datagrams do: start again from the base.
 
-        `size` itself is asked for once more: after mere loss it is back within a round trip.
+        `size` itself is asked for again: after mere loss it is back within a round trip.
         """
-        self._high = self._low + 1
-        self._low = 0
+        self._low, self._high = 0, len(SIZES)
         self.size = BASE
         self._asked, self._tries = None, 0
-        self._probe_at = now if self.is_searching else now + RAISE_EVERY
+        self._probe_at = now
 
     def next_deadline(self) -> Deadline:
         return Deadline(self._probe_at, "path MTU probe")

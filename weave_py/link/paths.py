@@ -114,6 +114,11 @@ class Path:
             self._backoff = self._settings.first_retry
             self._probe_at = min(self._probe_at, now)
 
+    def restart(self, now: float) -> None:
+        """Probe at once, whatever we think of it."""
+        self.poke(now)
+        self._probe_at = min(self._probe_at, now)
+
     def hurry(self, now: float) -> None:
         """It is in use now: the next probe is due as if it had been all the time."""
         self._probe_at = min(self._probe_at, self._heartbeat_at + self._settings.probe_in_use)
@@ -162,7 +167,8 @@ class Path:
         if outstanding.kind is Kind.MTU:
             self.mtu.refused(outstanding.size, now)
         else:
-            self.mtu.black_hole(now)
+            if self.mtu.size > BASE:
+                self.mtu.black_hole(now)
             self._full_misses = 1  # small probes must go on telling whether the path is alive
 
     def next_deadline(self) -> Deadline:
@@ -291,7 +297,7 @@ class Paths:
     def restart(self, now: float) -> None:
         """The peer started anew, or we have new hope: prove everything again, soon."""
         for path in self._all():
-            path.poke(now)
+            path.restart(now)
 
     def hurry(self, now: float) -> None:
         """The best path is in use again: probe it as often as one in use."""

@@ -10,6 +10,9 @@ row of *epochs*, each with its own keys and session indexes, made before the las
     initiator: sends under the new epoch once the answer is here
     responder: sends under the new epoch once a record under it has come (WireGuard's confirmation)
     both keep opening the previous epoch for a while
+
+While there is nothing to break, the responder does not wait for that record: behind a NAT it is
+the only one that can send the first datagram.
 """
 
 from __future__ import annotations
@@ -101,6 +104,8 @@ class Session:
         self._pending: _Pending | None = None
         self._previous: Epoch | None = None
         self._next: Epoch | None = None
+        self._is_confirmed = False
+        """Whether the other side has the keys of `current` for sure."""
         self._retire_previous_at: float | None = None
         self._initiate_at: float | None = None
         self._retry = self._settings.first_retry
@@ -128,7 +133,10 @@ class Session:
             self._initiate_at = now
 
     def renew(self, now: float) -> None:
-        """Something is wrong (nothing gets through): agree on new keys, if that is ours to do."""
+        """Something is wrong (nothing gets through): agree on new keys, if that is ours to do; if
+        not, use those that are not confirmed yet."""
+        if self._next is not None:
+            self._promote(self._next, now, is_confirmed=False)
         if self.initiates and self._pending is None and self._peer_uid is not None:
             self._initiate_at = now
 
@@ -146,8 +154,9 @@ class Session:
     def confirmed(self, index: int, now: float) -> None:
         """An authentic record came in under the epoch with this index of ours."""
         if self._next is not None and self._next.index == index:
-            self._promote(self._next, now)
-            self._next = None
+            self._promote(self._next, now, is_confirmed=True)
+        elif self.current is not None and self.current.index == index:
+            self._is_confirmed = True
 
     def receive_untrusted(self, body: bytes, now: float) -> None:
         """A session message came through the mesh. What is wrong with it goes to `last_error`."""
@@ -169,13 +178,9 @@ class Session:
     def advance(self, now: float) -> None:
         if self._retire_previous_at is not None and now >= self._retire_previous_at:
             self._retire_previous()
-        if self.current is not None:
-            age = now - self.current.born_at
-            if age >= self._settings.stop_after:
-                self._retired.append(self.current.index)
-                self.current = None
-            elif self.initiates and self._initiate_at is None:
-                self._initiate_at = self.current.born_at + self._settings.renew_after
+        if self.current is not None and (now >= self.current.born_at + self._settings.stop_after):
+            self._retired.append(self.current.index)
+            self.current = None
         if self._initiate_at is not None and now >= self._initiate_at and self._static is not None:
             self._initiate(now)
 
@@ -256,6 +261,8 @@ class Session:
         if self._next is not None:
             self._retired.append(self._next.index)
         self._next = self._epoch(handshake, suite, index, theirs, now)
+        if self.current is None or not self._is_confirmed:
+            self._promote(self._next, now, is_confirmed=False)
 
     def _complete_untrusted(self, handshake_id: int, message: bytes, now: float) -> None:
         pending = self._pending
@@ -272,10 +279,10 @@ class Session:
         if suite_id not in self._suites:
             raise HandshakeError(f"the peer chose suite {suite_id}, which we did not offer")
         self._pending = None
-        self._initiate_at = None
+        self._initiate_at = now + self._settings.renew_after
         self._retry = self._settings.first_retry
         epoch = self._epoch(pending.handshake, Suite(suite_id), pending.index, theirs, now)
-        self._promote(epoch, now)
+        self._promote(epoch, now, is_confirmed=True)
 
     def _epoch(
         self, handshake: Handshake, suite: Suite, ours: int, theirs: int, now: float
@@ -294,9 +301,10 @@ class Session:
         self._installed.append(epoch)
         return epoch
 
-    def _promote(self, epoch: Epoch, now: float) -> None:
+    def _promote(self, epoch: Epoch, now: float, is_confirmed: bool) -> None:
         self._retire_previous()
-        self._previous, self.current = self.current, epoch
+        self._previous, self.current, self._next = self.current, epoch, None
+        self._is_confirmed = is_confirmed
         if self._previous is not None:
             self._retire_previous_at = now + self._settings.keep_previous
 

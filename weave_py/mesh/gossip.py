@@ -76,11 +76,13 @@ class TopologyGossip:
         fresh = {peer_name_of(signed.record.identity): signed for signed in records}
         if not fresh:
             return
+        heard_by = {name: self._hear_it_from_owner(name) for name in fresh}
         for name, neighbour in self._neighbours.items():
             if name == source:
                 continue
-            neighbour.pending.update(fresh)
-            if neighbour.flush_at is None:
+            news = {n: signed for n, signed in fresh.items() if name not in heard_by[n]}
+            neighbour.pending.update(news)
+            if news and neighbour.flush_at is None:
                 neighbour.flush_at = max(now, neighbour.last_flush + self._settings.flush_every)
 
     def receive_untrusted(self, source: PeerName, body: bytes, now: float) -> list[SignedRecord]:
@@ -138,6 +140,22 @@ class TopologyGossip:
         return earliest([*flushes, Deadline(self._digest_at, "topology digest")])
 
     # --- inside --------------------------------------------------------------------------
+
+    def _hear_it_from_owner(self, owner: PeerName) -> frozenset[PeerName]:
+        """Whom this peer tells its news itself: those it is connected with, as both ends claim.
+
+        In a full mesh this saves all messages but the owner's own. Should such a connection just
+        be breaking, the owner soon says so in a newer record, which no longer counts here.
+        """
+        record = self._topology.record(owner)
+        if record is None or owner == self._topology.ourself.name:
+            return frozenset()
+        both = set()
+        for neighbour in record.neighbours:
+            other = self._topology.record(neighbour.name)
+            if other is not None and any(n.name == owner for n in other.neighbours):
+                both.add(neighbour.name)
+        return frozenset(both)
 
     def _merge(
         self, source: PeerName, pairs: Iterable[tuple[bytes, bytes]], now: float

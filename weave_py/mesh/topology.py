@@ -14,7 +14,7 @@ that it is reachable again (a partition that healed while nothing changed on its
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2s
 
 from weave_py.crypto.identity import check_certificate_untrusted, peer_name_of, verify_untrusted
@@ -90,7 +90,7 @@ class Topology:
             name = peer_name_of(signed.record.identity)
             if not self._is_news(name, signed):
                 return None
-            self._authenticate_untrusted(signed)
+            self._authenticate_untrusted(name, signed)
         except PeerError:
             self.quarantined += 1
             raise
@@ -120,10 +120,15 @@ class Topology:
         # The same order twice is an owner's fault; all must still keep the same one.
         return (signed.record.order, signed.body) > (known.record.order, known.body)
 
-    @staticmethod
-    def _authenticate_untrusted(signed: SignedRecord) -> None:
+    def _authenticate_untrusted(self, name: PeerName, signed: SignedRecord) -> None:
         record = signed.record
-        check_certificate_untrusted(record.identity, record.static, record.certificate)
+        known = self.record(name)
+        if known is None or (known.identity, known.static, known.certificate) != (
+            record.identity,
+            record.static,
+            record.certificate,
+        ):  # what was checked once need not be checked for every version
+            check_certificate_untrusted(record.identity, record.static, record.certificate)
         verify_untrusted(record.identity, RECORD_CONTEXT, signed.body, signed.signature)
 
     # --- reachability --------------------------------------------------------------------
@@ -139,6 +144,14 @@ class Topology:
                 self._unreachable_since.pop(name, None)
             elif now >= self._unreachable_since.setdefault(name, now) + self._settings.forget_after:
                 self._forget(name)
+
+    def is_reachable_without_us(self, name: PeerName) -> bool:
+        """Whether a peer could be reached by others' connections alone, if we had none with it."""
+        claims = dict(self._claims())
+        record = claims[self.ourself.name]
+        rest = tuple(n for n in record.neighbours if n.name != name)
+        claims[self.ourself.name] = replace(record, neighbours=rest)
+        return name in compute_routes(self.ourself.name, claims).hops
 
     def next_deadline(self) -> Deadline | None:
         """When `refresh` is to be called though nothing came in."""

@@ -281,8 +281,8 @@ class Engine:
         self._log(INFO, "connection established", stream)
         self._set_connected()
         self.gossip.neighbour_joined(hello.name, now)
-        self._make_room(stream, now)
         self._announce_soon(now)
+        self._make_room(stream, now)
 
     def _refusal(self, hello: Hello) -> str:
         """Why we want no connection with a peer that has proved who it is; empty if we do."""
@@ -337,23 +337,26 @@ class Engine:
             self.links.peer_left(stream.peer, now)
         self._announce_soon(now)
 
-    def _make_room(self, newcomer: Stream, now: float) -> None:
-        """Over the limit the least useful connection goes: not a target of ours, not the
-        newcomer, and the one whose peer has the most others."""
+    def _make_room(self, newcomer: Stream | None, now: float) -> None:
+        """Over the limit the least useful connection goes: not a target of ours, and the one whose
+        peer has the most others, the newcomer rather than an old one (or they would drive each
+        other out for ever). But nobody is cut off: while all need us, we have more than the limit.
+        """
         limit = self.settings.conn_limit
         if not limit or len(self.neighbours) <= limit:
             return
         spare = [
-            (len(record.neighbours) if record else 0, name, stream)
+            (len(record.neighbours), stream is newcomer, name, stream)
             for name, stream, _ in self.neighbours.established()
             for record in [self.topology.record(name)]
-            if stream is not newcomer and not self.targets.leads_to(name)
+            if record is not None and not self.targets.leads_to(name)
         ]
-        if spare:
-            _, _, victim = max(spare, key=lambda s: s[:2])
-            assert victim.connection is not None
-            victim.connection.close(MADE_ROOM)
-            self._drain(victim, now)
+        for _, _, name, victim in sorted(spare, key=lambda s: s[:3], reverse=True):
+            if self.topology.is_reachable_without_us(name):
+                assert victim.connection is not None
+                victim.connection.close(MADE_ROOM)
+                self._drain(victim, now)
+                return
 
     # --- inside: the mesh ----------------------------------------------------------------
 
@@ -409,6 +412,7 @@ class Engine:
         self.topology.refresh(now)
         routes = self.topology.routes
         self._outputs.append(UseRoutes(routes))
+        self._make_room(None, now)
         places = self._places()
         for name in self.topology.peers():
             record = self.topology.record(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import trio
 
 from weave_py.config import Config
@@ -13,17 +15,27 @@ from weave_py.router.view import snapshot
 from weave_py.runtime.host_thread import HostThread
 from weave_py.runtime.peer_ports import peer_of_tap
 from weave_py.runtime.pump import Pump
+from weave_py.runtime.streams import unresolvable
 
 
 class RouterControl:
     """Implements runtime.http_api.ControlService for a router."""
 
-    def __init__(self, config: Config, pump: Pump, host: HostThread, shutdown: trio.Event) -> None:
+    def __init__(
+        self,
+        config: Config,
+        pump: Pump,
+        host: HostThread,
+        shutdown: trio.Event,
+        keep_targets: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`keep_targets` returns when the targets, as they are now, are on disk."""
         self.is_ready = False
         self._config = config
         self._pump = pump
         self._host = host
         self._shutdown = shutdown
+        self._keep_targets = keep_targets
 
     def snapshot(self) -> RouterSnapshot:
         roads = self._pump.roads
@@ -54,13 +66,18 @@ class RouterControl:
                 good.append(parse_target(text))
             except ValueError as error:
                 errors.append(str(error))
+        trouble = await unresolvable(good)
+        errors += trouble.values()
+        good = [target for target in good if target.text not in trouble]
         if good or (replace and not errors):
             engine = self._pump.engine
             self._pump.tell(lambda now: engine.connect(good, now, replace))
+            await self._keep_targets()  # before the answer: what was acknowledged outlives us
         return errors
 
     async def forget(self, targets: list[str]) -> None:
         self._pump.tell(self._pump.engine.forget, targets)
+        await self._keep_targets()
 
     def stop(self) -> None:
         self._shutdown.set()

@@ -39,6 +39,7 @@ from weave_py.runtime.peer_ports import PeerPorts, peer_of_tap
 from weave_py.runtime.pump import Pump
 from weave_py.runtime.roads import Roads
 from weave_py.runtime.self_test import suites_by_speed
+from weave_py.runtime.streams import unresolvable
 from weave_py.runtime.targets_store import TargetsStore, initial_targets
 
 GOODBYE_SECONDS = 1.0
@@ -75,6 +76,9 @@ def _first(group: BaseExceptionGroup[WeaveError]) -> WeaveError:
 
 async def _main(config: Config) -> None:
     check_privileges()
+    # A mistyped peer should be told to whoever typed it. (Stored ones are called again and again.)
+    for trouble in (await unresolvable(config.peers)).values():
+        raise HostError(f"{trouble}: check the name, or give the peer's address")
     shutdown = trio.Event()
     with ExitStack() as rungs:
         host = rungs.enter_context(HostThread())
@@ -108,7 +112,7 @@ async def _main(config: Config) -> None:
             roads = Roads(identity.name, udp, pump.on_controls, pump.on_woken)
             rungs.callback(roads.close)
             pump.roads = roads
-            control = RouterControl(config, pump, host, shutdown)
+            control = RouterControl(config, pump, host, shutdown, store.flush)
             await _serve(config, pump, roads, ports, store, listeners, control, shutdown, targets)
 
 

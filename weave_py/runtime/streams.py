@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import trio
 
-from weave_py.model.names import Endpoint, endpoint
+from weave_py.model.names import Endpoint, Target, endpoint
 
 DIAL_SECONDS = 5.0
+RESOLVE_SECONDS = 5.0
 FLUSH_SECONDS = 1.0
 """How long the last bytes of a closing stream may take."""
 RECEIVE_BYTES = 65_536
@@ -97,6 +98,26 @@ async def dial(host: str, port: int, local: str | None) -> trio.SocketStream:
         raise OSError(f"cannot resolve {host!r}: {error.strerror}") from None
     except OSError as error:
         raise OSError(f"cannot connect to {host} port {port}: {why(error)}") from None
+
+
+async def unresolvable(targets: Iterable[Target]) -> dict[str, str]:
+    """What is wrong with the host names of these targets: target → one line. All at a time."""
+    trouble: dict[str, str] = {}
+
+    async def look_up(target: Target) -> None:
+        try:
+            with trio.fail_after(RESOLVE_SECONDS):
+                await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        except trio.TooSlowError:
+            trouble[target.text] = f"cannot resolve {target.host!r}: no answer from the name server"
+        except (OSError, UnicodeError) as error:
+            text = error.strerror if isinstance(error, OSError) else str(error)
+            trouble[target.text] = f"cannot resolve {target.host!r}: {text}"
+
+    async with trio.open_nursery() as nursery:
+        for target in targets:
+            nursery.start_soon(look_up, target)
+    return trouble
 
 
 def remote_of(stream: trio.SocketStream) -> Endpoint:

@@ -25,6 +25,13 @@ def test_all_that_is_missing_is_listed(tmp_path: Path) -> None:
         check_privileges(status(tmp_path, ~(1 << 12) & (1 << 41) - 1), tmp_path / "tun")
     assert "CAP_NET_ADMIN is missing" in str(caught.value)
     assert "modprobe tun" in str(caught.value)
+    assert isinstance(caught.value.__cause__, PermissionError)
+
+
+def test_a_missing_device_is_no_matter_of_rights(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="modprobe tun") as caught:
+        check_privileges(status(tmp_path, 1 << 12), tmp_path / "tun")
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
 def test_device_that_cannot_be_opened(tmp_path: Path) -> None:

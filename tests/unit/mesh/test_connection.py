@@ -21,7 +21,15 @@ from weave_py.mesh.connection import (
     State,
 )
 from weave_py.mesh.handshake import ALERT_PASSWORD, ALERTS, WRONG_PASSWORD
-from weave_py.wire.messages import Goodbye, Gossip, Ping, Pong, Unicast, encode_message
+from weave_py.wire.messages import (
+    ControlMessage,
+    Goodbye,
+    Gossip,
+    Ping,
+    Pong,
+    Unicast,
+    encode_message,
+)
 from weave_py.wire.packing import pack
 from weave_py.wire.stream import alert, frame
 
@@ -395,7 +403,7 @@ def test_what_was_queued_before_goodbye_still_arrives_and_nothing_after() -> Non
 def test_messages_behind_a_goodbye_are_not_read() -> None:
     pair = opened()
     cipher = sealer(pair)
-    sent = [Goodbye("bye"), Gossip("topology", b"late")]
+    sent: list[ControlMessage] = [Goodbye("bye"), Gossip("topology", b"late")]
     chunk = b"".join(frame(cipher.seal(encode_message(message))) for message in sent)
     pair.b.receive_untrusted(chunk, START)
     assert the_end(pair.b.take_events()).planned

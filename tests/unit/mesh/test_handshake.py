@@ -324,6 +324,7 @@ class FixedPsk(Membership):
     """A member whose psk comes out as we say, while its share is the same."""
 
     __slots__ = ("psk",)
+    psk: bytes
 
     def psk_untrusted(self, share: object, their_public: bytes, initiator: bool) -> bytes:
         return self.psk

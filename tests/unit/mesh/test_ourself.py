@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.builders import identity, neighbour, ourself, place
+from tests.kit.builders import identity, neighbour, ourself, place, synthetic_name
 from weave_py.crypto.identity import check_certificate_untrusted, verify_untrusted
 from weave_py.mesh.ourself import RECORD_CONTEXT, Ourself
 from weave_py.model.names import Endpoint
@@ -30,7 +30,8 @@ def test_the_first_record_is_there_from_the_start() -> None:
     mine = ourself(1, epoch=7)
     assert mine.name == identity(1).name
     assert mine.record.order == RecordVersion(7, 0)
-    assert mine.record.neighbours == mine.record.endpoints == ()
+    assert not mine.record.neighbours
+    assert not mine.record.endpoints
     check(mine)
 
 
@@ -89,7 +90,7 @@ def test_a_neighbour_that_comes_back_is_measured_anew() -> None:
 def test_too_much_is_cut() -> None:
     mine = ourself(1)
     ports = [Endpoint("192.0.2.1", 1 + n) for n in range(MAX_ENDPOINTS + 3)]
-    many = [neighbour(2)._replace(name=n.to_bytes(6, "big")) for n in range(MAX_NEIGHBOURS + 3)]
+    many = [neighbour(2)._replace(name=synthetic_name(n)) for n in range(MAX_NEIGHBOURS + 3)]
     mine.update(ports, many)
     assert mine.record.endpoints == tuple(ports[:MAX_ENDPOINTS])
     assert len(mine.record.neighbours) == MAX_NEIGHBOURS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -111,9 +112,9 @@ def test_who_follows_the_next_hops_arrives(graph: Graph) -> None:
 
 @given(graphs(), st.randoms(use_true_random=False))
 @settings(deadline=None)
-def test_the_order_of_records_and_claims_does_not_matter(graph: Graph, random: object) -> None:
+def test_the_order_of_records_and_claims_does_not_matter(graph: Graph, random: Random) -> None:
     shuffled = list(graph.claims.items())
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     again = Graph(graph.peers, dict(shuffled))
     records = dict(reversed(again.records().items()))
     assert compute_routes(synthetic_name(0), records) == graph.table(0)

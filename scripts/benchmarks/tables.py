@@ -1,0 +1,93 @@
+"""How are samples reported? Medians in Markdown tables, and everything in a JSON file."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from weave_py import __version__
+
+Sample = dict[str, Any]
+
+
+def median(values: Iterable[float | None]) -> float | None:
+    """Of those that are there; None when there are none."""
+    present = [value for value in values if value is not None]
+    return statistics.median(present) if present else None
+
+
+def ratio(value: float | None, base: float | None) -> float | None:
+    return value / base if value is not None and base else None
+
+
+def number(value: float | None, digits: int = 0, unit: str = "") -> str:
+    """For people: `12,345.6 ms`, a dash for nothing."""
+    return "–" if value is None else f"{value:,.{digits}f}{unit}"
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; the first column is text, the others are figures."""
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, Any]:
+    """On what was measured, and which version of us."""
+    found = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
+    return {
+        "cpu": found[1] if found else platform.machine(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "version": __version__,
+        "commit": _commit(),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def heading(title: str, command: str) -> str:
+    """What a table needs above it to be believed."""
+    m = machine()
+    where = f"{m['cpus']} × {m['cpu']}, Linux {m['kernel']}, Python {m['python']}"
+    return f"## {title}\n\n`{command}`, {m['when']}, commit {m['commit']}, {where}.\n"
+
+
+def errors(samples: Iterable[Sample]) -> str:
+    """The samples that failed, a line each; empty when all went well."""
+    failed = [sample for sample in samples if "error" in sample]
+    lines = [
+        f"* {', '.join(f'{k} {v}' for k, v in sample.items() if k != 'error')}: {sample['error']}"
+        for sample in failed
+    ]
+    return "\n".join(["", "Failed:", "", *lines]) if lines else ""
+
+
+def save(path: Path | None, command: str, samples: Sequence[Sample]) -> None:
+    """Every sample to a JSON file, if one is wanted."""
+    if path is not None:
+        document = {"machine": machine(), "command": command, "samples": samples}
+        path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def say(text: str) -> None:
+    """Progress; not part of the report."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _commit() -> str:
+    argv = ["git", "-C", str(Path(__file__).parents[2]), "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
+    except OSError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"

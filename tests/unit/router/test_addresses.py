@@ -1,0 +1,49 @@
+"""Do we call peers where they can be reached, and nobody else on a stranger's word?"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kit.builders import claim, neighbour, place, synthetic_name
+from weave_py.model.names import Endpoint
+from weave_py.router.addresses import seen_by_neighbours, usable
+
+A, B, C = (synthetic_name(n) for n in (1, 2, 3))
+
+
+def test_where_somebody_was_called_counts_and_whence_it_called_does_not() -> None:
+    """The address of an incoming connection has a port that nobody listens on."""
+    to_c = neighbour(3)._replace(name=C)
+    records = {
+        A: claim([to_c._replace(address=place(3)), to_c._replace(name=B, outbound=False)]),
+        B: claim([to_c._replace(address=place(2)), to_c._replace(address=place(3))]),
+    }
+    assert seen_by_neighbours(records) == {C: [place(2), place(3)]}
+    assert seen_by_neighbours({}) == {}
+
+
+def test_order_stays_and_repetitions_go() -> None:
+    places = [place(3), place(1), place(3), place(2), place(1)]
+    assert usable(iter(places), ()) == (place(3), place(1), place(2))
+
+
+def test_our_own_hosts_are_left_out_on_any_port() -> None:
+    ours = place(1)
+    places = [ours, ours._replace(port=1), place(2)]
+    assert usable(places, {ours.host}) == (place(2),)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "127.9.9.9", "0.0.0.0", "224.0.0.1", "239.255.255.250", "169.254.1.1"),
+        *("::1", "::", "ff02::1", "ff05::1", "fe80::1", "fe80::1%eth0"),
+    ],
+)
+def test_addresses_that_lead_nowhere_or_to_too_many(host: str) -> None:
+    assert usable([Endpoint(host, 6783)], ()) == ()
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "192.168.1.1", "8.8.8.8", "2001:db8::1", "fd00::1"])
+def test_plain_unicast_addresses(host: str) -> None:
+    assert usable([Endpoint(host, 6783)], ()) == (Endpoint(host, 6783),)
