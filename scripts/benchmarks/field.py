@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from weave_py.lab import commands
-from weave_py.lab.namespaces import Lab
+from weave_py.lab.namespaces import SWITCH, Lab
 from weave_py.lab.topology import Topology, build, container_of, host_number
 
 BRIDGE = "br0"
@@ -118,6 +118,9 @@ class Field:
             for wire in self.lab.topology.wires_of(host):
                 device = self.lab.topology.device(host, wire)
                 self.lab.exec(host, ["ethtool", "-K", device, "gro", "on"])
+                # A veth leaves that out for a sender that could have sent in one piece itself.
+                port = self.lab.topology.switch_port(host, wire)
+                self.lab.exec(SWITCH, ["ethtool", "-K", port, "tso", "off"])
 
 
 def overlay_address(host: str) -> str:

@@ -19,6 +19,7 @@ PLUGIN = Path(__file__).with_name("peers_plugin.py")
 DEFAULT_PEERS = "vxlan,weave-py,openvpn-tap,tinc,fastd,quicktun,nebula,wireguard-go,veth"
 PREFIX = "wpb"
 """Of the namespaces, so that a run of the tool by hand is not in the way."""
+CLEANING_SECONDS = 15.0
 QUICK = ("--reps", "1", "--secs", "2", "--udp-secs", "0.3", "--rr-secs", "1", "--noise", "99")
 
 
@@ -42,20 +43,34 @@ def main(argv: list[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
-    """Run it to its end. It removes its namespaces on SIGTERM: pass that on, and wait."""
+    """Run it to its end; when we are told to end, let it remove its namespaces first."""
     process = subprocess.Popen(words, env=_environment())
     try:
         return process.wait()
+    except KeyboardInterrupt:
+        # A terminal's Ctrl-C has reached it too: another signal would only disturb it.
+        _wait_or_terminate(process, CLEANING_SECONDS)
+        raise
     except BaseException:
+        _wait_or_terminate(process, 0)
+        raise
+
+
+def _wait_or_terminate(process: subprocess.Popen[bytes], seconds: float) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
         process.terminate()
         process.wait()
-        raise
 
 
 def _environment() -> dict[str, str]:
     """Ours without what the user set for the router of this machine."""
-    return {
+    found = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("WEAVE_") or name == tool.VARIABLE
     }
+    # The routers are started in another directory, and must be those of this checkout.
+    found["PYTHONPATH"] = ":".join([str(tool.ROOT), *filter(None, [found.get("PYTHONPATH")])])
+    return found

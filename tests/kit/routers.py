@@ -59,6 +59,12 @@ def path_kind(host: Host, nickname: str) -> str:
     return "none" if path is None else str(path["Kind"])
 
 
+def wait_path(host: Host, nickname: str, kind: str, seconds: float = 10.0) -> None:
+    """Until frames to that peer take a path of this kind."""
+    what = f"{host.name}'s path to {nickname} is {kind}"
+    until(lambda: path_kind(host, nickname) == kind, seconds, what)
+
+
 def via(host: Host, nickname: str) -> str | None:
     """Nickname of the relay on the way to a peer; None if there is no relay."""
     router = host.report()["Router"]

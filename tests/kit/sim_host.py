@@ -109,6 +109,10 @@ class SimHost:
     def name(self) -> PeerName:
         return self.engine.name
 
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint(self.address, self.engine.port)
+
     def way_to(self, peer: SimHost) -> Way | None:
         outlet = self.outlets.get(peer.name)
         return outlet.way if outlet is not None and outlet.sealer is not None else None

@@ -74,6 +74,7 @@ class Underlay:
         self.datagrams = 0
         self._default = default
         self._wires: dict[frozenset[str], Wire] = {}
+        self._blocked: set[tuple[str, str]] = set()
         self._stations: dict[str, Station] = {}
         self._queue: list[tuple[float, int, Action]] = []
         self._order = itertools.count()
@@ -120,6 +121,10 @@ class Underlay:
             self._wires[key] = wire
         return wire
 
+    def block(self, source: str, destination: str) -> None:
+        """Datagrams pass in the other direction only."""
+        self._blocked.add((source, destination))
+
     def delay(self, a: str, b: str) -> float:
         wire = self.wire(a, b)
         return wire.latency + wire.queue + wire.jitter * self.dice.random()
@@ -131,6 +136,7 @@ class Underlay:
         self._note(source.address, to.host, datagram)
         self.datagrams += 1
         is_lost = self.dice.random() < wire.loss
+        is_lost |= (source.address, to.host) in self._blocked
         if is_lost or not wire.up or not wire.udp or len(datagram) + UDP_IP_BYTES > wire.mtu:
             return
         origin = Endpoint(source.address, to.port)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_another_relay_takes_over(ring: LabMesh, tmp_path: Path, how: str) -> No
 
     result = parse(log.read_text())
     times = answer_times(log)
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     assert max(gaps) < longest_gap
     assert (result.sent - result.received) * INTERVAL < longest_gap
     assert result.duplicates == 0

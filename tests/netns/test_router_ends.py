@@ -91,7 +91,13 @@ def test_the_bridge_stays_for_a_container_and_is_adopted(
     attach(pair)
     h1.cli("expose", "10.32.0.101/24")
     bridge = pair.lab.exec("h1", ["cat", f"/sys/class/net/{BRIDGE}/ifindex"]).stdout
-    {"SIGTERM": h1.stop, "SIGKILL": h1.kill, "stop": lambda: h1.cli("stop")}[ends]()
+    match ends:
+        case "SIGTERM":
+            h1.stop()
+        case "SIGKILL":
+            h1.kill()
+        case _:
+            h1.cli("stop")
     until(lambda: not taps(pair), SECONDS_TO_END, "no TAP any more")
     left = our_devices(pair.lab, "h1")
     assert {name[:8] for name in left} == {BRIDGE, "vethwepl"}

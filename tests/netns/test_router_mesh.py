@@ -13,7 +13,6 @@ import pytest
 
 from tests.kit.routers import (
     bring_up,
-    established,
     events,
     now,
     our_devices,
@@ -21,6 +20,7 @@ from tests.kit.routers import (
     paths,
     started,
     wait_established,
+    wait_path,
 )
 from tests.kit.waiting import until
 from weave_py.lab.hosts import Host, LaunchOptions
@@ -62,13 +62,8 @@ def test_every_pair_talks_directly(five: LabMesh) -> None:
     assert len(results) == HOSTS * (HOSTS - 1)
     assert {(r.received, r.duplicates) for r in results.values()} == {(3, 0)}
     for host in five.hosts.values():
-        names = others_of(five, host)
-        until(
-            lambda host=host, names=names: {n: path_kind(host, n) for n in names}
-            == dict.fromkeys(names, "direct"),
-            10,
-            f"direct paths from {host.name}",
-        )
+        for name in others_of(five, host):
+            wait_path(host, name, "direct")
         assert {path["Why"] for path in paths(host).values()} == {""}
 
 
@@ -120,7 +115,7 @@ def test_a_killed_router_is_missed_within_seconds(five: LabMesh) -> None:
         wait_established(host, [n for n in others_of(five, host) if n != "h5"])
         event = [e for e in events(host, "connection ended") if "(h5)" in e.text][-1]
         assert event.at - killed_at < timedelta(seconds=4)
-        until(lambda host=host: path_kind(host, "h5") == "none", 8, "no path to h5")
+        wait_path(host, "h5", "none", 8)
     # The kernel took its TAPs with it; bridge and container are still there.
     assert {name[:6] for name in our_devices(five.lab, "h5")} == {"weave", "vethwe"}
     five["h5"].launch()
@@ -135,11 +130,11 @@ def test_a_silent_router_is_missed_within_seconds(five: LabMesh) -> None:
     broken = [fault for other in others for fault in five.lab.block("h2", other.name)]
     try:
         for host in others:
-            until(lambda host=host: "h2" not in established(host), 8, f"{host.name} misses h2")
+            wait_established(host, [n for n in others_of(five, host) if n != "h2"], 8)
             event = [e for e in events(host, "connection ended") if "(h2)" in e.text][-1]
             assert event.at - cut_at < timedelta(seconds=4.5)
             assert "nothing heard" in event.text
-            until(lambda host=host: path_kind(host, "h2") == "none", 8, "no path to h2")
+            wait_path(host, "h2", "none", 8)
     finally:
         five.lab.heal(*broken)
     wait_full_mesh(five)

@@ -6,6 +6,8 @@ h1 has a password, h2 another, h3 none. h2 and h3 call h1, h2 also calls h3.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +85,7 @@ def test_both_sides_say_why(
         (strangers[caller], caller_says, f"->{to_address}:6783"),
         (strangers[callee], callee_says, f"<-{from_address}:"),
     ):
-        (event, *_) = until(
-            lambda host=host, words=words: events(host, words), 10, f"{host.name} says {words}"
-        )
+        (event, *_) = until(partial(events, host, words), 10, f"{host.name} says {words}")
         assert event.level == "WARNING"
         assert address in event.text
     connection = until(
@@ -102,7 +102,7 @@ def test_they_try_again_ever_more_rarely(strangers: Mapping[str, Host]) -> None:
 
     found = until(attempts, 30, f"{ATTEMPTS} attempts")
     times = [event.at.timestamp() for event in found]
-    pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(times)]
     # 0.5 s, times 1.6 each time, ± 50 %: the fourth pause is longer whatever the dice say.
     assert 0.2 < pauses[0] < 1.0
     assert pauses[3] > pauses[0]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -17,7 +17,7 @@ from tests.kit.inside import tcp_transfer
 from tests.kit.routers import SLEEVE_PORT, bring_up, paths
 from tests.kit.waiting import until
 from tests.kit.wiretap import Wiretap, datagrams, packet_of
-from weave_py.lab.hosts import LaunchOptions
+from weave_py.lab.hosts import Host, LaunchOptions
 from weave_py.lab.mesh import LabMesh
 from weave_py.lab.namespaces import Lab
 from weave_py.lab.pings import ping
@@ -70,8 +70,7 @@ def pair(underlay: Underlay, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def test_the_size_of_datagrams_is_found(pair: LabMesh, underlay: Underlay) -> None:
     for host, peer in ((pair["h1"], "h2"), (pair["h2"], "h1")):
         path = until(
-            lambda host=host, peer=peer: (p := paths(host)[peer])["DatagramBytes"]
-            == underlay.datagram_bytes and p,
+            partial(path_of_size, host, peer, underlay.datagram_bytes),
             10,
             f"datagrams of {underlay.datagram_bytes} bytes",
         )
@@ -102,6 +101,12 @@ def test_large_packets_pass_and_nothing_is_fragmented(pair: LabMesh, underlay: U
 def test_one_byte_too_many_is_refused_by_the_container_itself(pair: LabMesh) -> None:
     options = ["-s", "1473", "-M", "do"]
     assert not ping(pair.lab, "c1", "10.32.0.2", options=options).reached
+
+
+def path_of_size(host: Host, peer: str, datagram_bytes: int) -> Any:
+    """The path to a peer if its datagrams are that large, else None."""
+    path = paths(host).get(peer)
+    return path if path and path["DatagramBytes"] == datagram_bytes else None
 
 
 def device(mesh: LabMesh) -> str:

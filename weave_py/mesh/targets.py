@@ -83,6 +83,7 @@ class Targets:
         self._settings = settings or TargetSettings()
         self._attempts: dict[str, _Attempt] = {}
         self._connected: frozenset[PeerName] = frozenset()
+        self._left_alone: dict[PeerName, float] = {}
 
     # --- configured ----------------------------------------------------------------------
 
@@ -128,6 +129,7 @@ class Targets:
         """Say which peers exist, where they listen, which of them we are connected with, and how
         many more connections there may be."""
         self._connected = connected
+        self._left_alone = {name: t for name, t in self._left_alone.items() if t > now}
         wanted = self._wanted(peers, connected, room)
         for key in [k for k, a in self._attempts.items() if not a.configured]:
             attempt = self._attempts[key]
@@ -141,6 +143,10 @@ class Targets:
                         place.host, place.port, configured=False, peer=name, due=now + wait
                     )
 
+    def leave_alone(self, name: PeerName, until: float) -> None:
+        """One of us has no room for the other: rather look for others for a while."""
+        self._left_alone[name] = until
+
     def _wanted(
         self,
         peers: Mapping[PeerName, tuple[Endpoint, ...]],
@@ -148,6 +154,8 @@ class Targets:
         room: int,
     ) -> list[PeerName]:
         missing = [name for name in peers if name not in connected and peers[name]]
+        if connected:  # in need we may not be choosy
+            missing = [name for name in missing if name not in self._left_alone]
         if len(peers) >= self._settings.full_mesh_up_to:
             chosen = sorted(peers, key=self._rank)[: self._settings.sparse_degree]
             missing = [name for name in missing if name in chosen]

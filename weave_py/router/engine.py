@@ -330,6 +330,8 @@ class Engine:
         if not counted:
             return
         assert stream.peer is not None
+        if planned and reason.endswith(MADE_ROOM):
+            self.targets.leave_alone(stream.peer, now + MADE_ROOM_PAUSE)
         self.terminations += 1
         self._set_connected()
         self.gossip.neighbour_left(stream.peer)
@@ -346,7 +348,12 @@ class Engine:
         if not limit or len(self.neighbours) <= limit:
             return
         spare = [
-            (len(record.neighbours), stream is newcomer, name, stream)
+            (
+                sum(n.name != self.name for n in record.neighbours),
+                stream is newcomer,
+                name,
+                stream,
+            )
             for name, stream, _ in self.neighbours.established()
             for record in [self.topology.record(name)]
             if record is not None and not self.targets.leads_to(name)

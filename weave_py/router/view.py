@@ -158,8 +158,10 @@ def _path(engine: Engine, link: Link) -> PathView:
 
 
 def _why(link: Link, path: Path | None, reachable: bool) -> str:
+    if link.outlet.way is None and not reachable:
+        return "peer-unreachable"
     if link.session.current is None:
-        return "session-handshake" if reachable else "peer-unreachable"
+        return "session-handshake"
     return link.paths.why
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterable
 
@@ -96,6 +97,8 @@ async def dial(host: str, port: int, local: str | None) -> trio.SocketStream:
         raise OSError(f"no answer from {host} within {DIAL_SECONDS:g} s") from None
     except socket.gaierror as error:
         raise OSError(f"cannot resolve {host!r}: {error.strerror}") from None
+    except UnicodeError as error:  # no name at all, like `a..b`
+        raise OSError(f"cannot resolve {host!r}: {error}") from None
     except OSError as error:
         raise OSError(f"cannot connect to {host} port {port}: {why(error)}") from None
 
@@ -137,8 +140,8 @@ def why(error: BaseException) -> str:
     while cause is not None:
         if isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]
-        elif isinstance(cause, OSError) and cause.strerror and cause.errno:
-            text = cause.strerror
+        elif isinstance(cause, OSError) and cause.errno and cause.errno > 0:
+            text = os.strerror(cause.errno)  # trio puts its own words in front, in `strerror`
             return text[0].lower() + text[1:]
         else:
             cause = cause.__cause__ or cause.__context__

@@ -94,9 +94,9 @@ class World:
             elif road.up and size <= road.mtu and self._survives(road) and self._survives(road):
                 self._later(road.rtt, number, size)
         best = self.paths.best
-        way = best.way if best else None
-        if not self.used or self.used[-1][1] != way:
-            self.used.append((self.now, way))
+        used = best.way if best else None
+        if not self.used or self.used[-1][1] != used:
+            self.used.append((self.now, used))
 
     def _survives(self, road: Road) -> bool:
         return self.dice.random() >= road.loss

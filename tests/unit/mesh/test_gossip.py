@@ -19,6 +19,7 @@ from tests.kit.builders import (
     synthetic_name,
 )
 from weave_py.crypto.identity import peer_name_of
+from weave_py.mesh import gossip
 from weave_py.mesh.gossip import GossipSettings, TopologyGossip
 from weave_py.mesh.topology import Topology
 from weave_py.model.names import PeerName
@@ -57,11 +58,14 @@ class Node:
         self.gossip = TopologyGossip(self.topology, START)
 
     def said(self) -> list[tuple[PeerName, GossipMessage]]:
-        """What it wants to say now, decoded; and whether it would fit the control stream."""
+        """What it wants to say now, decoded; all of it fits the control stream."""
         found = []
         for to, body in self.gossip.take_messages():
             assert len(encode_message(Gossip("topology", body))) + 16 <= MAX_FRAME_BYTES
-            found.append((to, decode_gossip_untrusted(body)))
+            message = decode_gossip_untrusted(body)
+            if isinstance(message, Summary):
+                assert len(message.held) <= gossip.MAX_SUMMARY
+            found.append((to, message))
         return found
 
     def hear(self, source: Node, message: GossipMessage, now: float = START) -> list[SignedRecord]:
@@ -89,6 +93,10 @@ def signed_of(pair: tuple[bytes, bytes]) -> PeerRecord:
     return came.record
 
 
+def records_of(*records: SignedRecord) -> Records:
+    return Records(tuple((came.body, came.signature) for came in records))
+
+
 def joined(*others: int) -> Node:
     """Node 0 with these neighbours, after the digests of the beginning."""
     node = Node(0)
@@ -103,17 +111,48 @@ def joined(*others: int) -> Node:
 
 def test_news_goes_to_everybody_but_its_source() -> None:
     node, news = joined(1, 2, 3), signed_record(7)
-    assert node.hear(Node(2), Records(((news.body, news.signature),))) == [news]
+    assert node.hear(Node(2), records_of(news)) == [news]
     node.gossip.advance(START + SETTINGS.flush_every)
     said = node.said()
     assert {to for to, _ in said} == {name(1), name(3)}
-    assert {m for _, m in said} == {Records(((news.body, news.signature),))}
+    assert {m for _, m in said} == {records_of(news)}
+
+
+@pytest.mark.parametrize(
+    ("owner_claims", "neighbour_claims", "is_told"),
+    [(True, True, False), (True, False, True), (False, True, True), (False, False, True)],
+)
+def test_who_hears_it_from_its_owner_need_not_hear_it_from_us(
+    owner_claims: bool, neighbour_claims: bool, is_told: bool
+) -> None:
+    """But only if both of them say that they are connected."""
+    node = joined(1, 2)
+    node.hear(Node(2), records_of(signed_record(1, [neighbour(7)] if neighbour_claims else [])))
+    node.gossip.advance(START + 1)
+    node.said()
+    news = signed_record(7, [neighbour(1)] if owner_claims else [])
+    assert node.hear(Node(2), records_of(news)) == [news]
+    node.gossip.advance(START + 2)
+    assert told(node.said()) == ({name(1): [news.record.order]} if is_told else {})
+
+
+def test_a_broken_connection_is_told_to_its_other_end() -> None:
+    """Its owner cannot tell it any more."""
+    node = joined(1, 2)
+    node.hear(Node(2), records_of(signed_record(1, [neighbour(7)])))
+    node.hear(Node(2), records_of(signed_record(7, [neighbour(1)])))
+    node.gossip.advance(START + 1)
+    node.said()
+    news = signed_record(7, [], version=1)
+    node.hear(Node(2), records_of(news))
+    node.gossip.advance(START + 2)
+    assert told(node.said()) == {name(1): [news.record.order]}
 
 
 def test_no_news_is_not_passed_on() -> None:
     node, news = joined(1, 2), signed_record(7)
     for source in (Node(1), Node(2), Node(1)):
-        node.hear(source, Records(((news.body, news.signature),)))
+        node.hear(source, records_of(news))
         node.gossip.advance(START + 1)
     assert told(node.said()) == {name(2): [news.record.order]}
 
@@ -249,7 +288,7 @@ def test_questions_of_strangers_buckets_are_harmless() -> None:
 def test_who_sends_an_earlier_life_of_ours_is_corrected_too() -> None:
     node = joined(1, 2)
     earlier = signed_record(0, [neighbour(3)], epoch=4, version=2)
-    news = node.hear(Node(1), Records(((earlier.body, earlier.signature),)))
+    news = node.hear(Node(1), records_of(earlier))
     assert news == [node.topology.ourself.signed]
     node.gossip.advance(START + 1)
     assert told(node.said()) == {
@@ -329,7 +368,7 @@ def test_only_what_differs_is_sent() -> None:
     assert len(summary.buckets) == 1
     one.hear(other, summary)
     ((_, answer),) = one.said()
-    assert answer == Records(((extra.body, extra.signature),))
+    assert answer == records_of(extra)
 
 
 def test_large_records_are_repaired_in_several_messages() -> None:

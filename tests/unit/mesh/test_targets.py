@@ -302,6 +302,25 @@ def test_room_bounds_what_is_called() -> None:
     assert called(made, 10.0) == []
 
 
+def test_who_has_no_room_is_left_alone_for_a_while() -> None:
+    made = targets()
+    connected = frozenset([synthetic_name(3)])
+    made.leave_alone(synthetic_name(1), until=60.0)
+    made.discover(peers([1, 2, 3]), connected, 9, 0.0)
+    assert called(made, 10.0) == [at(2).text]
+    made.discover(peers([1, 2, 3]), connected, 9, 59.0)
+    assert called(made, 59.5) == []
+    made.discover(peers([1, 2, 3]), connected, 9, 60.0)
+    assert called(made, 70.0) == [at(1).text]
+
+
+def test_who_has_nobody_else_calls_it_all_the_same() -> None:
+    made = targets()
+    made.leave_alone(synthetic_name(1), until=60.0)
+    made.discover(peers([1]), NOBODY, 9, 0.0)
+    assert called(made, 10.0) == [at(1).text]
+
+
 def test_who_disappears_is_not_called_again() -> None:
     made = targets()
     made.discover(peers([1, 2]), NOBODY, 9, 0.0)

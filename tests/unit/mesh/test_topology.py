@@ -386,6 +386,42 @@ def test_routes_get_a_new_version_each_time() -> None:
     assert versions == [1, 2, 3]
 
 
+def test_what_is_kept_for_speed_does_not_grow() -> None:
+    result = topology(TopologySettings(max_limbo=1))
+    for version in range(4):
+        for peer in (1, 2, 3):
+            take(result, signed_record(peer, version=version))
+        forget(result)
+    assert len(result) == 0
+    assert len(result._bodies) == 1
+
+
+def test_a_changed_static_key_is_certified_anew() -> None:
+    """The certificate of a known peer is not checked with every version, but with every key."""
+    result = topology()
+    take(result, signed_record(1))
+    theirs = replace(record(1, version=1), static=identity(2).static_public)
+    refused(signed(1, theirs), AuthenticationError, result)
+    assert take(result, signed_record(1, version=2)) is not None
+
+
+def test_whether_a_peer_can_be_reached_without_us() -> None:
+    result = topology()
+    connect(result, 1, 2)
+    take(result, signed_record(1, [neighbour(US), neighbour(3)]))
+    take(result, signed_record(2, [neighbour(US)]))
+    take(result, signed_record(3, [neighbour(1)]))
+    result.refresh(0.0)
+    assert not result.is_reachable_without_us(name(2))
+    assert not result.is_reachable_without_us(name(1))
+    assert result.is_reachable_without_us(name(3)), "we have no connection with it anyway"
+    take(result, signed_record(2, [neighbour(US), neighbour(3)], version=1))
+    take(result, signed_record(3, [neighbour(1), neighbour(2)], version=1))
+    assert result.is_reachable_without_us(name(1))
+    assert result.is_reachable_without_us(name(2))
+    assert not result.is_reachable_without_us(name(9))
+
+
 # --- digests ---------------------------------------------------------------------------------
 
 

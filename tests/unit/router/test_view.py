@@ -137,7 +137,7 @@ def test_a_peer_that_left_shows_as_unreachable_until_it_is_forgotten() -> None:
     assert [c.established for c in gone.connections] == [False], "only one end says so"
     (path,) = shown.paths
     assert (path.kind, path.rtt, path.loss) == ("none", None, 0.0)
-    assert path.why != ""
+    assert path.why == "peer-unreachable"
 
 
 def test_a_secret_network_says_so() -> None:

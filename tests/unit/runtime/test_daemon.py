@@ -1,0 +1,88 @@
+"""How a router begins, and how it says that it cannot. (Whole routers run in tests/netns.)"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from weave_py.config import Config
+from weave_py.host.state import StateDirectory
+from weave_py.model.errors import ConfigError, HostError, StateError
+from weave_py.model.names import parse_target
+from weave_py.runtime import daemon
+
+
+def config(tmp_path: Path, *peers: str) -> Config:
+    return Config(
+        nickname="h1", state_dir=tmp_path / "state", peers=tuple(parse_target(p) for p in peers)
+    )
+
+
+def test_a_router_is_the_same_at_every_start_and_counts_them(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path / "state")
+    identity, epoch, targets = daemon._remember(state, config(tmp_path, "a"))
+    again, next_epoch, _ = daemon._remember(state, config(tmp_path))
+    assert again.name == identity.name
+    assert again.static_public == identity.static_public
+    assert (epoch, next_epoch) == (1, 2)
+    assert [target.text for target in targets] == ["a"]
+
+
+@pytest.mark.parametrize("damaged", ["identity", "targets"])
+def test_nothing_is_written_when_something_cannot_be_read(tmp_path: Path, damaged: str) -> None:
+    state = StateDirectory(tmp_path / "state")
+    daemon._remember(state, config(tmp_path))
+    path = state.path / f"{damaged}.json"
+    path.write_text("damaged")
+    path.chmod(0o600)
+    before = {p.name: p.read_bytes() for p in state.path.iterdir()}
+    with pytest.raises(StateError, match=damaged):
+        daemon._remember(state, config(tmp_path))
+    assert {p.name: p.read_bytes() for p in state.path.iterdir()} == before
+
+
+def _failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    async def main(config: Config) -> None:
+        raise error
+
+    monkeypatch.setattr(daemon, "_main", main)
+    monkeypatch.setattr(daemon, "configure", lambda level: None)
+    monkeypatch.setattr("os.umask", lambda mask: 0)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        HostError("port in use"),
+        ExceptionGroup("", [HostError("port in use")]),
+        ExceptionGroup("", [ExceptionGroup("", [HostError("port in use")])]),
+        ExceptionGroup("", [HostError("port in use"), ConfigError("second")]),
+    ],
+)
+def test_an_expected_error_is_one_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
+) -> None:
+    _failing(monkeypatch, error)
+    with pytest.raises(HostError, match="port in use"):
+        daemon.run(config(tmp_path))
+
+
+def test_a_bug_is_not_hidden_behind_an_expected_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _failing(monkeypatch, ExceptionGroup("", [HostError("port in use"), ZeroDivisionError()]))
+    with pytest.raises(ExceptionGroup) as caught:
+        daemon.run(config(tmp_path))
+    assert caught.group_contains(ZeroDivisionError)
+
+
+def test_a_router_that_ends_well_returns_zero(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def main(config: Config) -> None: ...
+
+    monkeypatch.setattr(daemon, "_main", main)
+    monkeypatch.setattr(daemon, "configure", lambda level: None)
+    monkeypatch.setattr("os.umask", lambda mask: 0)
+    assert daemon.run(config(tmp_path)) == 0

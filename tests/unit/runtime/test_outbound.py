@@ -1,0 +1,190 @@
+"""What leaves a TAP: bundled, in order, in fair turns, and every frame counted once."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from tests.kit.road import Host, essence, make_frame, merge, pair, use_direct, use_relay
+from weave_py.link.outlet import Way
+from weave_py.link.sealing import MAX_RECORDS
+from weave_py.runtime.outbound import BYTES_PER_TURN, FRAMES_PER_TURN
+from weave_py.wire.sleeve import KIND_RELAYED, RELAY_PREFIX_BYTES
+
+
+def test_small_frames_share_a_record() -> None:
+    with Host(1) as a, Host(2) as b:
+        pair(a, b, 7)
+        use_direct(a, b, 1472)
+        a.send(b, [make_frame(n, 60) for n in range(10)])
+        counters = a.outlet(b).counters
+        assert counters.records_out == counters.datagrams_out == 1
+        assert counters.frames_out == 10
+        assert counters.bytes_out == 600
+        assert len(a.socket.sent) == 1
+
+
+def test_a_record_is_one_call_and_full_datagrams() -> None:
+    with Host(1) as a, Host(2) as b:
+        pair(a, b, 7)
+        use_direct(a, b, 1472)
+        a.send(b, [make_frame(1, 60_000)])
+        assert a.socket.calls == 1
+        assert {len(d.payload) for d in a.socket.sent[:-1]} == {1472}
+        assert a.outlet(b).counters.datagrams_out == len(a.socket.sent) == 42
+
+
+def test_without_gso_the_same_datagrams_leave() -> None:
+    sent = []
+    for gso in (True, False):
+        with Host(1, gso) as a, Host(2) as b:
+            pair(a, b, 7)
+            use_direct(a, b, 1472)
+            a.send(b, [make_frame(n, 9000) for n in range(3)])
+            sent.append(a.socket.sent)
+    assert sent[0] == sent[1]
+
+
+def test_a_turn_is_bounded_in_frames_and_in_bytes() -> None:
+    with Host(1) as a, Host(2) as b:
+        pair(a, b, 7)
+        use_direct(a, b, 1472)
+        port, tap = a.port(b), a.taps[b.name]
+        for number in range(FRAMES_PER_TURN + 10):
+            assert tap.offer(make_frame(number, 60))
+        a.outbound.drain(port)
+        assert port.outlet.counters.frames_out == FRAMES_PER_TURN
+        a.outbound.drain(port)
+        assert port.outlet.counters.frames_out == FRAMES_PER_TURN + 10
+        before = port.outlet.counters.bytes_out
+        number = 0
+        while tap.offer(make_frame(number, 60_000)):
+            number += 1
+        assert number * 60_000 > BYTES_PER_TURN
+        a.outbound.drain(port)
+        assert port.outlet.counters.bytes_out - before < BYTES_PER_TURN + 65_536
+
+
+def test_an_empty_tap_sends_nothing() -> None:
+    with Host(1) as a, Host(2) as b:
+        pair(a, b, 7)
+        use_direct(a, b, 1472)
+        a.send(b, [])
+        assert a.socket.calls == 0
+        assert a.outlet(b).counters.records_out == 0
+
+
+def test_traffic_is_reported_once_until_it_pauses() -> None:
+    with Host(1) as a, Host(2) as b:
+        pair(a, b, 7)
+        use_direct(a, b, 1472)
+        for number in range(3):
+            a.send(b, [make_frame(number, 60)])
+        assert a.outbound.woken == [b.name]
+        a.outlet(b).busy = False
+        a.send(b, [make_frame(4, 60)])
+        assert a.outbound.woken == [b.name, b.name]
+
+
+def test_without_keys_or_way_frames_are_counted_by_reason() -> None:
+    with Host(1) as a, Host(2) as b, Host(3) as relay:
+        frames = [make_frame(n, 60) for n in range(3)]
+        counters = a.outlet(b).counters
+        use_direct(a, b, 1472)
+        a.send(b, frames)
+        assert counters.drop_no_session == 3
+        pair(a, b, 7)
+        a.outlet(b).use(None, 0)
+        a.send(b, frames)
+        assert counters.drop_no_path == 3
+        use_relay(a, b, relay, 1472)  # a neighbour that we have no direct way to
+        a.send(b, frames)
+        assert counters.drop_no_path == 6
+        use_direct(a, b, 1472)
+        sealer = a.outlet(b).sealer
+        assert sealer is not None
+        sealer.counter = MAX_RECORDS
+        a.send(b, frames)
+        assert counters.drop_no_session == 6
+        assert a.socket.sent == []
+        assert counters.frames_out == 0
+
+
+def test_a_discarding_turn_is_bounded_too() -> None:
+    with Host(1) as a, Host(2) as b:
+        port, tap = a.port(b), a.taps[b.name]
+        for number in range(FRAMES_PER_TURN + 10):
+            assert tap.offer(make_frame(number, 60))
+        a.outbound.drain(port)
+        assert port.outlet.counters.drop_no_session == FRAMES_PER_TURN
+
+
+@pytest.mark.parametrize("error", [errno.EAGAIN, errno.ENETUNREACH, errno.EPERM])
+def test_what_the_kernel_refuses_is_counted_once(error: int) -> None:
+    with Host(1) as a, Host(2) as b:
+        pair(a, b, 7)
+        use_direct(a, b, 1472)
+        a.socket.error = error
+        # The last one takes two records: it is still one frame.
+        a.send(b, [make_frame(1, 60), make_frame(2, 60), make_frame(3, 65_535)])
+        counters = a.outlet(b).counters
+        assert counters.drop_send_refused == 3
+        assert counters.frames_out == counters.datagrams_out == 0
+        a.socket.error = 0
+        a.send(b, [make_frame(4, 60)])
+        assert counters.frames_out == 1
+
+
+def test_a_tap_that_goes_away_takes_nothing_with_it() -> None:
+    with Host(1) as a, Host(2) as b:
+        pair(a, b, 7)
+        use_direct(a, b, 1472)
+        port = a.port(b)
+        a.taps[b.name].tap.close()
+        a.outbound.drain(port)
+        port.unplug()
+        a.outbound.drain(port)
+        assert a.outlet(b).counters.frames_out == 0
+
+
+def test_relayed_datagrams_carry_the_destination_and_go_to_the_relay() -> None:
+    with Host(1) as a, Host(2) as b, Host(3) as relay:
+        pair(a, b, 7)
+        use_relay(a, b, relay, 1472)
+        use_direct(a, relay, 1472)
+        a.send(b, [make_frame(1, 5000)])
+        assert len(a.socket.sent) == 4
+        for datagram in a.socket.sent:
+            assert datagram.destination == tuple(relay.endpoint)
+            assert datagram.payload[0] == KIND_RELAYED
+            assert datagram.payload[2:RELAY_PREFIX_BYTES] == b.name
+            assert len(datagram.payload) <= 1472
+
+
+def test_a_changed_way_takes_effect_with_the_next_turn() -> None:
+    with Host(1) as a, Host(2) as b, Host(3) as relay:
+        pair(a, b, 7)
+        use_direct(a, relay, 1472)
+        relay.routes({b.name: b.name})
+        use_direct(relay, b, 1472)
+        frames = [make_frame(n, 3000) for n in range(3)]
+        for frame, change in zip(frames, (1200, 0, 8972), strict=True):
+            if change:
+                use_direct(a, b, change)
+            else:
+                use_relay(a, b, relay, 1400)
+            a.send(b, [frame])
+        datagrams = a.socket.take()
+        relay.receive(merge([d for d in datagrams if d.destination == tuple(relay.endpoint)]))
+        b.receive(merge([d for d in datagrams if d.destination == tuple(b.endpoint)]))
+        b.receive(merge(relay.socket.take()))
+        arrived = {essence(frame) for frame in b.delivered(a)}
+        assert arrived == {essence(frame) for frame in frames}
+
+
+def test_the_way_of_an_outlet_says_what_it_is() -> None:
+    with Host(1) as a, Host(2) as relay:
+        assert Way(a.endpoint, None).kind == "direct"
+        assert Way(None, relay.name).kind == "relay"
+        assert Way(None, relay.name).text == f"via {relay.name.hex(':')}"

@@ -1,0 +1,412 @@
+"""One mutation, all its outputs, the timer: the pump between an engine and the world."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+import trio
+import trio.testing
+
+from weave_py.link.outlet import Outlet, Way
+from weave_py.link.sealing import Opener
+from weave_py.model.deadlines import Deadline
+from weave_py.model.names import Endpoint, PeerName
+from weave_py.model.routes import RouteTable
+from weave_py.router.engine import Engine
+from weave_py.router.outputs import (
+    AddPort,
+    CloseSession,
+    CloseStream,
+    Dial,
+    LogEvent,
+    OpenSession,
+    Output,
+    RemovePort,
+    SaveTargets,
+    SendBytes,
+    SendControlRecord,
+    UseRoutes,
+)
+from weave_py.runtime.inbound import ControlRecord
+from weave_py.runtime.peer_ports import PeerPorts
+from weave_py.runtime.pump import MAX_REFUSALS, Pump
+from weave_py.runtime.roads import Roads
+
+PEER = PeerName(b"\x02peer!")
+WAY = Way(Endpoint("192.0.2.1", 6783), None)
+
+
+class FakeEngine:
+    """Remembers what it was told, and wants what the test has put into `outputs`."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        self.outputs: list[Output] = []
+        self.deadline: float | None = None
+        self.is_stopped = False
+        self.next_number: int | None = 1
+        self.changed = trio.Event()
+        self.on_advance: Callable[[], None] = lambda: None
+        self.on_refused: Callable[[], None] = lambda: None
+
+    def _hear(self, *what: Any) -> None:
+        self.told.append(what)
+        self.changed.set()
+        self.changed = trio.Event()
+
+    async def wait_for(self, kind: str) -> tuple[Any, ...]:
+        with trio.fail_after(10):
+            while True:
+                for what in self.told:
+                    if what[0] == kind:
+                        return what
+                await self.changed.wait()
+
+    def take_outputs(self) -> list[Output]:
+        taken, self.outputs = self.outputs, []
+        return taken
+
+    def next_deadline(self) -> Deadline | None:
+        return None if self.deadline is None else Deadline(self.deadline, "test")
+
+    def advance(self, now: float) -> None:
+        self.deadline = None
+        self.on_advance()
+        self._hear("advance", now)
+
+    def accepted(self, remote: Endpoint, now: float) -> int | None:
+        self._hear("accepted", remote)
+        return self.next_number
+
+    def dialled(self, number: int, remote: Endpoint, now: float) -> None:
+        self._hear("dialled", number, remote)
+
+    def dial_failed(self, number: int, error: str, now: float) -> None:
+        self._hear("dial_failed", number, error)
+
+    def received(self, number: int, data: bytes, now: float) -> None:
+        self._hear("received", number, data)
+
+    def stream_ended(self, number: int, reason: str, now: float) -> None:
+        self._hear("stream_ended", number, reason)
+
+    def control_received(self, *what: Any) -> None:
+        self._hear("control", *what[:-1])
+
+    def probe_refused(self, peer: PeerName, probe: int, now: float) -> None:
+        self.on_refused()
+        self._hear("refused", peer, probe)
+
+    def traffic_woke(self, peer: PeerName, now: float) -> None:
+        self._hear("woke", peer)
+
+    def stop(self, now: float) -> None:
+        self.is_stopped = True
+        self._hear("stop")
+
+    def note(self, *what: Any) -> str:
+        """What a test tells it."""
+        self._hear("note", *what[:-1])
+        return "noted"
+
+
+class Recorder:
+    """Roads and ports that write down what they are told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.takes_control = True
+
+    def __getattr__(self, name: str) -> Callable[..., bool]:
+        def call(*arguments: Any) -> bool:
+            self.calls.append((name, *arguments))
+            return self.takes_control
+
+        return call
+
+
+class Kit:
+    def __init__(self) -> None:
+        self.engine = FakeEngine()
+        self.world = Recorder()
+        self.targets: list[tuple[str, ...]] = []
+        self.pump = Pump(
+            cast(Engine, self.engine), cast(PeerPorts, self.world), None, self.targets.append
+        )
+        self.pump.roads = cast(Roads, self.world)
+
+    def do(self, *outputs: Output) -> None:
+        self.engine.outputs += outputs
+        assert self.pump.tell(self.engine.note) == "noted"
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Kit]:
+    kit = Kit()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(kit.pump.run)
+        yield kit
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def listener() -> AsyncIterator[tuple[trio.SocketListener, int]]:
+    (one,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with one:
+        yield one, one.socket.getsockname()[1]
+
+
+# --- outputs and timer -------------------------------------------------------------------
+
+
+async def test_every_output_reaches_its_place_in_order() -> None:
+    kit, outlet, routes = Kit(), Outlet(PEER), RouteTable(version=3)
+    opener = cast(Opener, object())
+    kit.do(
+        AddPort(PEER, outlet),
+        OpenSession(PEER, 7, opener),
+        UseRoutes(routes),
+        SendControlRecord(PEER, WAY, b"answer", None),
+        CloseSession(7),
+        RemovePort(PEER),
+        SaveTargets(("a", "b")),
+    )
+    assert kit.world.calls == [
+        ("add_port", PEER, outlet),
+        ("add", PEER),
+        ("open_session", PEER, 7, opener),
+        ("use_routes", routes),
+        ("send_control", PEER, WAY, b"answer"),
+        ("close_session", 7),
+        ("remove_port", PEER),
+        ("remove", PEER),
+    ]
+    assert kit.targets == [("a", "b")]
+
+
+async def test_events_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    Kit().do(LogEvent(logging.INFO, "something happened", {"peer": "x"}))
+    assert "something happened" in caplog.text
+
+
+async def test_streams_that_are_gone_are_no_trouble() -> None:
+    Kit().do(SendBytes(5, b"x"), CloseStream(5))
+
+
+async def test_control_records_and_traffic_are_passed_on() -> None:
+    kit = Kit()
+    kit.pump.on_controls([ControlRecord(7, b"probe", 64, 3, None)])
+    kit.pump.on_woken([PEER])
+    assert kit.engine.told == [("control", 7, b"probe", 64, 3, None), ("woke", PEER)]
+
+
+async def test_the_timer_fires_at_the_deadline_and_not_before(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running() as kit:
+        start = trio.current_time()
+        kit.engine.deadline = start + 50
+        kit.do()
+        await trio.sleep(49)
+        assert ("advance", start + 50) not in kit.engine.told
+        await trio.sleep(2)
+        assert kit.engine.told[-1] == ("advance", start + 50)
+        await trio.sleep(1000)
+        assert [t[0] for t in kit.engine.told].count("advance") <= 2
+
+
+async def test_a_deadline_may_come_earlier_and_later(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running() as kit:
+        start = trio.current_time()
+        kit.engine.deadline = start + 50
+        kit.do()
+        await trio.sleep(1)
+        kit.engine.deadline = start + 5
+        kit.do()
+        await trio.sleep(5)
+        assert kit.engine.told[-1] == ("advance", start + 5)
+        for delay in (10, 20, 30):
+            kit.engine.deadline = start + delay
+            kit.do()
+        seen = len(kit.engine.told)
+        await trio.sleep_until(start + 29)
+        early = [what for what in kit.engine.told[seen:] if what[0] == "advance"]
+        assert len(early) <= 1  # one too early at the most, and harmless
+        kit.engine.deadline = start + 30
+        kit.do()
+        await trio.sleep_until(start + 31)
+        assert ("advance", start + 30) in kit.engine.told
+
+
+async def test_a_deadline_in_the_past_does_not_starve_others(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running() as kit:
+
+        def again() -> None:
+            kit.engine.deadline = 0.0
+
+        kit.engine.on_advance = again
+        kit.engine.deadline = 0.0
+        kit.do()
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+
+
+async def test_refused_probes_are_told_and_bounded() -> None:
+    kit = Kit()
+    kit.world.takes_control = False
+
+    def probe_again() -> None:
+        kit.engine.outputs.append(SendControlRecord(PEER, WAY, b"probe", 2))
+
+    kit.do(SendControlRecord(PEER, WAY, b"probe", 1))
+    assert ("refused", PEER, 1) in kit.engine.told
+    kit.engine.told.clear()
+    kit.engine.on_refused = probe_again
+    probe_again()
+    kit.do()
+    assert kit.engine.told.count(("refused", PEER, 2)) == MAX_REFUSALS
+    kit.engine.on_refused = lambda: None
+    kit.do()  # the rest comes with the next turn
+    assert kit.engine.told.count(("refused", PEER, 2)) == MAX_REFUSALS + 1
+
+
+async def test_a_refused_answer_is_nobodys_business() -> None:
+    kit = Kit()
+    kit.world.takes_control = False
+    kit.do(SendControlRecord(PEER, WAY, b"answer", None))
+    assert [what[0] for what in kit.engine.told] == ["note"]
+
+
+# --- streams -----------------------------------------------------------------------------
+
+
+async def test_a_call_connects_carries_bytes_and_ends() -> None:
+    async with running() as kit, listener() as (one, port):
+        kit.do(Dial(4, "127.0.0.1", port))
+        theirs = await one.accept()
+        assert await kit.engine.wait_for("dialled") == ("dialled", 4, Endpoint("127.0.0.1", port))
+        kit.do(SendBytes(4, b"hello "), SendBytes(4, b"there"))
+        received = b""
+        while received != b"hello there":
+            received += await theirs.receive_some(100)
+        await theirs.send_all(b"back")
+        assert await kit.engine.wait_for("received") == ("received", 4, b"back")
+        await theirs.aclose()
+        assert await kit.engine.wait_for("stream_ended") == (
+            "stream_ended",
+            4,
+            "connection closed by the peer",
+        )
+        kit.do(SendBytes(4, b"too late"), CloseStream(4))
+
+
+async def test_a_stream_that_we_close_flushes_and_is_not_reported() -> None:
+    async with running() as kit, listener() as (one, port):
+        kit.do(Dial(4, "127.0.0.1", port))
+        theirs = await one.accept()
+        await kit.engine.wait_for("dialled")
+        kit.do(SendBytes(4, b"goodbye"), CloseStream(4))
+        data = b""
+        with trio.fail_after(10):
+            while chunk := await theirs.receive_some(100):
+                data += chunk
+            await trio.testing.wait_all_tasks_blocked()
+        assert data == b"goodbye"
+        assert "stream_ended" not in [what[0] for what in kit.engine.told]
+        await theirs.aclose()
+
+
+async def test_a_call_that_fails_says_why() -> None:
+    async with running() as kit:
+        async with listener() as (_, port):
+            pass
+        kit.do(Dial(4, "127.0.0.1", port))
+        _, number, error = await kit.engine.wait_for("dial_failed")
+        assert number == 4
+        assert error == f"cannot connect to 127.0.0.1 port {port}: connection refused"
+
+
+async def test_an_incoming_stream_is_served() -> None:
+    async with running() as kit, listener() as (one, port), trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, kit.pump.serve_stream, [one])
+        kit.engine.outputs.append(SendBytes(1, b"welcome"))
+        client = await trio.open_tcp_stream("127.0.0.1", port)
+        with trio.fail_after(10):
+            assert await client.receive_some(100) == b"welcome"
+        await client.send_all(b"thanks")
+        assert await kit.engine.wait_for("received") == ("received", 1, b"thanks")
+        await client.aclose()
+        await kit.engine.wait_for("stream_ended")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_stream_that_the_engine_does_not_want_is_closed() -> None:
+    async with running() as kit, listener() as (one, port), trio.open_nursery() as nursery:
+        kit.engine.next_number = None
+        nursery.start_soon(trio.serve_listeners, kit.pump.serve_stream, [one])
+        client = await trio.open_tcp_stream("127.0.0.1", port)
+        with trio.fail_after(10):
+            assert await client.receive_some(100) == b""
+        await client.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_stream_that_is_gone_already_is_no_trouble() -> None:
+    kit = Kit()
+    async with listener() as (one, port):
+        client = await trio.open_tcp_stream("127.0.0.1", port)
+        accepted = await one.accept()
+        await client.aclose()
+        await accepted.aclose()
+        accepted.socket = trio.socket.socket()  # has no peer: as after a reset
+        async with accepted:
+            await kit.pump.serve_stream(accepted)
+        accepted.socket.close()
+    assert kit.engine.told == []
+
+
+async def test_stopping_ends_all_streams_of_the_pump() -> None:
+    async with listener() as (one, port):
+        async with running() as kit:
+            kit.do(Dial(4, "127.0.0.1", port))
+            theirs = await one.accept()
+            await kit.engine.wait_for("dialled")
+        with trio.fail_after(10):
+            assert await theirs.receive_some(100) == b""
+        await theirs.aclose()
+
+
+async def test_goodbye_waits_for_the_last_words() -> None:
+    async with running() as kit, listener() as (one, port):
+        await kit.pump.say_goodbye(1000)  # nobody to wait for
+        kit.engine.is_stopped = False
+        kit.do(Dial(4, "127.0.0.1", port))
+        theirs = await one.accept()
+        await kit.engine.wait_for("dialled")
+        kit.engine.outputs += [SendBytes(4, b"goodbye"), CloseStream(4)]
+        with trio.fail_after(10):
+            await kit.pump.say_goodbye(1000)
+            assert await theirs.receive_some(100) == b"goodbye"
+            assert await theirs.receive_some(100) == b""
+        await theirs.aclose()
+
+
+async def test_goodbye_does_not_wait_for_ever(mock_clock: trio.testing.MockClock) -> None:
+    async with running() as kit, listener() as (one, port):
+        kit.do(Dial(4, "127.0.0.1", port))
+        theirs = await one.accept()
+        await kit.engine.wait_for("dialled")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(kit.pump.say_goodbye, 1.0)  # the engine does not close the stream
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(1.01)
+        await theirs.aclose()
