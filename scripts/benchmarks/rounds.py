@@ -76,7 +76,7 @@ def _take(measure: Measure, noise: float) -> Sample:
         except Exception as error:  # one that fails must not end the run
             return {"error": f"{type(error).__name__}: {error}"[:400], "attempt": attempt}
         found["attempt"] = attempt
-        if found.get("foreign", 0.0) <= noise:
+        if "error" in found or found.get("foreign", 0.0) <= noise:
             break
     return found
 

@@ -60,14 +60,16 @@ class Routers:
     def wait(self, seconds: float, what: str, *tests: Callable[[str], bool]) -> list[float]:
         """Until each test has held once in every running router; when the last did, per test.
 
-        Seconds on time.monotonic(). HostError naming routers where one never held.
+        A router is put to a test only once those before it have held there: asking costs it
+        something. Seconds on time.monotonic(). HostError naming routers where one never held.
         """
         waiting = [set(self.running) for _ in tests]
         held_at = [0.0 for _ in tests]
         deadline = time.monotonic() + seconds
         while any(waiting):
             for number, test in enumerate(tests):
-                holding = {name for name in waiting[number] if test(name)}
+                earlier: set[str] = set().union(*waiting[:number])
+                holding = {name for name in waiting[number] - earlier if test(name)}
                 waiting[number] -= holding
                 held_at[number] = time.monotonic() if holding else held_at[number]
             if any(waiting) and time.monotonic() > deadline:

@@ -18,6 +18,7 @@ from scripts.benchmarks.rounds import Block, run
 from scripts.benchmarks.routers import Routers
 from scripts.benchmarks.tables import save, say
 from weave_py.lab.topology import MAX_HOSTS
+from weave_py.model.errors import HostError
 
 NOTICE_SECONDS = 60.0
 
@@ -81,20 +82,27 @@ def _minutes(options: argparse.Namespace) -> float:
 
 
 def _mesh(peers: int, options: argparse.Namespace) -> Figures:
-    """One mesh on one wire, all told of h1 only: everything that is measured about it."""
+    """One mesh on one wire, all told of h1 only: everything that is measured about it.
+
+    What was found before something failed is kept, beside the `error`.
+    """
+    found: Figures = {}
     with open_field("full", peers) as field:
         routers = Routers(field)
-        started, found = _converge(routers, options.converge)
-        tunnel = Tunnel("c1", "c2", overlay_address("h2"), started, routers.processes)
-        time.sleep(options.settle)
-        found |= _idle(tunnel, options.idle)
-        found |= _flows(field, tunnel, options)
-        found |= _kill_one(routers)
+        try:
+            started = _converge(routers, options.converge, found)
+            tunnel = Tunnel("c1", "c2", overlay_address("h2"), started, routers.processes)
+            time.sleep(options.settle)
+            found |= _idle(tunnel, options.idle)
+            found |= _flows(field, tunnel, options)
+            found |= _kill_one(routers)
+        except HostError as error:
+            found["error"] = str(error)[:400]
     return found
 
 
-def _converge(routers: Routers, seconds: float) -> tuple[float, Figures]:
-    """Start all at once; seconds until all answer, all know all, all have a path to all."""
+def _converge(routers: Routers, seconds: float, found: Figures) -> float:
+    """Start all at once (returns when); seconds until all answer, know all, have paths to all."""
     everyone = set(routers.hosts)
     started = routers.launch()
 
@@ -111,7 +119,8 @@ def _converge(routers: Routers, seconds: float) -> tuple[float, Figures]:
     tests = (answers, knows_all, has_all_paths)
     held_at = routers.wait(seconds, "converged", *tests)
     names = ("all_answer_s", "all_known_s", "all_paths_s")
-    return started, {name: at - started for name, at in zip(names, held_at, strict=True)}
+    found |= {name: at - started for name, at in zip(names, held_at, strict=True)}
+    return started
 
 
 def _idle(tunnel: Tunnel, seconds: float) -> Figures:

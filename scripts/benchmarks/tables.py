@@ -66,7 +66,7 @@ def errors(samples: Iterable[Sample]) -> str:
     """The samples that failed, a line each; empty when all went well."""
     failed = [sample for sample in samples if "error" in sample]
     lines = [
-        f"* {', '.join(f'{k} {v}' for k, v in sample.items() if k != 'error')}: {sample['error']}"
+        f"* {sample['contestant']}, {sample['block']}, round {sample['round']}: {sample['error']}"
         for sample in failed
     ]
     return "\n".join(["", "Failed:", "", *lines]) if lines else ""

@@ -90,6 +90,7 @@ def content(directory: Path) -> dict[str, bytes]:
         (["--password-file", "/proc/self"], CONFIG, ["/proc/self", "directory"]),
         (["--password-file", "/dev/null"], CONFIG, ["/dev/null", "empty"]),
         (["10.99.1.1:99999"], CONFIG, ["10.99.1.1:99999"]),
+        (["no-such-host.invalid"], FAILED, ["cannot resolve 'no-such-host.invalid'", "address"]),
         (["--resume", "10.99.1.1"], CONFIG, ["--resume", "not both"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and len(value) < 3 else "",

@@ -16,12 +16,14 @@ import pytest
 from tests.kit.inside import inside
 from tests.kit.routers import established, the_line, wait_established
 from tests.kit.waiting import until
+from weave_py.host.state import StateDirectory
 from weave_py.lab.hosts import Host, LaunchOptions
 from weave_py.lab.mesh import LabMesh
 from weave_py.lab.namespaces import Lab
 from weave_py.lab.topology import build
 
 H1, H2, H3, H4 = (f"10.99.1.{number}" for number in (1, 2, 3, 4))
+NO_SUCH_HOST = "no-such-host.invalid"
 
 
 @pytest.fixture(scope="module")
@@ -152,18 +154,29 @@ def test_resume_takes_the_last_targets(caller: Host) -> None:
     assert targets(caller) == [H3]
 
 
-def test_a_name_that_does_not_resolve_stays_a_target(caller: Host) -> None:
-    start(caller, ["no-such-host.invalid", H2])
+def test_a_name_that_does_not_resolve_is_told_to_whoever_typed_it(caller: Host) -> None:
+    start(caller, [H2])
+    line = the_line(caller.cli("connect", NO_SUCH_HOST, H3, check=False), 1)
+    assert f"cannot resolve '{NO_SUCH_HOST}'" in line
+    assert targets(caller) == [H2, H3]
+    wait_established(caller, ["h2", "h3"])
+
+
+def test_a_name_that_resolves_no_longer_is_tried_again_and_again(caller: Host) -> None:
+    # As if it had resolved when it was given.
+    remembered = {"launched": [], "targets": [NO_SUCH_HOST, H2]}
+    StateDirectory(caller.state_dir).save("targets", remembered)
+    start(caller, [])
     wait_established(caller, ["h2"])
 
     def complaint() -> list[str]:
         rows = caller.cli("status", "connections").stdout.splitlines()
-        return [row for row in rows if "no-such-host.invalid" in row and "failed" in row]
+        return [row for row in rows if NO_SUCH_HOST in row and "failed" in row]
 
     (row,) = until(complaint, 10, "the failure in status")
-    assert "cannot resolve 'no-such-host.invalid'" in row
+    assert f"cannot resolve '{NO_SUCH_HOST}'" in row
     assert "retry: in " in row
-    assert targets(caller) == ["no-such-host.invalid", H2]
+    assert targets(caller) == [NO_SUCH_HOST, H2]
     assert caller.running
 
 

@@ -20,9 +20,11 @@ from weave_py.model.names import Endpoint, PeerName, PeerUID
 from weave_py.wire.probes import (
     Probe,
     ProbeAnswer,
+    SessionMessage,
     decode_untrusted,
     encode_answer,
     encode_probe,
+    encode_session_message,
 )
 from weave_py.wire.sleeve import HEADER_BYTES, MAX_SEGMENTS, RELAY_PREFIX_BYTES, TAG_BYTES
 
@@ -140,6 +142,8 @@ class Link:
                     self._worked_at = now
                     self.observed = seen_from or self.observed
                     self.loss.sample(sent, arrived)
+            case SessionMessage(message):
+                self.session.receive_untrusted(message, now)
             case None:
                 pass
         self._settle(now)
@@ -186,7 +190,14 @@ class Link:
 
     def _settle(self, now: float) -> None:
         """After any change: drain the children, and let the outlet show the result."""
-        self._outputs += [SendUnicast(body) for body in self.session.take_messages()]
+        for body in self.session.take_messages():
+            self._outputs.append(SendUnicast(body))
+            best = self.paths.best
+            if self.outlet.sealer is not None and best is not None:
+                # Also where frames go: a relay of the control road could keep it to itself, and
+                # with it, after a while, all our frames. Who gets it twice takes the first.
+                inside = encode_session_message(SessionMessage(body))
+                self._outputs.append(SendControl(best.way, inside))
         installed, retired = self.session.take_changes()
         self._outputs += [InstallOpener(e.index, e.opener) for e in installed]
         self._outputs += [RemoveOpener(index) for index in retired]

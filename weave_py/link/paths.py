@@ -36,6 +36,11 @@ class PathSettings:
     retry_factor: float = 1.7
     longest_retry: float = 10.0
     max_candidates: int = 16
+    poke_every: float = 1.0
+    max_heard: int = 4
+    """Addresses that we only heard from, at a time."""
+    hearsay_probes: int = 5
+    """So many probes go to one of those before it is given up."""
     full_size_misses: int = 3
     """That many full-size probes lost in a row, while small ones pass, mean a black hole."""
     better_by: float = 0.005
@@ -85,6 +90,8 @@ class Path:
         self._outstanding: dict[int, _Outstanding] = {}
         self._probe_at = now
         self._heartbeat_at = now
+        self._poked_at = float("-inf")
+        self._tries = 0
         self._backoff = settings.first_retry
         self._missing_since: float | None = None
         """When the first probe was sent after which nothing came."""
@@ -109,14 +116,15 @@ class Path:
         return number in self._outstanding
 
     def poke(self, now: float) -> None:
-        """There is reason to believe that it works: probe at once."""
-        if self.state is not PathState.UP:
+        """There is reason to believe that it works: probe at once (once a second at the most)."""
+        if self.state is not PathState.UP and now >= self._poked_at + self._settings.poke_every:
+            self._poked_at = now
             self._backoff = self._settings.first_retry
             self._probe_at = min(self._probe_at, now)
 
     def restart(self, now: float) -> None:
         """Probe at once, whatever we think of it."""
-        self.poke(now)
+        self._backoff = self._settings.first_retry
         self._probe_at = min(self._probe_at, now)
 
     def hurry(self, now: float) -> None:
@@ -143,12 +151,19 @@ class Path:
                 due.append((Kind.MTU, size))
         return due
 
+    @property
+    def is_hopeless(self) -> bool:
+        """Probed often enough, and never answered."""
+        return self._tries >= self._settings.hearsay_probes
+
     def sent(self, number: int, kind: Kind, size: int, now: float) -> None:
+        self._tries += 1
         self._outstanding[number] = _Outstanding(kind, now, size)
 
     def answered(self, number: int, size: int, now: float) -> None:
         """The probe's answer came; it says that `size` bytes arrived."""
         outstanding = self._outstanding.pop(number)
+        self._tries = 0
         sample = max(now - outstanding.sent_at, 1e-6)
         self.rtt = sample if self.rtt is None else self.rtt + (sample - self.rtt) / 8
         self._recent.append(True)
@@ -281,11 +296,15 @@ class Paths:
 
     def heard_from(self, place: Endpoint, now: float) -> None:
         """An authentic record came from this address: the peer (or its NAT) is there."""
-        if place not in self._direct:
-            if len(self._direct) >= 2 * self._settings.max_candidates:
-                return
-            self._direct[place] = Path(Way(place, None), now, self._settings)
-        self._direct[place].poke(now)
+        path = self._direct.get(place)
+        if path is None:
+            unproven = [p for p in self._direct if self._is_hearsay(p)]
+            if len(unproven) >= self._settings.max_heard:
+                self._drop(unproven[0])
+            path = self._direct[place] = Path(Way(place, None), now, self._settings)
+        # Anybody on the way can send a true record again from an address of their choice: what
+        # that makes us send there must stay little.
+        path.poke(now)
 
     def set_relay(self, via: PeerName | None, now: float) -> None:
         """The neighbour through which the peer can be reached, if any."""
@@ -308,6 +327,10 @@ class Paths:
         requests = []
         for path in self._all():
             if path is self._relay and self.is_direct:
+                continue
+            place = path.way.endpoint
+            if place and path.is_hopeless and self._is_hearsay(place):
+                self._drop(place)
                 continue
             for kind, size in path.advance(now, in_use and path is self._best):
                 self._number = (self._number + 1) & 0xFFFF_FFFF
@@ -346,6 +369,10 @@ class Paths:
             paths.append(self._relay)
         return paths
 
+    def _is_hearsay(self, place: Endpoint) -> bool:
+        """Whether we only heard from there, and it never answered."""
+        return place not in self._told and self._direct[place].state is not PathState.UP
+
     def _drop(self, place: Endpoint) -> None:
         path = self._direct.pop(place)
         if path is self._best:
@@ -357,8 +384,11 @@ class Paths:
         if not up:
             self._best = self._relay
             return
-        quickest = min(up, key=lambda p: p.rtt or 0.0)
-        if current is None or current not in up or self._is_much_better(quickest, current):
+        # What the peer or its neighbours say comes before what only seems to be its address: who
+        # is on the way could make us believe so, and stay on the way.
+        told = [p for p in up if p.way.endpoint in self._told] or up
+        quickest = min(told, key=lambda p: p.rtt or 0.0)
+        if current is None or current not in told or self._is_much_better(quickest, current):
             self._best = quickest
 
     def _is_much_better(self, path: Path, current: Path) -> bool:

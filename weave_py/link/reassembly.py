@@ -6,7 +6,7 @@ making room. A forged segment can spoil the record it claims to belong to, as lo
 
 from __future__ import annotations
 
-MAX_PENDING = 64
+MAX_PENDING = 16  # a session's records come one after the other: more than a few are lost ones
 
 
 class _Pending:

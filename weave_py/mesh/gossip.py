@@ -170,9 +170,6 @@ class TopologyGossip:
             if signed is not None:
                 news.append(signed)
         self.spread(news, now, source)
-        ours = self._topology.ourself.signed
-        if ours in news:  # whoever sent it holds an outdated one (see Ourself.outrank)
-            self.spread([ours], now, None)
         return news
 
     def _summarise(self, to: PeerName, buckets: bytes) -> None:
@@ -195,17 +192,24 @@ class TopologyGossip:
         self._say(to, Summary(bytes(buckets), tuple(held)))
 
     def _answer_summary(self, source: PeerName, summary: Summary) -> None:
-        theirs = dict(summary.held)
+        theirs = {held.name: held for held in summary.held}
         buckets = frozenset(summary.buckets)
-        ours = dict(self._topology.held(buckets)) if buckets else {}
-        newer = [n for n, order in ours.items() if n not in theirs or theirs[n] < order]
+        ours = {held.name: held for held in self._topology.held(buckets)}
+        # Of two records of the same order (an owner's fault) both sides send theirs: see
+        # Topology.merge_untrusted for which one stays.
+        newer = [
+            name
+            for name, held in ours.items()
+            if name not in theirs or (theirs[name] != held and theirs[name].order <= held.order)
+        ]
         # Each once, however often a peer asks: records are large.
         found = (self._topology.signed(name) for name in dict.fromkeys((*newer, *summary.wanted)))
         self._say_records(source, [signed for signed in found if signed is not None])
         wanted = tuple(
             name
-            for name, order in theirs.items()
-            if bucket_of(name) in buckets and (name not in ours or ours[name] < order)
+            for name, held in theirs.items()
+            if bucket_of(name) in buckets
+            and (name not in ours or (ours[name] != held and ours[name].order <= held.order))
         )
         if wanted:
             self._say(source, Summary(b"", (), wanted))

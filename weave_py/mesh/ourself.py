@@ -9,6 +9,7 @@ from weave_py.model.names import Endpoint, PeerUID
 from weave_py.wire.topology import (
     MAX_ENDPOINTS,
     MAX_NEIGHBOURS,
+    U63,
     Neighbour,
     PeerRecord,
     RecordVersion,
@@ -47,6 +48,7 @@ class Ourself:
             neighbours=(),
             suites=tuple(suites),
         )
+        self._rival: RecordVersion | None = None
         self.name = identity.name
         self.signed = self._sign(self._record)
 
@@ -54,29 +56,41 @@ class Ourself:
     def record(self) -> PeerRecord:
         return self.signed.record
 
-    def update(self, endpoints: Iterable[Endpoint], neighbours: Iterable[Neighbour]) -> bool:
-        """Set what changes over time; True if that made a new version."""
+    @property
+    def is_outranked(self) -> bool:
+        """Others hold a record of ours that is newer than ours."""
+        return self._rival is not None and self._rival >= self.record.order
+
+    def update(
+        self,
+        endpoints: Iterable[Endpoint],
+        neighbours: Iterable[Neighbour],
+        *,
+        outrank: bool = False,
+    ) -> bool:
+        """Set what changes over time; True if that made a new version. With `outrank` it is newer
+        than any record of ours that is about."""
         published = {n.name: n.cost for n in self.record.neighbours}
         steady = sorted(
             n._replace(cost=_steady_cost(published.get(n.name), n.cost)) for n in neighbours
         )
         endpoints_now = tuple(endpoints)[:MAX_ENDPOINTS]
         neighbours_now = tuple(steady)[:MAX_NEIGHBOURS]
-        if (endpoints_now, neighbours_now) == (self.record.endpoints, self.record.neighbours):
-            return False
         order = self.record.order
-        self._publish(endpoints_now, neighbours_now, order._replace(version=order.version + 1))
+        if outrank and self._rival is not None and self._rival >= order:
+            epoch, version = self._rival
+            order = RecordVersion(min(epoch + 1, U63), version if epoch == U63 else 0)
+        elif (endpoints_now, neighbours_now) == (self.record.endpoints, self.record.neighbours):
+            return False
+        version = min(order.version + 1, U63)
+        self._publish(endpoints_now, neighbours_now, order._replace(version=version))
         return True
 
-    def outrank(self, order: RecordVersion) -> None:
-        """A record of ours that is newer than ours is about: an earlier life's, after the state
-        directory went back in time. Ours must win."""
-        if order >= self.record.order:
-            self._publish(
-                self.record.endpoints,
-                self.record.neighbours,
-                RecordVersion(order.epoch + 1, self.record.order.version + 1),
-            )
+    def rival_seen(self, order: RecordVersion) -> None:
+        """An authentic record of ours that we did not make: an earlier life's, after the state
+        directory went back in time, or that of a router with a copy of it."""
+        if self._rival is None or order > self._rival:
+            self._rival = order
 
     def _publish(
         self,

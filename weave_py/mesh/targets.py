@@ -55,7 +55,9 @@ class _Attempt:
     calling: bool = False
     error: str = ""
     never: bool = False
-    """Calling again makes no sense: it is ourself, or not the peer we look for."""
+    """Calling again makes no sense: it is not the peer we look for."""
+    wanted: bool = True
+    """(Discovered) The peer is still looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,8 @@ class Targets:
         wanted = self._wanted(peers, connected, room)
         for key in [k for k, a in self._attempts.items() if not a.configured]:
             attempt = self._attempts[key]
-            if not attempt.calling and attempt.peer not in wanted:
+            attempt.wanted = attempt.peer in wanted
+            if not attempt.calling and not attempt.wanted:
                 del self._attempts[key]
         for name in wanted:
             for place in peers[name]:
@@ -198,7 +201,6 @@ class Targets:
         attempt.interval = 0.0
         if attempt.configured:
             attempt.peer = peer
-            attempt.never = peer == self._ourself
         else:
             # Somebody else's address too (private networks are much alike): the peer that we
             # expected is not there, and is to be remembered so that `discover` does not ask again.
@@ -209,6 +211,9 @@ class Targets:
         and not before `pause` seconds."""
         attempt = self._attempts.get(key)
         if attempt is None:
+            return
+        if not attempt.configured and not attempt.wanted:
+            del self._attempts[key]  # while we called, the peer was forgotten
             return
         attempt.calling = False
         attempt.error = error

@@ -28,6 +28,7 @@ from weave_py.wire.topology import (
     BUCKET_HASH_BYTES,
     BUCKETS,
     DIGEST_BYTES,
+    MARK_BYTES,
     Held,
     PeerRecord,
     SignedRecord,
@@ -43,6 +44,16 @@ class TopologySettings:
     max_limbo: int = 10_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Holdings:
+    """What we hold, in short, as long as nothing changes."""
+
+    ours: SignedRecord
+    by_bucket: list[list[Held]]
+    hashes: tuple[bytes, ...]
+    root: bytes
+
+
 class Topology:
     """All records. `merge_untrusted` what comes in, `refresh` after changes, then read `routes`."""
 
@@ -55,6 +66,7 @@ class Topology:
         self._live: dict[PeerName, SignedRecord] = {}
         self._limbo: dict[PeerName, SignedRecord] = {}
         self._unreachable_since: dict[PeerName, float] = {}
+        self._cached: _Holdings | None = None
         self._bodies: set[bytes] = set()
         """The bodies of all live and limbo records."""
 
@@ -95,27 +107,31 @@ class Topology:
             self.quarantined += 1
             raise
         if name == self.ourself.name:
-            self.ourself.outrank(signed.record.order)
-            return self.ourself.signed
+            self.ourself.rival_seen(signed.record.order)
+            return None  # the answer to it is our next announcement
         for old in (self._live.get(name), self._limbo.pop(name, None)):
             if old is not None:
                 self._bodies.discard(old.body)
+        while len(self._live) >= self._settings.max_peers and self._unreachable_since:
+            # Who cannot be reached makes room first, the longest of them.
+            self._forget(min(self._unreachable_since, key=lambda n: self._unreachable_since[n]))
         self._bodies.add(signed.body)
         self._live[name] = signed
+        self._cached = None
         self._unreachable_since.pop(name, None)
         return signed
 
     def _is_news(self, name: PeerName, signed: SignedRecord) -> bool:
         known = self.signed(name) or self._limbo.get(name)
         if known is None:
-            if len(self._live) >= self._settings.max_peers:
+            if len(self._live) >= self._settings.max_peers and not self._unreachable_since:
                 raise PeerError(f"the network has more than {self._settings.max_peers} peers")
             return True
         if known.record.identity != signed.record.identity:
             # 48 bits can be searched for: the first key seen under a name keeps it.
             raise PeerError("another key for a peer name that is taken")
         if name == self.ourself.name:
-            # An earlier life's may have come just as far as ours: see Ourself.outrank.
+            # An earlier life's may have come just as far as ours: see Ourself.rival_seen.
             return signed.record.order >= known.record.order and signed.body != known.body
         # The same order twice is an owner's fault; all must still keep the same one.
         return (signed.record.order, signed.body) > (known.record.order, known.body)
@@ -139,6 +155,7 @@ class Topology:
         reachable = self.routes.hops
         for name in [n for n in self._limbo if n in reachable]:
             self._live[name] = self._limbo.pop(name)
+            self._cached = None
         for name in list(self._live):
             if name in reachable:
                 self._unreachable_since.pop(name, None)
@@ -169,27 +186,37 @@ class Topology:
     def _forget(self, name: PeerName) -> None:
         del self._unreachable_since[name]
         self._limbo[name] = self._live.pop(name)
+        self._cached = None
         while len(self._limbo) > self._settings.max_limbo:
             self._bodies.discard(self._limbo.pop(next(iter(self._limbo))).body)
 
     # --- digests (what we hold, in short) ------------------------------------------------
 
-    def held(self, buckets: frozenset[int] | None = None) -> list[Held]:
-        """Names and versions of all records, or of those in some buckets, sorted."""
-        all_held = [Held(name, signed.record.order) for name, signed in self._live.items()]
-        all_held.append(Held(self.ourself.name, self.ourself.record.order))
-        return sorted(h for h in all_held if buckets is None or bucket_of(h.name) in buckets)
+    def held(self, buckets: frozenset[int]) -> list[Held]:
+        """Names and versions of the records in some buckets, sorted."""
+        holdings = self._holdings()
+        return sorted(h for b in buckets if b < BUCKETS for h in holdings.by_bucket[b])
 
     def digest(self) -> bytes:
         """A hash over all we hold."""
-        return _hash(self.held(), DIGEST_BYTES)
+        return self._holdings().root
 
     def bucket_hashes(self) -> tuple[bytes, ...]:
         """A hash per bucket of names."""
-        buckets: list[list[Held]] = [[] for _ in range(BUCKETS)]
-        for held in self.held():
-            buckets[bucket_of(held.name)].append(held)
-        return tuple(_hash(bucket, BUCKET_HASH_BYTES) for bucket in buckets)
+        return self._holdings().hashes
+
+    def _holdings(self) -> _Holdings:
+        """Made once per change: neighbours may ask as often as they like."""
+        if self._cached is None or self._cached.ours is not self.ourself.signed:
+            by_bucket: list[list[Held]] = [[] for _ in range(BUCKETS)]
+            ours = self.ourself.signed
+            for name, signed in [*self._live.items(), (self.ourself.name, ours)]:
+                mark = blake2s(signed.body, digest_size=MARK_BYTES).digest()
+                by_bucket[bucket_of(name)].append(Held(name, signed.record.order, mark))
+            hashes = tuple(_hash(sorted(bucket)) for bucket in by_bucket)
+            root = blake2s(b"".join(hashes), digest_size=DIGEST_BYTES).digest()
+            self._cached = _Holdings(ours, by_bucket, hashes, root)
+        return self._cached
 
 
 def bucket_of(name: PeerName) -> int:
@@ -197,8 +224,8 @@ def bucket_of(name: PeerName) -> int:
     return name[-1] % BUCKETS
 
 
-def _hash(held: list[Held], size: int) -> bytes:
-    digest = blake2s(digest_size=size)
-    for name, (epoch, version) in held:
-        digest.update(name + epoch.to_bytes(8, "big") + version.to_bytes(8, "big"))
+def _hash(held: list[Held]) -> bytes:
+    digest = blake2s(digest_size=BUCKET_HASH_BYTES)
+    for name, (epoch, version), mark in held:
+        digest.update(name + epoch.to_bytes(8, "big") + version.to_bytes(8, "big") + mark)
     return digest.digest()

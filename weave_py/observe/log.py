@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TextIO
@@ -18,6 +19,7 @@ from weave_py.observe.text import printable
 
 ROOT = "weave_py"
 REDACTED = "<redacted>"
+BURST = 30  # lines of one message
 _SECRET_WORDS = ("password", "secret", "token", "psk", "private")
 _FIELDS = "weave_fields"
 
@@ -36,8 +38,41 @@ def configure(level: str, stream: TextIO | None = None) -> None:
 
 
 def event(logger: logging.Logger, level: int, message: str, **fields: object) -> None:
-    """Log `message` with particulars; what is named like a secret is redacted."""
+    """Log `message` with particulars; what is named like a secret is redacted.
+
+    Strangers can cause some events as often as they like: of each message there are BURST lines
+    at once and then one a second, which says how many were left out.
+    """
+    if not logger.isEnabledFor(level):
+        return
+    left_out = _flood.left_out(message, time.monotonic())
+    if left_out is None:
+        return
+    if left_out:
+        fields["left_out"] = left_out
     logger.log(level, message, extra={_FIELDS: redact(fields)})
+
+
+class Flood:
+    """Which events are too many? One token bucket per message; messages are our own constants."""
+
+    def __init__(self, burst: int = BURST, per_second: float = 1.0) -> None:
+        self._burst = burst
+        self._per_second = per_second
+        self._buckets: dict[str, tuple[float, float, int]] = {}
+
+    def left_out(self, message: str, now: float) -> int | None:
+        """How many like this were left out before it; None: leave this one out as well."""
+        tokens, at, count = self._buckets.get(message, (float(self._burst), now, 0))
+        tokens = min(tokens + (now - at) * self._per_second, self._burst)
+        if tokens < 1:
+            self._buckets[message] = (tokens, now, count + 1)
+            return None
+        self._buckets[message] = (tokens - 1, now, 0)
+        return count
+
+
+_flood = Flood()
 
 
 def changed(logger: logging.Logger, what: str, before: str, after: str, **fields: object) -> None:
@@ -80,6 +115,6 @@ class LineFormatter(logging.Formatter):
 def _value(value: object) -> str:
     """A value that reads back as one word: quoted when it is empty or has spaces or quotes."""
     text = printable(f"{value:.3f}" if isinstance(value, float) else str(value))
-    if text and not any(c in text for c in ' "='):
+    if text and not any(c in text for c in ' "=\\'):
         return text
-    return '"' + text.replace('"', '\\"') + '"'
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

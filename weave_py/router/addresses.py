@@ -12,12 +12,18 @@ from weave_py.wire.topology import PeerRecord
 def seen_by_neighbours(
     records: Mapping[PeerName, PeerRecord],
 ) -> dict[PeerName, list[Endpoint]]:
-    """Where peers were successfully called by others: for every peer, sorted."""
+    """Where peers were successfully called by others, as both sides of the connection say: for
+    every peer, sorted. (One side alone could say anything of anybody.)"""
+    called = {
+        name: {n.name for n in record.neighbours if not n.outbound}
+        for name, record in records.items()
+    }
     seen: dict[PeerName, set[Endpoint]] = {}
-    for record in records.values():
-        for neighbour in record.neighbours:
-            if neighbour.outbound:
-                seen.setdefault(neighbour.name, set()).add(neighbour.address)
+    for name, record in records.items():
+        outbound = {n.name: n.address for n in record.neighbours if n.outbound}
+        for other, address in outbound.items():
+            if name in called.get(other, ()):
+                seen.setdefault(other, set()).add(address)
     return {name: sorted(places) for name, places in seen.items()}
 
 

@@ -49,11 +49,16 @@ from weave_py.wire.topology import Neighbour
 SESSION = "session"
 """Unicast channel of the sessions' handshakes."""
 
+# Of a peer's addresses: as many that it says itself, and that its neighbours say.
+MAX_OWN_PLACES, MAX_SEEN_PLACES = 11, 4
+
 # Reasons in a Goodbye (protocol: LEAVING and MADE_ROOM are recognised by the other side).
 LEAVING = "leaving the network"
 DUPLICATE = "a second connection to the same peer"
 MADE_ROOM = "made room for a newcomer"
-MADE_ROOM_PAUSE = 60.0  # seconds before we call again a peer that had no room for us
+OUTRANK_FIRST, OUTRANK_LONGEST = 0.2, 60.0  # seconds, doubling
+OURSELF = "cannot connect to ourself"
+FUTILE_PAUSE = 60.0  # seconds before we call again who had no room for us, or was ourself
 
 
 class Engine:
@@ -94,6 +99,8 @@ class Engine:
         self._refreshed_at = float("-inf")
         self._announce_at: float | None = None
         self._announced_at = float("-inf")
+        self._outrank_at: float | None = None
+        self._outrank_pause = OUTRANK_FIRST
         self._outputs: list[Output] = []
         self.is_stopped = False
 
@@ -135,6 +142,9 @@ class Engine:
         if stream is None:
             return None
         self._drain(stream, now)
+        displaced, self.neighbours.displaced = self.neighbours.displaced, []
+        for old in displaced:
+            self._drain(old, now)
         self._settle(now)
         return stream.number
 
@@ -223,6 +233,7 @@ class Engine:
                 self.links.next_deadline(),
                 None if self._refresh_at is None else Deadline(self._refresh_at, "routes"),
                 None if self._announce_at is None else Deadline(self._announce_at, "announce"),
+                None if self._outrank_at is None else Deadline(self._outrank_at, "outrank"),
             ]
         )
 
@@ -288,7 +299,7 @@ class Engine:
         """Why we want no connection with a peer that has proved who it is; empty if we do."""
         if hello.name == self.name:
             if hello.uid == self.uid:
-                return "cannot connect to ourself"
+                return OURSELF
             return (
                 "another router runs with our identity: was the state directory copied? "
                 "Run 'weave-py reset' on one of the two"
@@ -306,6 +317,8 @@ class Engine:
             case Gossip(channel, body) if channel == TOPOLOGY:
                 if self.gossip.receive_untrusted(stream.peer, body, now):
                     self._refresh_soon(now)
+                if self.ourself.is_outranked:
+                    self._outrank_soon(stream, now)
                 for error in self.gossip.errors:
                     self._log(WARNING, "topology record refused", stream, error=error)
                 self.gossip.errors.clear()
@@ -314,16 +327,18 @@ class Engine:
                     self.links.receive_unicast_untrusted(message.source, message.body, now)
             case Unicast():
                 if message.hop_limit > 0:
-                    self._send_unicast(message)
+                    self._send_unicast(message, stream.peer)
             case _:
                 pass  # a channel of a newer peer
 
     def _ended(self, stream: Stream, reason: str, planned: bool, now: float) -> None:
         counted = self.neighbours.remove(stream)
+        if stream.peer is None:
+            self.neighbours.failed(stream, now)
         self._outputs.append(CloseStream(stream.number))
         silent = planned and reason.endswith(DUPLICATE)
         if stream.target is not None and not silent:
-            pause = MADE_ROOM_PAUSE if reason.endswith(MADE_ROOM) else 0.0
+            pause = FUTILE_PAUSE if reason.endswith((MADE_ROOM, OURSELF)) else 0.0
             self.targets.failed(stream.target, reason, now, pause)
         if not silent and not self.is_stopped:
             self._log(INFO if planned else WARNING, "connection ended", stream, error=reason)
@@ -331,7 +346,7 @@ class Engine:
             return
         assert stream.peer is not None
         if planned and reason.endswith(MADE_ROOM):
-            self.targets.leave_alone(stream.peer, now + MADE_ROOM_PAUSE)
+            self.targets.leave_alone(stream.peer, now + FUTILE_PAUSE)
         self.terminations += 1
         self._set_connected()
         self.gossip.neighbour_left(stream.peer)
@@ -372,6 +387,8 @@ class Engine:
         if self.is_stopped:
             return
         self._check_direct(now)
+        if self._outrank_at is not None and now >= self._outrank_at:
+            self._announce_soon(now)
         if self._announce_at is not None and now >= self._announce_at:
             self._announce(now)
         if self._refresh_at is not None and now >= self._refresh_at:
@@ -393,8 +410,23 @@ class Engine:
         if self._announce_at is None:
             self._announce_at = max(now, self._announced_at + self.settings.announce_every)
 
+    def _outrank_soon(self, stream: Stream, now: float) -> None:
+        """Somebody holds a newer record of ours than we made. If that was an earlier life of ours,
+        one newer still settles it; if another router has our identity, that begins a race, in
+        which we take longer and longer pauses."""
+        if self._outrank_at is not None:
+            return
+        self._outrank_at = now + self._outrank_pause
+        if self._outrank_pause > OUTRANK_FIRST:
+            text = "another router seems to have our identity: was the state directory copied?"
+            self._log(WARNING, text, stream, pause=self._outrank_pause)
+        self._outrank_pause = min(self._outrank_pause * 2, OUTRANK_LONGEST)
+
     def _announce(self, now: float) -> None:
         self._announce_at = None
+        outrank = self._outrank_at is not None and now >= self._outrank_at
+        if outrank:
+            self._outrank_at = None
         observed = [place for place in self.links.observed() if place not in self._local]
         neighbours = []
         for name, _, connection in self.neighbours.established():
@@ -402,7 +434,7 @@ class Engine:
             direct = name in self.links.direct
             remote = connection.remote
             neighbours.append(Neighbour(name, cost, direct, connection.outbound, remote))
-        if self.ourself.update([*self._local, *observed], neighbours):
+        if self.ourself.update([*self._local, *observed], neighbours, outrank=outrank):
             self._announced_at = now
             self.gossip.spread([self.ourself.signed], now, None)
             self.gossip.advance(now)
@@ -455,8 +487,9 @@ class Engine:
                     connection.remote.port if connection.outbound else stream.connection.hello.port
                 )
                 first = [connection.remote._replace(port=port)]
-            told = usable([*seen.get(name, []), *record.endpoints], own_hosts)
-            places[name] = tuple(dict.fromkeys([*first, *told]))
+            own = usable(record.endpoints[:MAX_OWN_PLACES], own_hosts)
+            others = usable(seen.get(name, [])[:MAX_SEEN_PLACES], own_hosts)
+            places[name] = tuple(dict.fromkeys([*first, *own, *others]))
         return places
 
     def _call(self, now: float) -> None:
@@ -477,14 +510,15 @@ class Engine:
             stream.connection.send(message)
             self._flush(stream)
 
-    def _send_unicast(self, message: Unicast) -> None:
+    def _send_unicast(self, message: Unicast, source: PeerName | None = None) -> None:
+        """Pass a message on; never back to the neighbour it came from."""
         via = self.topology.routes.unicast.get(message.destination)
         if via is None and self.neighbours.of(message.destination) is not None:
             via = message.destination  # a neighbour whose record has not come yet
-        if via is None:
+        if via is None or via == source:
             self.unicasts_undeliverable += 1
             return
-        hop_limit = message.hop_limit - 1
+        hop_limit = min(message.hop_limit, HOP_LIMIT) - 1
         self._send(
             via,
             Unicast(message.channel, message.source, message.destination, hop_limit, message.body),

@@ -41,6 +41,7 @@ class Links:
         self._settings = settings
         self._links: dict[PeerName, Link] = {}
         self._by_index: dict[int, Link] = {}
+        self._ported: set[PeerName] = set()
         self._due: dict[PeerName, Deadline] = {}
         """Each link's next deadline, as of its last change: asking all of them every time is what
         a router with many peers would spend most of its time on."""
@@ -72,8 +73,7 @@ class Links:
         """A reachable peer's record, and where it might be reached: makes its link at need."""
         link = self._links.get(peer)
         if link is None:
-            if len(self._links) >= self._settings.max_ports:
-                self._complain_once()
+            if len(self._links) >= self._settings.max_links:
                 return
             link = Link(
                 self._identity,
@@ -88,7 +88,6 @@ class Links:
                 self._settings.record_datagrams,
             )
             self._links[peer] = link
-            self._outputs.append(AddPort(peer, link.outlet))
         link.peer_known(record.static, record.uid, candidates, now)
         self._drain(link)
 
@@ -110,7 +109,9 @@ class Links:
         if link is not None:
             link.drop(now)
             self._drain(link)
-            self._outputs.append(RemovePort(peer))
+            if peer in self._ported:
+                self._ported.discard(peer)
+                self._outputs.append(RemovePort(peer))
 
     def receive_unicast_untrusted(self, source: PeerName, body: bytes, now: float) -> None:
         link = self._links.get(source)
@@ -177,6 +178,7 @@ class Links:
                 case SendUnicast(body):
                     self._unicasts.append((link.peer, body))
                 case InstallOpener(index, opener):
+                    self._add_port(link)
                     self._by_index[index] = link
                     self._outputs.append(OpenSession(link.peer, index, opener))
                 case RemoveOpener(index):
@@ -204,6 +206,17 @@ class Links:
             index = int.from_bytes(self._token_bytes(4), "little")
             if index and index not in self._by_index:
                 return index
+
+    def _add_port(self, link: Link) -> None:
+        """A peer gets its port with its first session: what a record says anybody could make up,
+        but there it has proved to be alive and to hold its key."""
+        if link.peer in self._ported:
+            return
+        if len(self._ported) >= self._settings.max_ports:
+            self._complain_once()
+            return
+        self._ported.add(link.peer)
+        self._outputs.append(AddPort(link.peer, link.outlet))
 
     def _complain_once(self) -> None:
         if not self._is_full:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership
+from weave_py.mesh.admission import Admission, source_of
 from weave_py.mesh.connection import Connection, State
 from weave_py.mesh.handshake import ControlHandshake, Hello
 from weave_py.model.deadlines import Deadline
@@ -49,6 +50,9 @@ class Neighbours:
         self._last_number = 0
         self._streams: dict[int, Stream] = {}
         self._by_peer: dict[PeerName, Stream] = {}
+        self._admission = Admission()
+        self.displaced: list[Stream] = []
+        """Streams that `accept` ended; the caller drains them."""
 
     def __iter__(self) -> Iterator[Stream]:
         return iter(list(self._streams.values()))
@@ -92,16 +96,24 @@ class Neighbours:
         return stream.connection
 
     def accept(self, remote: Endpoint, now: float) -> Stream | None:
-        """A stream came in; None if too many are at the handshake already."""
+        """A stream came in; None if its source failed too often lately, or has too many at the
+        handshake already. Of all that are there the oldest makes room: an honest handshake takes
+        much less time than it takes to fill all places."""
+        if not self._admission.admits(remote.host, now):
+            return None
         waiting = [
-            s.connection.remote.host
+            s
             for s in self._streams.values()
             if s.connection and not s.connection.outbound and s.connection.state is State.HANDSHAKE
         ]
+        source = source_of(remote.host)
+        same = sum(source_of(s.connection.remote.host) == source for s in waiting if s.connection)
+        if same >= self._settings.max_handshakes_per_source:
+            return None
         if len(waiting) >= self._settings.max_handshakes:
-            return None
-        if waiting.count(remote.host) >= self._settings.max_handshakes_per_host:
-            return None
+            assert waiting[0].connection is not None
+            waiting[0].connection.stream_ended("made room for other handshakes")
+            self.displaced.append(waiting[0])
         stream = self._new(None, None, now)
         self.open(stream, remote, False, now)
         return stream
@@ -127,6 +139,11 @@ class Neighbours:
             self._by_peer[peer] = stream
             return other
         return stream
+
+    def failed(self, stream: Stream, now: float) -> None:
+        """A stream ended before its handshake was done: if it came in, its source pays."""
+        if stream.connection is not None and not stream.connection.outbound:
+            self._admission.failed(stream.connection.remote.host, now)
 
     def remove(self, stream: Stream) -> bool:
         """The stream is gone; True if it was the one that counted for its peer."""

@@ -26,11 +26,13 @@ class EngineSettings:
     """Our own record changes at most that often, the first time at once."""
     max_ports: int = 1000
     """A Linux bridge has 1,024 ports; some are for containers."""
+    max_links: int = 4000
+    """Peers that we try to agree on keys with."""
     record_datagrams: int = MAX_SEGMENTS
     """The most datagrams a record may take; 1 seals each by itself (for measurements)."""
     max_handshakes: int = 256
     """Incoming connections that have not proved anything yet."""
-    max_handshakes_per_host: int = 8
+    max_handshakes_per_source: int = 8
     connection: ConnectionSettings = field(default_factory=ConnectionSettings)
     gossip: GossipSettings = field(default_factory=GossipSettings)
     path: PathSettings = field(default_factory=PathSettings)

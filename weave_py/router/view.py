@@ -107,17 +107,11 @@ def _is_shown(connection: Connection | None) -> bool:
 
 
 def _peers(engine: Engine) -> list[PeerView]:
+    names = sorted([engine.name, *engine.topology.peers()])
+    records = {name: r for name in names if (r := engine.topology.record(name)) is not None}
+    claims = {name: {n.name for n in record.neighbours} for name, record in records.items()}
     views = []
-    for name in sorted([engine.name, *engine.topology.peers()]):
-        record = engine.topology.record(name)
-        if record is None:
-            continue
-        claims = {
-            other: {n.name for n in theirs.neighbours}
-            for n in record.neighbours
-            for other in [n.name]
-            if (theirs := engine.topology.record(other)) is not None
-        }
+    for name, record in records.items():
         connections = tuple(
             PeerConnectionView(
                 name=n.name,

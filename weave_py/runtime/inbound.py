@@ -105,7 +105,7 @@ class Inbound:
         elif bytes(self._buffer[2:RELAY_PREFIX_BYTES]) == self._ourself:
             self._records(length, size, RELAY_PREFIX_BYTES, None)
         else:
-            self._relaying.forward(self._buffer, length, size, count)
+            self._relaying.forward(self._buffer, length, size, count, source)
 
     def _is_uniform(self, length: int, size: int, count: int) -> bool:
         """Whether the datagrams of a train are all direct, or all relayed to the same peer."""

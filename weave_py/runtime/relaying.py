@@ -7,7 +7,7 @@ from weave_py.model.names import Endpoint, PeerName
 from weave_py.model.routes import RouteTable
 from weave_py.runtime.ports import Port
 from weave_py.runtime.sleeve_sockets import SleeveSockets
-from weave_py.wire.sleeve import RELAY_PREFIX_BYTES
+from weave_py.wire.sleeve import HOP_LIMIT, RELAY_PREFIX_BYTES
 
 
 class Relaying:
@@ -27,7 +27,9 @@ class Relaying:
         way = port.outlet.way if port is not None else None
         return None if way is None else way.endpoint
 
-    def forward(self, buffer: bytearray, length: int, size: int, count: int) -> None:
+    def forward(
+        self, buffer: bytearray, length: int, size: int, count: int, source: tuple[str, int]
+    ) -> None:
         """Pass on `count` relayed datagrams of `size` bytes (the last may be shorter).
 
         A train may hold datagrams for several peers if their relay sent them back to back; the
@@ -39,20 +41,28 @@ class Relaying:
             for i in range(RELAY_PREFIX_BYTES)
         )
         if uniform:
-            self._forward(buffer, 0, length, size, count)
+            self._forward(buffer, 0, length, size, count, source)
         else:
             for at in range(0, length, size):
                 end = min(at + size, length)
-                self._forward(buffer, at, end, end - at, 1)
+                self._forward(buffer, at, end, end - at, 1, source)
 
-    def _forward(self, buffer: bytearray, start: int, end: int, size: int, count: int) -> None:
-        hop_limit = buffer[start + 1]
+    def _forward(
+        self,
+        buffer: bytearray,
+        start: int,
+        end: int,
+        size: int,
+        count: int,
+        source: tuple[str, int],
+    ) -> None:
+        hop_limit = min(buffer[start + 1], HOP_LIMIT)
         if hop_limit <= 1:
             self._counters.relay_hop_limit += count
             return
         destination = PeerName(bytes(buffer[start + 2 : start + RELAY_PREFIX_BYTES]))
         to = self.endpoint_of(self.routes.relay.get(destination))
-        if to is None:
+        if to is None or to == source[:2]:  # never back: routes that differ make no ping-pong
             self._counters.relay_no_route += count
             return
         last = start + (count - 1) * size + 2

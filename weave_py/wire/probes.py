@@ -1,4 +1,4 @@
-"""What do the two ends of a session tell each other inside it? Probes of paths and their answers.
+"""What do the two ends of a session tell each other inside it? Probes of paths, and new keys.
 
 These are the plaintexts of control records (wire.sleeve), little-endian:
 
@@ -7,6 +7,7 @@ These are the plaintexts of control records (wire.sleeve), little-endian:
     answer  2, number u32, bytes of the datagram that arrived u16, the probe's count u32,
             data datagrams received before the probe u32,
             port u16 and address (4 or 16 bytes; none if it came through a relay)
+    session 3, a message of the session's next handshake (see link.session)
 
 The answer goes back the way the probe came. It carries the address it came from, so that the
 prober learns how the world sees it behind its NAT, and counts (modulo 2^32), so that it learns
@@ -29,6 +30,7 @@ PROBE_BYTES = _HEAD.size
 _U32 = 0xFFFF_FFFF
 _PROBE = 1
 _ANSWER = 2
+_SESSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,17 @@ class ProbeAnswer:
     seen_from: Endpoint | None
 
 
+@dataclass(frozen=True, slots=True)
+class SessionMessage:
+    """The session's next handshake, within the session: no relay can hold that back alone."""
+
+    body: bytes
+
+
+def encode_session_message(message: SessionMessage) -> bytes:
+    return bytes((_SESSION,)) + message.body
+
+
 def encode_probe(probe: Probe, body_bytes: int) -> bytes:
     """The probe, padded to `body_bytes`."""
     head = _HEAD.pack(_PROBE, probe.number, probe.datagram_bytes, probe.sent & _U32)
@@ -62,8 +75,10 @@ def encode_answer(answer: ProbeAnswer) -> bytes:
     return head + _PORT.pack(answer.seen_from.port) + address.packed
 
 
-def decode_untrusted(body: bytes | memoryview) -> Probe | ProbeAnswer | None:
+def decode_untrusted(body: bytes | memoryview) -> Probe | ProbeAnswer | SessionMessage | None:
     """Decode a control record; None if its kind is unknown, WireError if malformed."""
+    if len(body) > 1 and body[0] == _SESSION:
+        return SessionMessage(bytes(body[1:]))
     if len(body) < _HEAD.size:
         raise WireError(f"a control record of {len(body)} bytes")
     kind, number, size, sent = _HEAD.unpack_from(body)

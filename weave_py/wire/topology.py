@@ -37,6 +37,8 @@ MAX_NICKNAME = 255
 SIGNATURE_BYTES = 64
 MAX_GOSSIP_BYTES = 60_000
 U64 = (1 << 64) - 1
+U63 = (1 << 63) - 1  # of epochs and versions: nobody can push them to where they cannot grow
+MARK_BYTES = 4
 
 
 class Neighbour(NamedTuple):
@@ -148,7 +150,7 @@ def decode_record_untrusted(body: bytes, signature: bytes) -> SignedRecord:
         certificate=as_bytes(fields[3], "certificate", length=64),
         uid=PeerUID(as_int(fields[4], "uid", 1, U64)),
         order=RecordVersion(
-            as_int(fields[5], "epoch", 0, U64), as_int(fields[6], "version", 0, U64)
+            as_int(fields[5], "epoch", 0, U63), as_int(fields[6], "version", 0, U63)
         ),
         nickname=as_text(fields[7], "nickname", MAX_NICKNAME),
         endpoints=tuple(_pair(e) for e in as_list(fields[8], "endpoints", MAX_ENDPOINTS)),
@@ -166,6 +168,8 @@ class Held(NamedTuple):
 
     name: PeerName
     order: RecordVersion
+    mark: bytes
+    """Hash of the body: an owner could sign two records of the same order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,19 +224,18 @@ def encode_gossip(message: TopologyGossip) -> bytes:
                 [
                     4,
                     buckets,
-                    [[h.name, h.order.epoch, h.order.version] for h in held],
+                    [[h.name, h.order.epoch, h.order.version, h.mark] for h in held],
                     list(wanted),
                 ]
             )
 
 
 def _held(value: object) -> Held:
-    fields = as_list(value, "held record", 3)
-    if len(fields) != 3:
-        raise WireError("a held record has 3 fields")
+    fields = as_list(value, "held record", 4, at_least=4)
     return Held(
         PeerName(as_bytes(fields[0], "name", length=NAME_BYTES)),
-        RecordVersion(as_int(fields[1], "epoch", 0, U64), as_int(fields[2], "version", 0, U64)),
+        RecordVersion(as_int(fields[1], "epoch", 0, U63), as_int(fields[2], "version", 0, U63)),
+        as_bytes(fields[3], "mark", length=MARK_BYTES),
     )
 
 

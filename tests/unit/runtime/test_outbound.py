@@ -10,7 +10,7 @@ from tests.kit.road import Host, essence, make_frame, merge, pair, use_direct, u
 from weave_py.link.outlet import Way
 from weave_py.link.sealing import MAX_RECORDS
 from weave_py.runtime.outbound import BYTES_PER_TURN, FRAMES_PER_TURN
-from weave_py.wire.sleeve import KIND_RELAYED, RELAY_PREFIX_BYTES
+from weave_py.wire.sleeve import FLAG_LAST, FLAG_MORE, KIND_RELAYED, RELAY_PREFIX_BYTES
 
 
 def test_small_frames_share_a_record() -> None:
@@ -23,6 +23,21 @@ def test_small_frames_share_a_record() -> None:
         assert counters.frames_out == 10
         assert counters.bytes_out == 600
         assert len(a.socket.sent) == 1
+
+
+def test_frames_that_do_not_fit_together_get_records_of_their_own() -> None:
+    with Host(1) as a, Host(2) as b:
+        pair(a, b, 7)
+        use_direct(a, b, 1472)
+        sizes = [1400, 60_000, 30_000, 40_000, 1400, 60_000]
+        a.send(b, [make_frame(n, size) for n, size in enumerate(sizes)])
+        assert not any(d.payload[1] & FLAG_MORE for d in a.socket.sent)
+        a.outlet(b).record_datagrams = 2
+        a.socket.take()
+        a.send(b, [make_frame(n, 900) for n in range(30)])
+        lasts = [d for d in a.socket.sent if d.payload[1] & FLAG_LAST]
+        assert len(lasts) == 10  # three of them fit into two datagrams
+        assert len(a.socket.sent) == 20
 
 
 def test_a_record_is_one_call_and_full_datagrams() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kit.road import Host, essence, make_frame, merge, pair, use_direct, use_relay
+from weave_py.model.names import PeerName
 from weave_py.wire.sleeve import HOP_LIMIT, RELAY_PREFIX_BYTES, relay_prefix
 
 SOURCE = ("10.0.0.1", 6783)
@@ -41,21 +42,29 @@ def test_a_train_passes_whole_and_unopened(three: tuple[Host, Host, Host]) -> No
 
 
 def test_a_datagram_does_not_go_round_for_ever() -> None:
-    with Host(1) as a, Host(2) as b:
-        use_direct(a, b, 1472)
-        use_direct(b, a, 1472)
-        nobody = Host(9)
-        a.routes({nobody.name: b.name})
-        b.routes({nobody.name: a.name})
-        datagram = relay_prefix(nobody.name) + bytes(50)
-        b.receive([(datagram * 3, len(datagram), SOURCE)])
-        for _ in range(2 * HOP_LIMIT):
-            a.receive(merge(b.socket.take()))
-            b.receive(merge(a.socket.take()))
-        relayed = a.counters.datagrams_relayed + b.counters.datagrams_relayed
-        assert relayed == 3 * (HOP_LIMIT - 1)
-        assert a.counters.relay_hop_limit + b.counters.relay_hop_limit == 3
-        assert a.socket.sent == b.socket.sent == []
+    nobody = PeerName(b"\x02nobod")
+    with Host(1) as a, Host(2) as b, Host(3) as c:
+        circle = [a, b, c]
+        for host, following in zip(circle, [b, c, a], strict=True):
+            use_direct(host, following, 1472)
+            host.routes({nobody: following.name})
+        datagram = relay_prefix(nobody) + bytes(50)
+        a.receive([(datagram * 3, len(datagram), ("10.0.0.9", 6783))])
+        for _ in range(HOP_LIMIT):
+            for host, following in zip(circle, [b, c, a], strict=True):
+                following.receive(merge(host.socket.take()))
+        assert sum(host.counters.datagrams_relayed for host in circle) == 3 * (HOP_LIMIT - 1)
+        assert sum(host.counters.relay_hop_limit for host in circle) == 3
+        assert not any(host.socket.sent for host in circle)
+
+
+def test_nothing_is_passed_back_to_where_it_came_from(three: tuple[Host, Host, Host]) -> None:
+    """Two routers whose routes differ for a moment do not play ping-pong."""
+    _, relay, b = three
+    datagram = relay_prefix(b.name) + bytes(50)
+    relay.receive([(datagram * 2, len(datagram), (b.endpoint.host, b.endpoint.port))])
+    assert relay.counters.relay_no_route == 2
+    assert relay.socket.sent == []
 
 
 @pytest.mark.parametrize(("hops", "passes"), [(0, False), (1, False), (2, True), (255, True)])
@@ -64,7 +73,8 @@ def test_the_hop_limit(three: tuple[Host, Host, Host], hops: int, passes: bool) 
     datagram = relay_prefix(b.name, hops) + bytes(50)
     relay.receive([(datagram, len(datagram), SOURCE)])
     assert relay.counters.relay_hop_limit == (not passes)
-    assert [d.payload[1] for d in relay.socket.sent] == ([hops - 1] if passes else [])
+    left = min(hops, HOP_LIMIT) - 1  # nobody gets more than we would give ourselves
+    assert [d.payload[1] for d in relay.socket.sent] == ([left] if passes else [])
 
 
 def test_reasons_not_to_pass_on(three: tuple[Host, Host, Host]) -> None:

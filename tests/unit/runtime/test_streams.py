@@ -96,6 +96,20 @@ async def test_all_bytes_before_close_arrive() -> None:
         assert ears.ends == []
 
 
+async def test_a_peer_that_says_no_more_still_gets_our_last_bytes() -> None:
+    data = bytes(range(256)) * 8192
+    async with pair() as (ours, theirs), trio.open_nursery() as nursery:
+        one, ears = ControlStream(ours), Ears()
+        one.send(data)
+        one.close()
+        nursery.start_soon(ears.run, one)
+        await theirs.send_eof()
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(10):
+            assert await read_all(theirs) == data
+            await ears.closed.wait()
+
+
 async def test_all_bytes_before_the_peers_close_are_heard_before_its_end() -> None:
     data = bytes(range(256)) * 2048
     async with pair() as (ours, theirs), trio.open_nursery() as nursery:

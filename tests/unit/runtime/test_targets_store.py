@@ -134,6 +134,29 @@ async def test_the_last_word_is_kept_although_the_host_thread_was_busy(
     assert state.load(FILE) == {"launched": [], "targets": ["last"]}
 
 
+async def test_nothing_is_written_twice(
+    state: StateDirectory, host: HostThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[object] = []
+    save = state.save
+
+    def counting(name: str, value: object) -> None:
+        written.append(value)
+        save(name, value)
+
+    monkeypatch.setattr(state, "save", counting)
+    keeper = TargetsStore(state, host, [])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keeper.run)
+        await trio.testing.wait_all_tasks_blocked()
+        keeper.save_soon(("a",))
+        async with trio.open_nursery() as callers:  # a command waits for it, too
+            callers.start_soon(keeper.flush)
+            callers.start_soon(keeper.flush)
+        nursery.cancel_scope.cancel()
+    assert written == [{"launched": [], "targets": ["a"]}]
+
+
 async def test_what_a_cancelled_run_did_not_write_is_left_to_flush(
     state: StateDirectory, host: HostThread
 ) -> None:
