@@ -6,6 +6,7 @@ The very engines of the router run here; only the shell is replaced (`sim_host`)
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
@@ -27,7 +28,9 @@ SUITES = (1, 2)
 
 def over_seeds(quick: int, slow: int = 0) -> pytest.MarkDecorator:
     """Run a test with the seeds 1 … quick, and with `slow` more of them when there is time."""
-    more = [pytest.param(seed, marks=pytest.mark.slow) for seed in range(quick + 1, quick + slow + 1)]
+    more = [
+        pytest.param(seed, marks=pytest.mark.slow) for seed in range(quick + 1, quick + slow + 1)
+    ]
     return pytest.mark.parametrize("seed", [*range(1, quick + 1), *more])
 
 
@@ -82,7 +85,7 @@ class Flow:
         """Seconds without an arrival, at worst, since then and until now."""
         times = [at for at in self.arrived if at >= since]
         marks = [max(since, min(self.sent.values(), default=since)), *times, self._simulation.now]
-        return max(b - a for a, b in zip(marks, marks[1:], strict=False))
+        return max(b - a for a, b in itertools.pairwise(marks))
 
 
 class Simulation:
@@ -100,9 +103,7 @@ class Simulation:
         self.dice = self.underlay.dice
         self.hosts: list[SimHost] = []
         self._settings = settings or EngineSettings()
-        self._membership = (
-            Membership.open_network() if password is None else members_of(password)
-        )
+        self._membership = Membership.open_network() if password is None else members_of(password)
 
     def __str__(self) -> str:
         lines = [f"seed {self.seed}, at {self.now:.3f}"]
@@ -339,4 +340,6 @@ class Simulation:
             assert len(streams) == len(engine.neighbours), f"streams nobody uses: {self}"
             if not sparse:
                 assert engine.neighbours.names() == peers, f"neighbours: {self}"
-            assert all(end.is_open and end.other.is_open for end in host.streams.values()), f"{self}"
+            assert all(end.is_open and end.other.is_open for end in host.streams.values()), (
+                f"{self}"
+            )

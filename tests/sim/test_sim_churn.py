@@ -39,8 +39,9 @@ class Churn:
     def _end(self) -> None:
         if len(self.simulation.alive) > len(self.hosts) // 2:
             host = self._pick()
-            how = self._dice.choice([self.simulation.kill, self.simulation.vanish,
-                                     self.simulation.leave])
+            how = self._dice.choice(
+                [self.simulation.kill, self.simulation.vanish, self.simulation.leave]
+            )
             how(host)
             self._dead.append(host)
 

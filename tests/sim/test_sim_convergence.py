@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.kit.simulation import Simulation, over_seeds
 from weave_py.mesh.targets import TargetSettings
 from weave_py.router.settings import EngineSettings
@@ -155,7 +153,7 @@ class TestTargets:
         a.engine.forget([b.address], simulation.now)
         a.carry_out()
         simulation.run(1)
-        assert a.saved_targets == ()
+        assert not a.saved_targets
         assert simulation.is_whole([a, b]), "forgetting a target ends no connection"
         simulation.cut(a, b)
         simulation.run(5)
@@ -166,7 +164,9 @@ class TestTargets:
 
         simulation.call(a, b, c)
         simulation.run_until(lambda: simulation.is_whole([a, b, c]), within=3)
-        from_user = [t for t in (d.address,)]
+        from_user = [
+            d.address,
+        ]
         self._replace(simulation, a, from_user)
         simulation.run(3)
         assert a.saved_targets == (d.address,)
@@ -241,5 +241,3 @@ class TestDeterminism:
             for hash_seed in ("1", "2")
         ]
         assert traces[0] == traces[1] == busy_trace(7)
-
-

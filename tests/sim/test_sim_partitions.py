@@ -93,7 +93,9 @@ def test_two_islands_forget_different_peers_and_meet_again(seed: int) -> None:
     simulation.run(70)
     for _ in range(120):
         simulation.run(1)
-        assert not any(simulation.knows(h, d) for h in simulation.alive for d in (left[3], right[3]))
+        assert not any(
+            simulation.knows(h, d) for h in simulation.alive for d in (left[3], right[3])
+        )
     simulation.check_no_leaks()
 
 

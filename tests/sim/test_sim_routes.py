@@ -111,7 +111,7 @@ class TestRing:
         """One end notices first that a connection is dead: nobody routes over it any more, not
         even the other end, which still believes in it."""
         simulation = Simulation(seed)
-        a, b, c, d = hosts = ring(simulation, 4)
+        _a, b, c, _d = hosts = ring(simulation, 4)
         simulation.run_until(simulation.is_whole, within=6)
         simulation.run(3)
         assert c.routes.unicast[b.name] == b.name
@@ -144,9 +144,7 @@ def test_a_star_whose_centre_dies_falls_apart_and_is_whole_again(seed: int) -> N
     simulation.run_until(simulation.is_whole, within=6)
     assert left[0].path_view(right[0]).kind == "relay"
     simulation.kill(centre)
-    simulation.run_until(
-        lambda: simulation.is_whole(left) and simulation.is_whole(right), within=1
-    )
+    simulation.run_until(lambda: simulation.is_whole(left) and simulation.is_whole(right), within=1)
     assert left[0].path_view(right[0]).kind == "none"
     assert left[0].path_view(right[0]).why == "peer-unreachable"
     assert not left[0].send_data(right[0].name, b"into the void")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.simulation import Simulation, Wire, over_seeds
+from tests.kit.simulation import Simulation, over_seeds
+from tests.kit.underlay import Wire
 
 TEN_MINUTES = 600.0
 
@@ -61,8 +62,12 @@ class TestKeys:
             for other in (a, b, c)
             if one is not other
         ]
-        sessions = {(h.address, p): link.session for h in (a, b, c) for link in h.engine.links
-                    for p in [link.peer]}
+        sessions = {
+            (h.address, p): link.session
+            for h in (a, b, c)
+            for link in h.engine.links
+            for p in [link.peer]
+        }
         simulation.run(TEN_MINUTES)
         for flow in flows:
             flow.stop()

@@ -35,6 +35,8 @@ from weave_py.wire.topology import (
     decode_record_untrusted,
 )
 
+ALL_BUCKETS = frozenset(range(BUCKETS))
+
 
 @dataclass(frozen=True, slots=True)
 class TopologySettings:
@@ -192,8 +194,8 @@ class Topology:
 
     # --- digests (what we hold, in short) ------------------------------------------------
 
-    def held(self, buckets: frozenset[int]) -> list[Held]:
-        """Names and versions of the records in some buckets, sorted."""
+    def held(self, buckets: frozenset[int] = ALL_BUCKETS) -> list[Held]:
+        """Names and versions of all records, or of those in some buckets, sorted."""
         holdings = self._holdings()
         return sorted(h for b in buckets if b < BUCKETS for h in holdings.by_bucket[b])
 

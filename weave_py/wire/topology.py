@@ -110,10 +110,14 @@ def encode_record(record: PeerRecord) -> bytes:
 
 
 def _endpoint(host: object, port: object) -> Endpoint:
+    text = as_text(host, "host", 64)
     try:
-        return endpoint(as_text(host, "host", 64), as_int(port, "port", 1, 65535))
+        place = endpoint(text, as_int(port, "port", 1, 65535))
     except ValueError as error:
         raise WireError(f"bad endpoint: {error}") from None
+    if place.host != text:
+        raise WireError(f"an address that is not in canonical form: {text!r}")
+    return place
 
 
 def _neighbour(value: object) -> Neighbour:

@@ -11,6 +11,7 @@ from weave_py.model.names import Endpoint
 from weave_py.wire.topology import (
     MAX_ENDPOINTS,
     MAX_NEIGHBOURS,
+    U63,
     RecordVersion,
     decode_record_untrusted,
     encode_record,
@@ -102,15 +103,18 @@ def test_too_much_is_cut() -> None:
     ("order", "expected"),
     [
         (RecordVersion(4, 9), RecordVersion(5, 1)),  # older: nothing to outrank
-        (RecordVersion(5, 1), RecordVersion(6, 2)),  # as far as ours
-        (RecordVersion(5, 9), RecordVersion(6, 2)),
-        (RecordVersion(9, 0), RecordVersion(10, 2)),
+        (RecordVersion(5, 1), RecordVersion(6, 1)),  # as far as ours
+        (RecordVersion(5, 9), RecordVersion(6, 1)),
+        (RecordVersion(9, 0), RecordVersion(10, 1)),
+        (RecordVersion(U63, 7), RecordVersion(U63, 8)),  # no epoch is left: go on by version
     ],
 )
 def test_an_earlier_life_is_outranked(order: RecordVersion, expected: RecordVersion) -> None:
     mine = ourself(1, epoch=5)
     mine.update([place(1)], [neighbour(2)])
-    mine.outrank(order)
+    mine.rival_seen(order)
+    assert mine.record.order == RecordVersion(5, 1), "it is the engine that chooses when"
+    mine.update([place(1)], [neighbour(2)], outrank=True)
     assert mine.record.order == expected
     assert mine.record.neighbours == (neighbour(2),)
     check(mine)

@@ -26,7 +26,6 @@ from weave_py.model.names import PeerName
 from weave_py.wire.topology import (
     BUCKETS,
     MAX_RECORD_BYTES,
-    Held,
     RecordVersion,
     SignedRecord,
     encode_record,
@@ -122,7 +121,7 @@ def test_the_highest_version_of_each_peer_stays(numbers: list[int]) -> None:
         came = pool()[number]
         peer = next(name(n) for n in (1, 2, 3, 4) if identity(n).public == came.record.identity)
         highest[peer] = max(highest.get(peer, came.record.order), came.record.order)
-    held = dict(result.held())
+    held = {h.name: h.order for h in result.held()}
     del held[name(US)]
     assert held == highest
     assert len(result) == len(highest)
@@ -252,9 +251,12 @@ def test_an_earlier_lifes_record_is_outranked(order: tuple[int, int]) -> None:
     result = topology()
     result.ourself.update([place(1)], [])
     earlier = signed_record(US, [neighbour(3)], *order)
-    news = take(result, earlier)
-    assert news is not None
-    assert news == result.ourself.signed == result.signed(name(US))
+    assert take(result, earlier) is None
+    assert result.ourself.is_outranked
+    assert result.ourself.update([place(1)], [], outrank=True)
+    assert not result.ourself.is_outranked
+    news = result.ourself.signed
+    assert news == result.signed(name(US))
     assert news.record.order > earlier.record.order
     assert news.record.neighbours == ()
     elsewhere = Topology(ourself(9))
@@ -451,4 +453,4 @@ def test_a_bucket_hash_changes_alone() -> None:
     take(result, signed_record(1))
     after = result.bucket_hashes()
     assert [n for n in range(BUCKETS) if before[n] != after[n]] == [bucket_of(name(1))]
-    assert Held(name(1), RecordVersion(1, 0)) in result.held()
+    assert (name(1), RecordVersion(1, 0)) in [h[:2] for h in result.held()]

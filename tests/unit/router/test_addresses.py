@@ -11,14 +11,17 @@ from weave_py.router.addresses import seen_by_neighbours, usable
 A, B, C = (synthetic_name(n) for n in (1, 2, 3))
 
 
-def test_where_somebody_was_called_counts_and_whence_it_called_does_not() -> None:
-    """The address of an incoming connection has a port that nobody listens on."""
+def test_where_somebody_was_called_counts_if_both_say_so() -> None:
+    """The address of an incoming connection has a port that nobody listens on, and what only one
+    end says of a connection anybody could make up."""
     to_c = neighbour(3)._replace(name=C)
+    from_a = neighbour(1)._replace(name=A, outbound=False)
     records = {
         A: claim([to_c._replace(address=place(3)), to_c._replace(name=B, outbound=False)]),
         B: claim([to_c._replace(address=place(2)), to_c._replace(address=place(3))]),
+        C: claim([from_a]),
     }
-    assert seen_by_neighbours(records) == {C: [place(2), place(3)]}
+    assert seen_by_neighbours(records) == {C: [place(3)]}
     assert seen_by_neighbours({}) == {}
 
 

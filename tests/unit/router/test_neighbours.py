@@ -161,16 +161,37 @@ def test_bookkeeping() -> None:
 
 
 def test_strangers_at_the_handshake_are_bounded() -> None:
-    limited = router(1, settings=EngineSettings(max_handshakes=5, max_handshakes_per_host=3))
+    limited = router(1, settings=EngineSettings(max_handshakes=5, max_handshakes_per_source=3))
     accepted = [limited.accept(Endpoint("10.0.0.1", port), NOW) for port in range(1, 6)]
     assert [stream is not None for stream in accepted] == [True] * 3 + [False] * 2
     others = [limited.accept(Endpoint(f"10.0.0.{n}", 1), NOW) for n in range(2, 6)]
-    assert [stream is not None for stream in others] == [True] * 2 + [False] * 2
-    assert len(list(limited)) == 5
+    assert all(others), "a newcomer is not refused: the oldest makes room"
+    assert limited.displaced == accepted[:2]
+    assert all(connection_of(old).state is State.CLOSED for old in limited.displaced)
+
+
+def test_an_ipv6_network_counts_as_one_source() -> None:
+    limited = router(1, settings=EngineSettings(max_handshakes_per_source=2))
+    hosts = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"]
+    accepted = [limited.accept(Endpoint(host, 1), NOW) for host in hosts]
+    assert [stream is not None for stream in accepted] == [True, True, False, True]
+
+
+def test_who_fails_often_has_to_wait() -> None:
+    limited = router(1)
+    place_of_guesser = Endpoint("10.0.0.1", 1)
+    for _ in range(5):
+        stream = limited.accept(place_of_guesser, NOW)
+        assert stream is not None
+        limited.failed(stream, NOW)
+        limited.remove(stream)
+    assert limited.accept(place_of_guesser, NOW) is None
+    assert limited.accept(Endpoint("10.0.0.2", 1), NOW) is not None
+    assert limited.accept(place_of_guesser, NOW + 1) is not None
 
 
 def test_who_is_done_makes_place() -> None:
-    limited = router(1, settings=EngineSettings(max_handshakes=1, max_handshakes_per_host=1))
+    limited = router(1, settings=EngineSettings(max_handshakes=1, max_handshakes_per_source=1))
     first = limited.accept(Endpoint("10.0.0.1", 1), NOW)
     assert first is not None
     assert limited.accept(Endpoint("10.0.0.1", 2), NOW) is None
@@ -181,7 +202,7 @@ def test_who_is_done_makes_place() -> None:
 
 
 def test_our_own_calls_and_finished_handshakes_do_not_count() -> None:
-    a = router(1, settings=EngineSettings(max_handshakes=1, max_handshakes_per_host=1))
+    a = router(1, settings=EngineSettings(max_handshakes=1, max_handshakes_per_source=1))
     b = router(2)
     outgoing = a.dialling("x", NOW)
     a.open(outgoing, place(2), True, NOW)

@@ -69,7 +69,10 @@ GOSSIP: dict[str, TopologyGossip] = {
     "gossip-buckets": Buckets(tuple(bytes((n,)) * 8 for n in range(BUCKETS))),
     "gossip-summary": Summary(
         b"\x00\x3f",
-        (Held(NAME_A, RecordVersion(1, 2), b"mark"), Held(NAME_B, RecordVersion(2**63 - 1, 0), b"kram")),
+        (
+            Held(NAME_A, RecordVersion(1, 2), b"mark"),
+            Held(NAME_B, RecordVersion(2**63 - 1, 0), b"kram"),
+        ),
         (NAME_B,),
     ),
 }

@@ -16,12 +16,14 @@ from weave_py.wire.topology import (
     BUCKET_HASH_BYTES,
     BUCKETS,
     DIGEST_BYTES,
+    MARK_BYTES,
     MAX_ENDPOINTS,
     MAX_GOSSIP_BYTES,
     MAX_NEIGHBOURS,
     MAX_NICKNAME,
     MAX_RECORD_BYTES,
     SIGNATURE_BYTES,
+    U63,
     U64,
     Buckets,
     Digest,
@@ -38,10 +40,10 @@ from weave_py.wire.topology import (
     encode_record,
 )
 
-u64 = st.integers(0, U64)
 names = st.binary(min_size=6, max_size=6).map(PeerName)
 places = st.builds(endpoint, st.ip_addresses().map(str), st.integers(1, 65535))
-orders = st.builds(RecordVersion, u64, u64)
+u63 = st.integers(0, U63)
+orders = st.builds(RecordVersion, u63, u63)
 keys = st.binary(min_size=32, max_size=32)
 signatures = st.binary(min_size=SIGNATURE_BYTES, max_size=SIGNATURE_BYTES)
 neighbours = st.builds(
@@ -59,7 +61,7 @@ records = st.builds(
     neighbours=st.lists(neighbours, max_size=5).map(tuple),
     suites=st.lists(st.integers(1, 255), max_size=16).map(tuple),
 )
-held = st.builds(Held, names, orders)
+held = st.builds(Held, names, orders, st.binary(min_size=MARK_BYTES, max_size=MARK_BYTES))
 gossip = st.one_of(
     st.builds(
         Records, st.lists(st.tuples(st.binary(max_size=50), signatures), max_size=5).map(tuple)
@@ -104,7 +106,7 @@ def test_the_largest_record_we_can_make_is_not_too_large() -> None:
         static=bytes(32),
         certificate=bytes(64),
         uid=PeerUID(U64),
-        order=RecordVersion(U64, U64),
+        order=RecordVersion(U63, U63),
         nickname="\U0001f9ff" * MAX_NICKNAME,
         endpoints=(far,) * MAX_ENDPOINTS,
         neighbours=(Neighbour(PeerName(b"n" * 6), 60_000, True, True, far),) * MAX_NEIGHBOURS,
@@ -263,4 +265,4 @@ def test_one_bad_record_does_not_spoil_the_message() -> None:
 
 
 def test_orders_compare_epoch_first() -> None:
-    assert RecordVersion(1, U64) < RecordVersion(2, 0) < RecordVersion(2, 1)
+    assert RecordVersion(1, U63) < RecordVersion(2, 0) < RecordVersion(2, 1)
