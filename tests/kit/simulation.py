@@ -16,6 +16,7 @@ from tests.kit.sim_host import SimHost
 from tests.kit.underlay import Underlay, Wire
 from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership
+from weave_py.link.link import Link
 from weave_py.link.outlet import Way
 from weave_py.model.names import PeerName, PeerUID, parse_target
 from weave_py.router.engine import Engine
@@ -326,20 +327,28 @@ class Simulation:
 
     def check_no_leaks(self, sparse: bool = False) -> None:
         """In a network at rest everybody holds what it needs and nothing else: one port, link and
-        session (one set of keys) per peer, one stream per neighbour, known to both its ends."""
-        others = {host.name for host in self.alive}
+        session per peer, one stream per neighbour, known to both its ends."""
+        names = {host.name for host in self.alive}
         for host in self.alive:
-            engine = host.engine
-            peers = others - {host.name}
-            assert {link.peer for link in engine.links} == peers, f"links: {self}"
-            assert host.outlets.keys() == peers, f"ports: {self}"
-            assert sorted(peer for peer, _ in host.openers.values()) == sorted(peers), f"{self}"
-            assert set(engine.topology.peers()) == peers, f"records: {self}"
-            streams = {s.number: s for s in engine.neighbours}
-            assert host.streams.keys() == streams.keys(), f"streams: {self}"
-            assert len(streams) == len(engine.neighbours), f"streams nobody uses: {self}"
-            if not sparse:
-                assert engine.neighbours.names() == peers, f"neighbours: {self}"
-            assert all(end.is_open and end.other.is_open for end in host.streams.values()), (
-                f"{self}"
-            )
+            engine, peers = host.engine, names - {host.name}
+            assert {link.peer for link in engine.links} == peers, f"{host} links: {self}"
+            assert host.outlets.keys() == peers, f"{host} ports: {self}"
+            assert set(engine.topology.peers()) == peers, f"{host} records: {self}"
+            keys = {key for link in engine.links for key in self._keys(link)}
+            assert host.openers.keys() == keys, f"{host} keys: {self}"
+            streams = {stream.number for stream in engine.neighbours}
+            assert host.streams.keys() == streams, f"{host} streams: {self}"
+            assert len(streams) == len(engine.neighbours), f"{host} streams of nobody: {self}"
+            assert sparse or engine.neighbours.names() == peers, f"{host} neighbours: {self}"
+            ends = host.streams.values()
+            assert all(end.is_open and end.other.is_open for end in ends), f"{host} ends: {self}"
+
+    def _keys(self, link: Link) -> list[int]:
+        """Indexes of a session's epochs at rest: the current one, and the one before for a while
+        after a renewal."""
+        session = link.session
+        epochs = [session.current, session._previous]
+        assert session.current is not None
+        assert session._next is None
+        assert session._previous is None or session.current.born_at > self.now - 12
+        return [epoch.index for epoch in epochs if epoch is not None]

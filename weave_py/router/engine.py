@@ -224,18 +224,23 @@ class Engine:
     def next_deadline(self) -> Deadline | None:
         if self.is_stopped:
             return None
-        return earliest(
-            [
-                *(stream.due for stream in self.neighbours),
-                self.gossip.next_deadline(),
-                self.topology.next_deadline(),
-                self.targets.next_deadline(),
-                self.links.next_deadline(),
-                None if self._refresh_at is None else Deadline(self._refresh_at, "routes"),
-                None if self._announce_at is None else Deadline(self._announce_at, "announce"),
-                None if self._outrank_at is None else Deadline(self._outrank_at, "outrank"),
-            ]
-        )
+        due = [
+            *(stream.due for stream in self.neighbours),
+            self.gossip.next_deadline(),
+            self.targets.next_deadline(),
+            self.links.next_deadline(),
+        ]
+        # What waits for the next refresh or announcement is not due before it (or we would be
+        # woken again and again until then).
+        if self._refresh_at is not None:
+            due.append(Deadline(self._refresh_at, "routes"))
+        else:
+            due.append(self.topology.next_deadline())
+        if self._announce_at is not None:
+            due.append(Deadline(self._announce_at, "announce"))
+        elif self._outrank_at is not None:
+            due.append(Deadline(self._outrank_at, "outrank"))
+        return earliest(due)
 
     def take_outputs(self) -> list[Output]:
         taken, self._outputs = self._outputs, []
