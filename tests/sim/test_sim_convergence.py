@@ -80,7 +80,8 @@ def test_a_peer_may_be_among_its_own_targets() -> None:
     simulation.run(30)
     dials = first.dials + second.dials
     simulation.run(60)
-    assert first.dials + second.dials == dials
+    assert first.dials + second.dials <= dials + 2, "once a minute each"
+    simulation.run(10)
     simulation.check_no_leaks()
 
 

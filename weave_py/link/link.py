@@ -159,6 +159,11 @@ class Link:
         self.paths.hurry(now)
         self._settle(now)
 
+    def neighbour_joined(self, now: float) -> None:
+        """A control connection with the peer came up: most likely datagrams get through too."""
+        self.paths.restart(now)
+        self._settle(now)
+
     def drop(self, now: float) -> None:
         """The peer has left: its keys and paths are of no use any more."""
         self.session.drop()

@@ -297,6 +297,7 @@ class Engine:
         self._log(INFO, "connection established", stream)
         self._set_connected()
         self.gossip.neighbour_joined(hello.name, now)
+        self.links.neighbour_joined(hello.name, now)
         self._announce_soon(now)
         self._make_room(stream, now)
 

@@ -97,6 +97,12 @@ class Links:
             link.set_relay(via, now)
             self._drain(link)
 
+    def neighbour_joined(self, peer: PeerName, now: float) -> None:
+        link = self._links.get(peer)
+        if link is not None:
+            link.neighbour_joined(now)
+            self._drain(link)
+
     def peer_left(self, peer: PeerName, now: float) -> None:
         """It said so itself: its keys are gone, but it may be back soon."""
         link = self._links.get(peer)
