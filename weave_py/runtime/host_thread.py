@@ -1,12 +1,15 @@
-"""Who talks to the kernel about devices? One thread at a time, off the trio loop.
+"""Who talks to the kernel about devices? One thread, off the trio loop.
 
 pyroute2 is synchronous (its async side is asyncio, which trio cannot run), and its calls take
-milliseconds; the import alone takes a tenth of a second.
+milliseconds; the import alone takes a tenth of a second. Always the same thread, not one of
+trio's: pyroute2 keeps an event loop for each thread that ever called it, and closes only the
+loop of the thread that closes the socket.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import trio
@@ -22,14 +25,18 @@ class HostThread:
     """Runs host functions one after the other. A context manager."""
 
     def __init__(self) -> None:
-        self._limiter = trio.CapacityLimiter(1)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="host")
         self._netlink: Netlink | None = None
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call `function` in the thread."""
-        return await trio.to_thread.run_sync(
-            lambda: function(*args, **kwargs), limiter=self._limiter
-        )
+        """Call `function` in the thread. Once it is called, cancellation waits for its end."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        done, token = trio.Event(), trio.lowlevel.current_trio_token()
+        future = self._thread.submit(function, *args, **kwargs)
+        future.add_done_callback(lambda _: token.run_sync_soon(done.set))
+        with trio.CancelScope(shield=True):
+            await done.wait()
+        return future.result()
 
     async def netlink(
         self,
@@ -41,9 +48,8 @@ class HostThread:
         return await self.run(lambda: function(self._open(), *args, **kwargs))
 
     def close(self) -> None:
-        if self._netlink is not None:
-            self._netlink.close()
-            self._netlink = None
+        self._thread.submit(self._close_netlink).result()
+        self._thread.shutdown()
 
     def __enter__(self) -> HostThread:
         return self
@@ -57,3 +63,8 @@ class HostThread:
 
             self._netlink = Netlink()
         return self._netlink
+
+    def _close_netlink(self) -> None:
+        if self._netlink is not None:
+            self._netlink.close()
+            self._netlink = None
