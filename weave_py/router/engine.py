@@ -343,15 +343,17 @@ class Engine:
             self.neighbours.failed(stream, now)
         self._outputs.append(CloseStream(stream.number))
         silent = planned and reason.endswith(DUPLICATE)
-        if stream.target is not None and not silent:
-            pause = FUTILE_PAUSE if reason.endswith((MADE_ROOM, OURSELF)) else 0.0
-            self.targets.failed(stream.target, reason, now, pause)
+        # A duplicate of which the other half is not ours: somebody else has our identity.
+        usurped = silent and stream.peer is not None and self.neighbours.of(stream.peer) is None
+        if stream.target is not None and (usurped or not silent):
+            futile = usurped or reason.endswith((MADE_ROOM, OURSELF))
+            self.targets.failed(stream.target, reason, now, FUTILE_PAUSE if futile else 0.0)
         if not silent and not self.is_stopped:
             self._log(INFO if planned else WARNING, "connection ended", stream, error=reason)
         if not counted:
             return
         assert stream.peer is not None
-        if planned and reason.endswith(MADE_ROOM):
+        if usurped or (planned and reason.endswith(MADE_ROOM)):
             self.targets.leave_alone(stream.peer, now + FUTILE_PAUSE)
         self.terminations += 1
         self._set_connected()

@@ -15,6 +15,9 @@ from weave_py.model.names import Endpoint, PeerName
 from weave_py.router.settings import EngineSettings
 
 
+MAX_REPLACED = 3  # times a minute that a peer may come back before its old connection is gone
+
+
 @dataclass(slots=True)
 class Stream:
     """A connection and what the router knows about it."""
@@ -51,6 +54,7 @@ class Neighbours:
         self._streams: dict[int, Stream] = {}
         self._by_peer: dict[PeerName, Stream] = {}
         self._admission = Admission()
+        self._replaced: dict[PeerName, list[float]] = {}
         self.displaced: list[Stream] = []
         """Streams that `accept` ended; the caller drains them."""
 
@@ -135,10 +139,21 @@ class Neighbours:
         assert other.connection
         assert other.connection.hello
         restarted = other.connection.hello.uid != hello.uid
-        if restarted or self._rank(stream, peer) < self._rank(other, peer):
+        if restarted:
+            stays = not self._takes_turns(peer, stream.opened_at)
+        else:
+            stays = self._rank(stream, peer) < self._rank(other, peer)
+        if stays:
             self._by_peer[peer] = stream
             return other
         return stream
+
+    def _takes_turns(self, peer: PeerName, now: float) -> bool:
+        """Whether a peer replaced a live connection of its own too often lately. One that restarts
+        does not (the old connection breaks first): two routers with one identity do."""
+        recent = [at for at in self._replaced.get(peer, []) if at > now - 60.0]
+        self._replaced[peer] = [*recent, now][-MAX_REPLACED:]
+        return len(recent) >= MAX_REPLACED
 
     def failed(self, stream: Stream, now: float) -> None:
         """A stream ended before its handshake was done: if it came in, its source pays."""
