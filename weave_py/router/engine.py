@@ -57,7 +57,13 @@ LEAVING = "leaving the network"
 DUPLICATE = "a second connection to the same peer"
 MADE_ROOM = "made room for a newcomer"
 OUTRANK_FIRST, OUTRANK_LONGEST = 0.2, 60.0  # seconds, doubling
+CLONED = "another router runs with our identity: was the state directory copied?"
 OURSELF = "cannot connect to ourself"
+CLONED = (
+    "another router runs with our identity: was the state directory copied? "
+    "Run 'weave-py reset' on one of the two"
+)
+CLONED_EVERY = 60.0  # seconds between two complaints about it
 FUTILE_PAUSE = 60.0  # seconds before we call again who had no room for us, or was ourself
 
 
@@ -306,10 +312,7 @@ class Engine:
         if hello.name == self.name:
             if hello.uid == self.uid:
                 return OURSELF
-            return (
-                "another router runs with our identity: was the state directory copied? "
-                "Run 'weave-py reset' on one of the two"
-            )
+            return CLONED
         known = self.topology.record(hello.name)
         if known is not None and known.identity != hello.identity:
             return "another key for a peer name that is taken"
@@ -348,7 +351,9 @@ class Engine:
         if stream.target is not None and (usurped or not silent):
             futile = usurped or reason.endswith((MADE_ROOM, OURSELF))
             self.targets.failed(stream.target, reason, now, FUTILE_PAUSE if futile else 0.0)
-        if not silent and not self.is_stopped:
+        if usurped:
+            self._log(WARNING, CLONED, stream)
+        elif not silent and not self.is_stopped:
             self._log(INFO if planned else WARNING, "connection ended", stream, error=reason)
         if not counted:
             return
@@ -426,8 +431,7 @@ class Engine:
             return
         self._outrank_at = now + self._outrank_pause
         if self._outrank_pause > OUTRANK_FIRST:
-            text = "another router seems to have our identity: was the state directory copied?"
-            self._log(WARNING, text, stream, pause=self._outrank_pause)
+            self._log(WARNING, CLONED, stream, pause=self._outrank_pause)
         self._outrank_pause = min(self._outrank_pause * 2, OUTRANK_LONGEST)
 
     def _announce(self, now: float) -> None:

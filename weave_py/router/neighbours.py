@@ -14,7 +14,6 @@ from weave_py.model.deadlines import Deadline
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.router.settings import EngineSettings
 
-
 MAX_REPLACED = 3  # times a minute that a peer may come back before its old connection is gone
 
 
