@@ -57,7 +57,6 @@ LEAVING = "leaving the network"
 DUPLICATE = "a second connection to the same peer"
 MADE_ROOM = "made room for a newcomer"
 OUTRANK_FIRST, OUTRANK_LONGEST = 0.2, 60.0  # seconds, doubling
-CLONED = "another router runs with our identity: was the state directory copied?"
 OURSELF = "cannot connect to ourself"
 CLONED = (
     "another router runs with our identity: was the state directory copied? "
@@ -107,6 +106,7 @@ class Engine:
         self._announced_at = float("-inf")
         self._outrank_at: float | None = None
         self._outrank_pause = OUTRANK_FIRST
+        self._complained_at = float("-inf")
         self._outputs: list[Output] = []
         self.is_stopped = False
 
@@ -352,7 +352,7 @@ class Engine:
             futile = usurped or reason.endswith((MADE_ROOM, OURSELF))
             self.targets.failed(stream.target, reason, now, FUTILE_PAUSE if futile else 0.0)
         if usurped:
-            self._log(WARNING, CLONED, stream)
+            self._complain_of_clone(stream, now)
         elif not silent and not self.is_stopped:
             self._log(INFO if planned else WARNING, "connection ended", stream, error=reason)
         if not counted:
@@ -431,8 +431,14 @@ class Engine:
             return
         self._outrank_at = now + self._outrank_pause
         if self._outrank_pause > OUTRANK_FIRST:
-            self._log(WARNING, CLONED, stream, pause=self._outrank_pause)
+            self._complain_of_clone(stream, now)
         self._outrank_pause = min(self._outrank_pause * 2, OUTRANK_LONGEST)
+
+    def _complain_of_clone(self, stream: Stream, now: float) -> None:
+        """Every neighbour, and every record that comes, could tell us: one line says it."""
+        if now >= self._complained_at + CLONED_EVERY:
+            self._complained_at = now
+            self._log(WARNING, CLONED, stream)
 
     def _announce(self, now: float) -> None:
         self._announce_at = None

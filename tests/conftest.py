@@ -1,0 +1,9 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+# A slow or busy machine is no failure: nothing here is timed by the wall.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
