@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.kit.simulation import Simulation, over_seeds
 from weave_py.mesh.targets import TargetSettings
+from weave_py.model.names import parse_target
 from weave_py.router.settings import EngineSettings
 
 ROOT = Path(__file__).parents[2]
@@ -196,15 +197,6 @@ class TestTargets:
         simulation.kill(b)
         c = simulation.add(address="10.0.0.77")
         simulation.run_until(lambda: simulation.is_whole([a, c]), within=5)
-
-    @staticmethod
-    def _replace(simulation: Simulation, host: object, addresses: list[str]) -> None:
-        from tests.kit.sim_host import SimHost
-        from weave_py.model.names import parse_target
-
-        assert isinstance(host, SimHost)
-        host.engine.connect([parse_target(a) for a in addresses], simulation.now, replace=True)
-        host.carry_out()
 
 
 def busy_trace(seed: int) -> str:

@@ -29,6 +29,8 @@ The nonce of a record is `flags & NONCE_FLAGS`, three zero bytes, the counter as
 Inside a data record frames lie back to back, each behind the 16 bytes that the TAP reads and
 writes with it: the virtio-net header (12 bytes, with a 2-byte field unused), then its own length
 (u32, these 16 bytes included): so the receiver writes each slice to its TAP as it is.
+The records that carry on a frame begun in one with MORE begin with 16 zero bytes instead, so
+that they are never taken for frames themselves.
 """
 
 from __future__ import annotations
