@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tests.kit.simulation import Simulation, over_seeds
 from weave_py.mesh.targets import TargetSettings
-from weave_py.model.names import parse_target
 from weave_py.router.settings import EngineSettings
 
 ROOT = Path(__file__).parents[2]
