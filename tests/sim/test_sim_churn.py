@@ -80,16 +80,11 @@ def survive(seed: int, count: int, seconds: float) -> None:
         assert host.engine.topology.quarantined == 0
 
 
-@over_seeds(3)
-def test_a_minute_of_trouble_for_six(seed: int) -> None:
-    survive(seed, 6, 60)
-
-
-@over_seeds(0, slow=6)
+@over_seeds(3, slow=6)
 def test_two_minutes_of_trouble_for_eight(seed: int) -> None:
     survive(seed, 8, 120)
 
 
-@over_seeds(0, slow=3)
+@over_seeds(0, slow=2)
 def test_two_minutes_of_trouble_for_twenty(seed: int) -> None:
     survive(seed, 20, 120)

@@ -197,6 +197,15 @@ class TestTargets:
         c = simulation.add(address="10.0.0.77")
         simulation.run_until(lambda: simulation.is_whole([a, c]), within=5)
 
+    @staticmethod
+    def _replace(simulation: Simulation, host: object, addresses: list[str]) -> None:
+        from tests.kit.sim_host import SimHost
+        from weave_py.model.names import parse_target
+
+        assert isinstance(host, SimHost)
+        host.engine.connect([parse_target(a) for a in addresses], simulation.now, replace=True)
+        host.carry_out()
+
 
 def busy_trace(seed: int) -> str:
     """What happens in a network with all kinds of trouble, as a hash."""
