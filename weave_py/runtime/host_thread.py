@@ -26,17 +26,18 @@ class HostThread:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="host")
+        self._turn = trio.Lock()
         self._netlink: Netlink | None = None
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function` in the thread. Once it is called, cancellation waits for its end."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        done, token = trio.Event(), trio.lowlevel.current_trio_token()
-        future = self._thread.submit(function, *args, **kwargs)
-        future.add_done_callback(lambda _: token.run_sync_soon(done.set))
-        with trio.CancelScope(shield=True):
-            await done.wait()
-        return future.result()
+        async with self._turn:
+            done, token = trio.Event(), trio.lowlevel.current_trio_token()
+            future = self._thread.submit(function, *args, **kwargs)
+            future.add_done_callback(lambda _: token.run_sync_soon(done.set))
+            with trio.CancelScope(shield=True):
+                await done.wait()
+            return future.result()
 
     async def netlink(
         self,
