@@ -336,7 +336,9 @@ class Simulation:
             assert set(engine.topology.peers()) == peers, f"{host} records: {self}"
             keys = {key for link in engine.links for key in self._keys(link)}
             assert host.openers.keys() == keys, f"{host} keys: {self}"
-            streams = {stream.number for stream in engine.neighbours}
+            streams = {s.number for s in engine.neighbours if s.connection is not None}
+            calls = {s.target for s in engine.neighbours if s.connection is None}
+            assert calls <= set(engine.targets.configured), f"{host} calls: {self}"
             assert host.streams.keys() == streams, f"{host} streams: {self}"
             assert len(streams) == len(engine.neighbours), f"{host} streams of nobody: {self}"
             assert sparse or engine.neighbours.names() == peers, f"{host} neighbours: {self}"

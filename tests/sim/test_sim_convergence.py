@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.kit.simulation import Simulation, over_seeds
 from weave_py.mesh.targets import TargetSettings
+from weave_py.model.names import parse_target
 from weave_py.router.settings import EngineSettings
 
 ROOT = Path(__file__).parents[2]
@@ -165,10 +166,8 @@ class TestTargets:
 
         simulation.call(a, b, c)
         simulation.run_until(lambda: simulation.is_whole([a, b, c]), within=3)
-        from_user = [
-            d.address,
-        ]
-        self._replace(simulation, a, from_user)
+        a.engine.connect([parse_target(d.address)], simulation.now, replace=True)
+        a.carry_out()
         simulation.run(3)
         assert a.saved_targets == (d.address,)
         assert simulation.is_whole([a, b, c, d])
@@ -196,15 +195,6 @@ class TestTargets:
         simulation.kill(b)
         c = simulation.add(address="10.0.0.77")
         simulation.run_until(lambda: simulation.is_whole([a, c]), within=5)
-
-    @staticmethod
-    def _replace(simulation: Simulation, host: object, addresses: list[str]) -> None:
-        from tests.kit.sim_host import SimHost
-        from weave_py.model.names import parse_target
-
-        assert isinstance(host, SimHost)
-        host.engine.connect([parse_target(a) for a in addresses], simulation.now, replace=True)
-        host.carry_out()
 
 
 def busy_trace(seed: int) -> str:
