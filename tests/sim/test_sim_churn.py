@@ -71,8 +71,11 @@ def survive(seed: int, count: int, seconds: float) -> None:
     churn.go_on(seconds)
     churn.calm()
     simulation.run(40)
-    assert simulation.is_full_mesh(), str(simulation)
-    simulation.run(65)  # by now the dead are forgotten
+    assert simulation.is_converged(), str(simulation)
+    assert simulation.all_paths("direct"), str(simulation)
+    # By now the dead are forgotten; as long as they count, the network may be too large for a
+    # full mesh.
+    simulation.run(65)
     simulation.check_no_leaks()
     for host in simulation.alive:
         assert not host.events("topology record refused"), host.log
@@ -80,11 +83,16 @@ def survive(seed: int, count: int, seconds: float) -> None:
         assert host.engine.topology.quarantined == 0
 
 
-@over_seeds(3, slow=6)
+@over_seeds(3)
+def test_a_minute_of_trouble_for_six(seed: int) -> None:
+    survive(seed, 6, 60)
+
+
+@over_seeds(0, slow=6)
 def test_two_minutes_of_trouble_for_eight(seed: int) -> None:
     survive(seed, 8, 120)
 
 
-@over_seeds(0, slow=2)
+@over_seeds(0, slow=3)
 def test_two_minutes_of_trouble_for_twenty(seed: int) -> None:
     survive(seed, 20, 120)
