@@ -15,6 +15,7 @@ from weave_py.link.outlet import Outlet, Way
 from weave_py.link.paths import Paths, PathSettings
 from weave_py.link.sealing import Opener
 from weave_py.link.session import Session, SessionSettings
+from weave_py.link.trains import datagram_overhead
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.names import Endpoint, PeerName, PeerUID
 from weave_py.wire.probes import (
@@ -26,7 +27,7 @@ from weave_py.wire.probes import (
     encode_probe,
     encode_session_message,
 )
-from weave_py.wire.sleeve import HEADER_BYTES, MAX_SEGMENTS, RELAY_PREFIX_BYTES, TAG_BYTES
+from weave_py.wire.sleeve import MAX_SEGMENTS
 
 IN_USE_FOR = 3.0  # seconds after traffic during which a path counts as in use
 RENEW_AFTER = 6.0  # seconds without a working path before we doubt the keys
@@ -226,8 +227,8 @@ class Link:
         in_use = now < self._used_at + IN_USE_FOR
         sent = self.outlet.counters.datagrams_out
         for way, number, size in self.paths.advance(now, in_use):
-            overhead = HEADER_BYTES + TAG_BYTES + (RELAY_PREFIX_BYTES if way.relay else 0)
-            body = encode_probe(Probe(number, size, sent), size - overhead)
+            room = size - datagram_overhead(through_relay=way.relay is not None)
+            body = encode_probe(Probe(number, size, sent), room)
             self._outputs.append(SendControl(way, body, number))
 
     def _watch_usage(self, now: float) -> None:

@@ -266,6 +266,11 @@ class Paths:
         return self._best
 
     @property
+    def relay(self) -> PeerName | None:
+        """The neighbour through which the peer can be reached, if any."""
+        return self._relay.way.relay if self._relay else None
+
+    @property
     def relay_way(self) -> Way | None:
         return self._relay.way if self._relay else None
 

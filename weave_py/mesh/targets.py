@@ -226,12 +226,6 @@ class Targets:
     def set_connected(self, connected: frozenset[PeerName]) -> None:
         self._connected = connected
 
-    def hurry(self, now: float) -> None:
-        """Something changed for the better: try everything soon."""
-        for attempt in self._attempts.values():
-            attempt.interval = 0.0
-            attempt.due = min(attempt.due, now + self._settings.first_retry * self._jitter())
-
     # --- out -----------------------------------------------------------------------------
 
     def next_deadline(self) -> Deadline | None:

@@ -42,6 +42,8 @@ class Links:
         self._links: dict[PeerName, Link] = {}
         self._by_index: dict[int, Link] = {}
         self._ported: set[PeerName] = set()
+        self._told: dict[PeerName, tuple[PeerRecord, tuple[Endpoint, ...]]] = {}
+        """What each link was told last."""
         self._due: dict[PeerName, Deadline] = {}
         """Each link's next deadline, as of its last change: asking all of them every time is what
         a router with many peers would spend most of its time on."""
@@ -70,7 +72,14 @@ class Links:
     def peer_known(
         self, record: PeerRecord, peer: PeerName, candidates: Iterable[Endpoint], now: float
     ) -> None:
-        """A reachable peer's record, and where it might be reached: makes its link at need."""
+        """A reachable peer's record, and where it might be reached: makes its link at need.
+
+        Told of all peers whenever anything changes, so what did not change must cost nothing.
+        """
+        places = tuple(candidates)
+        told = self._told.get(peer)
+        if told is not None and told[0] is record and told[1] == places:
+            return
         link = self._links.get(peer)
         if link is None:
             if len(self._links) >= self._settings.max_links:
@@ -88,12 +97,13 @@ class Links:
                 self._settings.record_datagrams,
             )
             self._links[peer] = link
-        link.peer_known(record.static, record.uid, candidates, now)
+        self._told[peer] = (record, places)
+        link.peer_known(record.static, record.uid, places, now)
         self._drain(link)
 
     def set_relay(self, peer: PeerName, via: PeerName | None, now: float) -> None:
         link = self._links.get(peer)
-        if link is not None:
+        if link is not None and link.paths.relay != via:
             link.set_relay(via, now)
             self._drain(link)
 
@@ -112,6 +122,7 @@ class Links:
 
     def peer_forgotten(self, peer: PeerName, now: float) -> None:
         link = self._links.pop(peer, None)
+        self._told.pop(peer, None)
         if link is not None:
             link.drop(now)
             self._drain(link)

@@ -16,6 +16,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -41,6 +42,9 @@ from weave_py.runtime.roads import Roads
 from weave_py.runtime.self_test import suites_by_speed
 from weave_py.runtime.streams import unresolvable
 from weave_py.runtime.targets_store import TargetsStore, initial_targets
+
+if TYPE_CHECKING:
+    from weave_py.host.netlink import Netlink
 
 GOODBYE_SECONDS = 1.0
 UNDERLAY_SECONDS = 5.0  # between looks at this host's addresses
@@ -210,10 +214,7 @@ async def _bridge(config: Config, host: HostThread, mac: str) -> AsyncIterator[N
             await host.netlink(lambda n: _leave_bridge(n, config.bridge))
 
 
-def _leave_bridge(netlink: object, bridge: str) -> None:
-    from weave_py.host.netlink import Netlink
-
-    assert isinstance(netlink, Netlink)
+def _leave_bridge(netlink: Netlink, bridge: str) -> None:
     try:
         others = [p.ifname for p in netlink.ports(bridge) if peer_of_tap(p.ifname) is None]
         if not others and not netlink.addresses(bridge):

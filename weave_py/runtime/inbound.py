@@ -108,13 +108,10 @@ class Inbound:
             self._relaying.forward(self._buffer, length, size, count, source)
 
     def _is_uniform(self, length: int, size: int, count: int) -> bool:
-        """Whether the datagrams of a train are all direct, or all relayed to the same peer."""
+        """Whether the datagrams of a train are all direct, or all relayed with the same prefix."""
         buffer = self._buffer
-        if buffer[:length:size] != buffer[:1] * count:
-            return False
-        return buffer[0] != KIND_RELAYED or all(
-            buffer[i:length:size] == buffer[i : i + 1] * count for i in range(2, RELAY_PREFIX_BYTES)
-        )
+        compared = RELAY_PREFIX_BYTES if buffer[0] == KIND_RELAYED else 1
+        return all(buffer[i:length:size] == buffer[i : i + 1] * count for i in range(compared))
 
     def _mixed(self, length: int, size: int, source: tuple[str, int]) -> None:
         """A neighbour's own datagrams and those it relays, one behind the other, are one flow to

@@ -30,44 +30,19 @@ class Relaying:
     def forward(
         self, buffer: bytearray, length: int, size: int, count: int, source: tuple[str, int]
     ) -> None:
-        """Pass on `count` relayed datagrams of `size` bytes (the last may be shorter).
-
-        A train may hold datagrams for several peers if their relay sent them back to back; the
-        common case, all for one, is seen by comparing each byte of the prefix across the train.
-        """
-        prefix = bytes(buffer[:RELAY_PREFIX_BYTES])
-        uniform = count == 1 or all(
-            buffer[i : (count - 1) * size + i + 1 : size] == prefix[i : i + 1] * count
-            for i in range(RELAY_PREFIX_BYTES)
-        )
-        if uniform:
-            self._forward(buffer, 0, length, size, count, source)
-        else:
-            for at in range(0, length, size):
-                end = min(at + size, length)
-                self._forward(buffer, at, end, end - at, 1, source)
-
-    def _forward(
-        self,
-        buffer: bytearray,
-        start: int,
-        end: int,
-        size: int,
-        count: int,
-        source: tuple[str, int],
-    ) -> None:
-        hop_limit = min(buffer[start + 1], HOP_LIMIT)
+        """Pass on `count` relayed datagrams of `size` bytes (the last may be shorter), all with
+        the same prefix."""
+        hop_limit = min(buffer[1], HOP_LIMIT)
         if hop_limit <= 1:
             self._counters.relay_hop_limit += count
             return
-        destination = PeerName(bytes(buffer[start + 2 : start + RELAY_PREFIX_BYTES]))
+        destination = PeerName(bytes(buffer[2:RELAY_PREFIX_BYTES]))
         to = self.endpoint_of(self.routes.relay.get(destination))
         if to is None or to == source[:2]:  # never back: routes that differ make no ping-pong
             self._counters.relay_no_route += count
             return
-        last = start + (count - 1) * size + 2
-        buffer[start + 1 : last : size] = bytes((hop_limit - 1,)) * count
-        if self._sockets.send(to, (memoryview(buffer)[start:end],), size, count):
+        buffer[1:length:size] = bytes((hop_limit - 1,)) * count
+        if self._sockets.send(to, (memoryview(buffer)[:length],), size, count):
             self._counters.relay_send_refused += count
         else:
             self._counters.datagrams_relayed += count

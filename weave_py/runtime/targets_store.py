@@ -33,10 +33,11 @@ def initial_targets(
     if stored is None:
         return list(launched)
     try:
-        assert isinstance(stored, dict)
+        if not isinstance(stored, dict):
+            raise ValueError("not a table")
         before = [str(text) for text in stored["launched"]]
         kept = [parse_target(str(text)) for text in stored["targets"]]
-    except (AssertionError, KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         raise StateError(
             f"{state.path}/{FILE}.json does not hold targets: move it away to start without them"
         ) from None

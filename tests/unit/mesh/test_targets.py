@@ -120,16 +120,6 @@ def test_a_pause_asked_for_is_kept() -> None:
     assert next_at(made) == 60.0
 
 
-def test_hurry_calls_everybody_soon() -> None:
-    made = targets("a", "b")
-    called(made, 0.0)
-    for _ in range(12):
-        made.failed("a", "x", 0.0)
-    made.failed("b", "x", 0.0, pause=500.0)
-    made.hurry(1.0)
-    assert sorted(called(made, 1.0 + S.first_retry)) == ["a", "b"]
-
-
 def test_an_answer_for_a_forgotten_target_is_nothing() -> None:
     made = targets("a")
     called(made, 0.0)
