@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tests.kit.underlay import StreamEnd, Underlay
+from weave_py.link.control import ControlRecord
 from weave_py.link.outlet import Outlet, Way
 from weave_py.link.sealing import Opener
 from weave_py.model.names import Endpoint, PeerName
@@ -310,7 +311,8 @@ class SimHost:
         now = self._underlay.now
         if flags & FLAG_CONTROL:
             received = counters.datagrams_in
-            self.engine.control_received(index, bytes(plain), size, received, origin, now)
+            record = ControlRecord(index, bytes(plain), size, received, origin)
+            self.engine.control_received(record, now)
             self.carry_out()
         else:
             counters.datagrams_in += 1

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from weave_py.crypto.identity import Identity
+from weave_py.link.control import ControlRecord
 from weave_py.link.loss import LossMeter
 from weave_py.link.outlet import Outlet, Way
-from weave_py.link.paths import Paths, PathSettings
+from weave_py.link.path import PathSettings
+from weave_py.link.paths import Paths
 from weave_py.link.sealing import Opener
 from weave_py.link.session import Session, SessionSettings
 from weave_py.link.trains import datagram_overhead
@@ -117,26 +119,19 @@ class Link:
         self.session.receive_untrusted(body, now)
         self._settle(now)
 
-    def receive_control_untrusted(
-        self,
-        index: int,
-        body: bytes,
-        datagram_bytes: int,
-        received: int,
-        origin: Endpoint | None,
-        now: float,
-    ) -> None:
-        """An authentic control record came under our index, in a datagram of that size, after
-        `received` data datagrams of the peer, from `origin` (None: through a relay). WireError
-        if its body is malformed."""
-        self.session.confirmed(index, now)
+    def receive_control_untrusted(self, record: ControlRecord, now: float) -> None:
+        """A control record came. WireError if its body is malformed."""
+        self.session.confirmed(record.session, now)
+        origin = record.origin
         if origin is not None:
             self.paths.heard_from(origin, now)
-        match decode_untrusted(body):
+        match decode_untrusted(record.body):
             case Probe(number, _, sent):
                 way = Way(origin, None) if origin else self.paths.relay_way
                 if way is not None:
-                    answer = ProbeAnswer(number, datagram_bytes, sent, received, origin)
+                    answer = ProbeAnswer(
+                        number, record.datagram_bytes, sent, record.received, origin
+                    )
                     self._outputs.append(SendControl(way, encode_answer(answer)))
             case ProbeAnswer(number, size, sent, arrived, seen_from):
                 if self.paths.answered(number, size, now):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership
+from weave_py.link.control import ControlRecord
 from weave_py.mesh.connection import (
     Connection,
     ConnectionEnded,
@@ -188,17 +189,9 @@ class Engine:
 
     # --- datagrams -----------------------------------------------------------------------
 
-    def control_received(
-        self,
-        index: int,
-        body: bytes,
-        datagram_bytes: int,
-        received: int,
-        origin: Endpoint | None,
-        now: float,
-    ) -> None:
+    def control_received(self, record: ControlRecord, now: float) -> None:
         """An authentic control record came in (see Link.receive_control_untrusted)."""
-        self.links.receive_control_untrusted(index, body, datagram_bytes, received, origin, now)
+        self.links.receive_control_untrusted(record, now)
         self._settle(now)
 
     def probe_refused(self, peer: PeerName, probe: int, now: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 
 from weave_py.crypto.identity import Identity
+from weave_py.link.control import ControlRecord
 from weave_py.link.link import InstallOpener, Link, RemoveOpener, SendControl, SendUnicast
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.errors import WireError
@@ -136,20 +137,12 @@ class Links:
             link.receive_unicast_untrusted(body, now)
             self._drain(link)
 
-    def receive_control_untrusted(
-        self,
-        index: int,
-        body: bytes,
-        datagram_bytes: int,
-        received: int,
-        origin: Endpoint | None,
-        now: float,
-    ) -> None:
-        link = self._by_index.get(index)
+    def receive_control_untrusted(self, record: ControlRecord, now: float) -> None:
+        link = self._by_index.get(record.session)
         if link is None:
             return
         try:
-            link.receive_control_untrusted(index, body, datagram_bytes, received, origin, now)
+            link.receive_control_untrusted(record, now)
         except WireError as error:
             fields = {"peer": link.peer.hex(":"), "error": str(error)}
             self._outputs.append(LogEvent(WARNING, "malformed control record", fields))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from weave_py.link.paths import PathSettings
+from weave_py.link.path import PathSettings
 from weave_py.link.session import SessionSettings
 from weave_py.mesh.connection import ConnectionSettings
 from weave_py.mesh.gossip import GossipSettings

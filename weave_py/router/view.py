@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from weave_py.link.link import Link
 from weave_py.link.outlet import Way
-from weave_py.link.paths import Path
+from weave_py.link.path import Path
 from weave_py.mesh.connection import Connection, State
 from weave_py.model.names import PeerName
 from weave_py.model.snapshot import (

@@ -15,14 +15,14 @@ from __future__ import annotations
 import os
 import socket
 from struct import Struct
-from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 
 from weave_py.host.udp import UdpSocket
+from weave_py.link.control import ControlRecord
 from weave_py.link.trains import MAX_FRAME_BYTES, REST
 from weave_py.model.counters import RoadCounters
-from weave_py.model.names import Endpoint, PeerName, endpoint
+from weave_py.model.names import PeerName, endpoint
 from weave_py.runtime.ports import Inlet
 from weave_py.runtime.relaying import Relaying
 from weave_py.wire.sleeve import (
@@ -51,17 +51,6 @@ _INDEXES = bytes(range(MAX_SEGMENTS))
 _unpack_length = FRAME_LENGTH.unpack_from
 _unpack_size = Struct("=i").unpack
 _ANCILLARY_BYTES = socket.CMSG_SPACE(4)
-
-
-class ControlRecord(NamedTuple):
-    """An authentic control record, for Engine.control_received."""
-
-    session: int
-    body: bytes
-    datagram_bytes: int
-    received: int
-    """Data datagrams of the peer that had come before it."""
-    origin: Endpoint | None
 
 
 class Inbound:

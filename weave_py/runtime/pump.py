@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import trio
 
+from weave_py.link.control import ControlRecord
 from weave_py.model.names import PeerName
 from weave_py.observe.log import event
 from weave_py.router.engine import Engine
@@ -26,7 +27,6 @@ from weave_py.router.outputs import (
     SendControlRecord,
     UseRoutes,
 )
-from weave_py.runtime.inbound import ControlRecord
 from weave_py.runtime.peer_ports import PeerPorts
 from weave_py.runtime.roads import Roads
 from weave_py.runtime.streams import ControlStream, dial, remote_of, tune, why
@@ -94,7 +94,7 @@ class Pump:
 
     def on_controls(self, controls: list[ControlRecord]) -> None:
         for record in controls:
-            self.tell(self.engine.control_received, *record)
+            self.tell(self.engine.control_received, record)
 
     def on_woken(self, peers: list[PeerName]) -> None:
         for peer in peers:

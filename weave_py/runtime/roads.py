@@ -18,13 +18,14 @@ import trio
 
 from weave_py.host.tap import Tap
 from weave_py.host.udp import UdpSocket
+from weave_py.link.control import ControlRecord
 from weave_py.link.outlet import Outlet, Way
 from weave_py.link.sealing import Opener
 from weave_py.link.trains import control_datagram
 from weave_py.model.counters import RoadCounters
 from weave_py.model.names import PeerName
 from weave_py.model.routes import RouteTable
-from weave_py.runtime.inbound import ControlRecord, Inbound
+from weave_py.runtime.inbound import Inbound
 from weave_py.runtime.outbound import Outbound
 from weave_py.runtime.ports import Inlet, Port
 from weave_py.runtime.relaying import Relaying

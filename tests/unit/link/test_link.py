@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from weave_py.crypto.identity import Identity
+from weave_py.link.control import ControlRecord
 from weave_py.link.link import InstallOpener, Link, RemoveOpener, SendControl, SendUnicast
 from weave_py.link.outlet import Outlet, Way
 from weave_py.link.path_mtu import BASE
@@ -182,9 +183,8 @@ class Wire:
         assert opener.open_untrusted(flags, counter, sealed, memoryview(plain))
         self.arrived += 1
         if flags & FLAG_CONTROL:
-            side.link.receive_control_untrusted(
-                index, bytes(plain), size, side.data_datagrams, origin, self.now
-            )
+            record = ControlRecord(index, bytes(plain), size, side.data_datagrams, origin)
+            side.link.receive_control_untrusted(record, self.now)
             self._carry_out(side)
         else:
             side.data_datagrams += 1
@@ -393,8 +393,8 @@ def test_a_malformed_control_record_is_said_and_survived() -> None:
     wire.run(5)
     side = wire.sides[0]
     with pytest.raises(WireError):
-        side.link.receive_control_untrusted(1, b"", 64, 0, PLACES[1], wire.now)
+        side.link.receive_control_untrusted(ControlRecord(1, b"", 64, 0, PLACES[1]), wire.now)
     unknown = b"\x77" + bytes(20)
-    side.link.receive_control_untrusted(1, unknown, 64, 0, PLACES[1], wire.now)
+    side.link.receive_control_untrusted(ControlRecord(1, unknown, 64, 0, PLACES[1]), wire.now)
     wire.run(60)
     assert wire.both_ready()

@@ -12,8 +12,9 @@ from functools import partial
 import pytest
 
 from weave_py.link.outlet import Way
+from weave_py.link.path import SMALL_PROBE, Path, PathSettings, PathState
 from weave_py.link.path_mtu import BASE
-from weave_py.link.paths import SMALL_PROBE, Path, Paths, PathSettings, PathState
+from weave_py.link.paths import Paths
 from weave_py.model.names import Endpoint, PeerName
 
 NEAR = Endpoint("192.0.2.1", 6783)

@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from weave_py.link.control import ControlRecord
 from weave_py.link.outlet import Outlet, Way
 from weave_py.link.sealing import Opener
 from weave_py.model.deadlines import Deadline
@@ -31,7 +32,6 @@ from weave_py.router.outputs import (
     SendControlRecord,
     UseRoutes,
 )
-from weave_py.runtime.inbound import ControlRecord
 from weave_py.runtime.peer_ports import PeerPorts
 from weave_py.runtime.pump import MAX_REFUSALS, Pump
 from weave_py.runtime.roads import Roads
@@ -94,8 +94,8 @@ class FakeEngine:
     def stream_ended(self, number: int, reason: str, now: float) -> None:
         self._hear("stream_ended", number, reason)
 
-    def control_received(self, *what: Any) -> None:
-        self._hear("control", *what[:-1])
+    def control_received(self, record: ControlRecord, now: float) -> None:
+        self._hear("control", record)
 
     def probe_refused(self, peer: PeerName, probe: int, now: float) -> None:
         self.on_refused()
@@ -200,9 +200,10 @@ async def test_streams_that_are_gone_are_no_trouble() -> None:
 
 async def test_control_records_and_traffic_are_passed_on() -> None:
     kit = Kit()
-    kit.pump.on_controls([ControlRecord(7, b"probe", 64, 3, None)])
+    record = ControlRecord(7, b"probe", 64, 3, None)
+    kit.pump.on_controls([record])
     kit.pump.on_woken([PEER])
-    assert kit.engine.told == [("control", 7, b"probe", 64, 3, None), ("woke", PEER)]
+    assert kit.engine.told == [("control", record), ("woke", PEER)]
 
 
 async def test_the_timer_fires_at_the_deadline_and_not_before(

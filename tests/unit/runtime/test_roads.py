@@ -12,11 +12,11 @@ import trio
 from tests.kit.road import FakeTap, essence, make_frame
 from weave_py.crypto.suites import Suite
 from weave_py.host.udp import UdpSocket, open_udp
+from weave_py.link.control import ControlRecord
 from weave_py.link.outlet import Outlet, Way
 from weave_py.link.sealing import Opener, Sealer
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.model.routes import RouteTable
-from weave_py.runtime.inbound import ControlRecord
 from weave_py.runtime.roads import Roads
 
 SUITE = Suite.AES_256_GCM

@@ -1,0 +1,239 @@
+"""Is one way to the peer alive, how good is it, and what size passes? Probing one path.
+
+A path in use is probed every second with a datagram as large as those it carries; when an answer
+is missing, four times a second with a large and a small one, so that a dead path is noticed in
+about three seconds, a path that has become narrower in two, and a lost probe does no harm. A way
+that does not answer is tried again for ever, ever more rarely.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import NamedTuple
+
+from weave_py.link.outlet import Way
+from weave_py.link.path_mtu import BASE, PathMtu
+from weave_py.model.deadlines import Deadline
+
+
+@dataclass(frozen=True, slots=True)
+class PathSettings:
+    """Seconds, unless said otherwise; all ours to tune."""
+
+    probe_in_use: float = 1.0
+    probe_idle: float = 5.0
+    probe_suspect: float = 0.25
+    dead_after: float = 2.25
+    """From the first unanswered probe; it was sent at most `probe_in_use` after the path broke, so
+    a path in use is given up within 3.25 s."""
+    answer_timeout: float = 0.25
+    first_retry: float = 0.2
+    retry_factor: float = 1.7
+    longest_retry: float = 10.0
+    max_candidates: int = 16
+    poke_every: float = 1.0
+    max_heard: int = 4
+    """Addresses that we only heard from, at a time."""
+    hearsay_probes: int = 5
+    """So many probes go to one of those before it is given up."""
+    full_size_misses: int = 3
+    """That many full-size probes lost in a row, while small ones pass, mean a black hole."""
+    better_by: float = 0.005
+    """Another direct path must have a round trip this much shorter, and by a third."""
+
+
+class PathState(Enum):
+    UNPROVEN = auto()  #: never answered
+    UP = auto()  #: answers
+    DOWN = auto()  #: answered once, not any more
+
+
+class Kind(Enum):
+    """What a probe is for."""
+
+    SMALL = auto()  #: is the path alive?
+    FULL = auto()  #: do the datagrams we send still pass?
+    MTU = auto()  #: would larger ones?
+
+
+class _Outstanding(NamedTuple):
+    kind: Kind
+    sent_at: float
+    size: int
+
+
+SMALL_PROBE = 64  # bytes of the datagram: room for every header
+
+
+class Path:
+    """One way to the peer. `advance` says which probes to send."""
+
+    def __init__(self, way: Way, now: float, settings: PathSettings) -> None:
+        self.way = way
+        self.state = PathState.UNPROVEN
+        self.rtt: float | None = None
+        self.mtu = PathMtu(now)
+        self._settings = settings
+        self._outstanding: dict[int, _Outstanding] = {}
+        self._probe_at = now
+        self._heartbeat_at = now
+        self._poked_at = float("-inf")
+        self._tries = 0
+        self._backoff = settings.first_retry
+        self._missing_since: float | None = None
+        """When the first probe was sent after which nothing came."""
+        self._suspect_since: float | None = None
+        self._full_turn = False
+        self._full_misses = 0
+        self._recent: deque[bool] = deque(maxlen=20)
+
+    def __repr__(self) -> str:
+        return f"<Path {self.way.text} {self.state.name} {self.mtu.size}>"
+
+    @property
+    def loss(self) -> float:
+        """Share of the last 20 probes that were not answered."""
+        return 1 - sum(self._recent) / len(self._recent) if self._recent else 0.0
+
+    @property
+    def datagram_bytes(self) -> int:
+        return self.mtu.size
+
+    def is_waiting_for(self, number: int) -> bool:
+        return number in self._outstanding
+
+    def poke(self, now: float) -> None:
+        """There is reason to believe that it works: probe at once (once a second at the most)."""
+        if self.state is not PathState.UP and now >= self._poked_at + self._settings.poke_every:
+            self._poked_at = now
+            self._backoff = self._settings.first_retry
+            self._probe_at = min(self._probe_at, now)
+
+    def restart(self, now: float) -> None:
+        """Probe at once, whatever we think of it."""
+        self._backoff = self._settings.first_retry
+        self._probe_at = min(self._probe_at, now)
+
+    def hurry(self, now: float) -> None:
+        """It is in use now: the next probe is due as if it had been all the time."""
+        self._probe_at = min(self._probe_at, self._heartbeat_at + self._settings.probe_in_use)
+        self._probe_at = max(self._probe_at, now)
+
+    def advance(self, now: float, in_use: bool) -> list[tuple[Kind, int]]:
+        """Time has passed: the (kind, size) of probes to send now."""
+        for number in [n for n, o in self._outstanding.items() if now >= self._expiry(o)]:
+            self._missed(self._outstanding.pop(number), now)
+        if self._suspect_since is not None and (
+            now >= self._suspect_since + self._settings.dead_after
+        ):
+            self._die(now)
+        due: list[tuple[Kind, int]] = []
+        if now >= self._probe_at:
+            due += self._heartbeat(in_use)
+            self._heartbeat_at = now
+            self._probe_at = now + self._interval(in_use)
+        if self.state is PathState.UP and self._suspect_since is None:
+            size = self.mtu.due(now)
+            if size is not None:
+                due.append((Kind.MTU, size))
+        return due
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Probed often enough, and never answered."""
+        return self._tries >= self._settings.hearsay_probes
+
+    def sent(self, number: int, kind: Kind, size: int, now: float) -> None:
+        self._tries += 1
+        self._outstanding[number] = _Outstanding(kind, now, size)
+
+    def answered(self, number: int, size: int, now: float) -> None:
+        """The probe's answer came; it says that `size` bytes arrived."""
+        outstanding = self._outstanding.pop(number)
+        self._tries = 0
+        sample = max(now - outstanding.sent_at, 1e-6)
+        self.rtt = sample if self.rtt is None else self.rtt + (sample - self.rtt) / 8
+        self._recent.append(True)
+        self._missing_since = self._suspect_since = None
+        self._backoff = self._settings.first_retry
+        if self.state is not PathState.UP:
+            self.state = PathState.UP
+            self._probe_at = min(self._probe_at, now + self._settings.probe_in_use)
+        if outstanding.kind is Kind.FULL:
+            self._full_misses = 0
+        self.mtu.acknowledged(min(size, outstanding.size), now)
+
+    def refused(self, number: int, now: float) -> None:
+        """Our kernel said that the probe is too large for the interface."""
+        outstanding = self._outstanding.pop(number)
+        if outstanding.kind is Kind.MTU:
+            self.mtu.refused(outstanding.size, now)
+        else:
+            if self.mtu.size > BASE:
+                self.mtu.black_hole(now)
+            self._full_misses = 1  # small probes must go on telling whether the path is alive
+
+    def next_deadline(self) -> Deadline:
+        soonest = [Deadline(self._probe_at, f"probe {self.way.text}")]
+        if self._outstanding:
+            first = min(self._expiry(o) for o in self._outstanding.values())
+            soonest.append(Deadline(first, f"answer of {self.way.text}"))
+        if self._suspect_since is not None:
+            dead = self._suspect_since + self._settings.dead_after
+            soonest.append(Deadline(dead, f"give up {self.way.text}"))
+        elif self.state is PathState.UP:
+            soonest.append(self.mtu.next_deadline())
+        return min(soonest)
+
+    # --- inside --------------------------------------------------------------------------
+
+    def _expiry(self, outstanding: _Outstanding) -> float:
+        patience = max(self._settings.answer_timeout, min(3 * (self.rtt or 0.3), 1.0))
+        return outstanding.sent_at + patience
+
+    def _heartbeat(self, in_use: bool) -> list[tuple[Kind, int]]:
+        small, full = (Kind.SMALL, SMALL_PROBE), (Kind.FULL, self.mtu.size)
+        if self.state is not PathState.UP:
+            return [small]
+        if self._full_misses or self._suspect_since is not None:
+            # Both sizes are needed to tell a black hole from loss, and from a dead path.
+            return [full, small]
+        self._full_turn = not self._full_turn
+        return [full if in_use or self._full_turn else small]
+
+    def _interval(self, in_use: bool) -> float:
+        s = self._settings
+        if self.state is PathState.UP:
+            if self._suspect_since is not None or self._full_misses:
+                return s.probe_suspect
+            return s.probe_in_use if in_use else s.probe_idle
+        pause = self._backoff
+        self._backoff = min(self._backoff * s.retry_factor, s.longest_retry)
+        return pause
+
+    def _missed(self, outstanding: _Outstanding, now: float) -> None:
+        if outstanding.kind is Kind.MTU:
+            return
+        self._recent.append(False)
+        if self.state is not PathState.UP:
+            return
+        self._probe_at = min(self._probe_at, now)
+        if self._missing_since is None:
+            self._missing_since = outstanding.sent_at
+        if outstanding.kind is Kind.FULL:
+            self._full_misses += 1
+            if self._full_misses >= self._settings.full_size_misses and self.mtu.size > BASE:
+                self._full_misses = 0
+                self.mtu.black_hole(now)
+        elif self._suspect_since is None:
+            self._suspect_since = self._missing_since
+
+    def _die(self, now: float) -> None:
+        self.state = PathState.DOWN
+        self._missing_since = self._suspect_since = None
+        self._full_misses = 0
+        self._backoff = self._settings.first_retry
+        self._probe_at = now
+        self.mtu = PathMtu(now)
