@@ -8,6 +8,25 @@ from collections.abc import Collection, Iterable, Mapping
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.wire.topology import PeerRecord
 
+# Of a peer's addresses: as many that it says itself, and that its neighbours say.
+MAX_OWN_PLACES, MAX_SEEN_PLACES = 11, 4
+
+
+def places_of(
+    records: Mapping[PeerName, PeerRecord],
+    reached: Mapping[PeerName, Endpoint | None],
+    own_hosts: Collection[str],
+) -> dict[PeerName, tuple[Endpoint, ...]]:
+    """For each peer: where we reach it, where it says that it is, where others reached it."""
+    seen = seen_by_neighbours(records)
+    places = {}
+    for name, record in records.items():
+        first = reached.get(name)
+        own = usable(record.endpoints[:MAX_OWN_PLACES], own_hosts)
+        others = usable(seen.get(name, [])[:MAX_SEEN_PLACES], own_hosts)
+        places[name] = tuple(dict.fromkeys([*([first] if first else []), *own, *others]))
+    return places
+
 
 def seen_by_neighbours(
     records: Mapping[PeerName, PeerRecord],

@@ -27,7 +27,8 @@ from weave_py.mesh.targets import Targets
 from weave_py.mesh.topology import Topology
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.names import Endpoint, PeerName, PeerUID, Target, endpoint
-from weave_py.router.addresses import seen_by_neighbours, usable
+from weave_py.router.addresses import places_of
+from weave_py.router.announcements import Announcements
 from weave_py.router.links import Links
 from weave_py.router.neighbours import Neighbours, Stream
 from weave_py.router.outputs import (
@@ -42,22 +43,18 @@ from weave_py.router.outputs import (
     SendBytes,
     UseRoutes,
 )
+from weave_py.router.room import least_useful
 from weave_py.router.settings import EngineSettings
 from weave_py.wire.messages import ControlMessage, Gossip, Unicast
 from weave_py.wire.sleeve import HOP_LIMIT
-from weave_py.wire.topology import Neighbour
 
 SESSION = "session"
 """Unicast channel of the sessions' handshakes."""
-
-# Of a peer's addresses: as many that it says itself, and that its neighbours say.
-MAX_OWN_PLACES, MAX_SEEN_PLACES = 11, 4
 
 # Reasons in a Goodbye (protocol: LEAVING and MADE_ROOM are recognised by the other side).
 LEAVING = "leaving the network"
 DUPLICATE = "a second connection to the same peer"
 MADE_ROOM = "made room for a newcomer"
-OUTRANK_FIRST, OUTRANK_LONGEST = 0.2, 60.0  # seconds, doubling
 OURSELF = "cannot connect to ourself"
 CLONED = (
     "another router runs with our identity: was the state directory copied? "
@@ -100,13 +97,11 @@ class Engine:
         hello = hello_of(identity, uid, nickname, port)
         self.neighbours = Neighbours(identity, membership, hello, token_bytes, self.settings)
         self.links = Links(identity, uid, suites, token_bytes, self.settings)
-        self._local: tuple[Endpoint, ...] = ()
+        self._announcements = Announcements(
+            self.ourself, self.neighbours, self.links, self.gossip, self.settings.announce_every
+        )
         self._refresh_at: float | None = None
         self._refreshed_at = float("-inf")
-        self._announce_at: float | None = None
-        self._announced_at = float("-inf")
-        self._outrank_at: float | None = None
-        self._outrank_pause = OUTRANK_FIRST
         self._complained_at = float("-inf")
         self._outputs: list[Output] = []
         self.is_stopped = False
@@ -125,9 +120,7 @@ class Engine:
 
     def set_local_addresses(self, hosts: Iterable[str], now: float) -> None:
         """The underlay addresses of this host, as they are now."""
-        places = (endpoint(host, self.port) for host in hosts)
-        self._local = usable(places, ())
-        self._announce_soon(now)
+        self._announcements.set_local([endpoint(host, self.port) for host in hosts], now)
         self._settle(now)
 
     def stop(self, now: float) -> None:
@@ -228,17 +221,14 @@ class Engine:
             self.gossip.next_deadline(),
             self.targets.next_deadline(),
             self.links.next_deadline(),
+            self._announcements.next_deadline(),
         ]
-        # What waits for the next refresh or announcement is not due before it (or we would be
-        # woken again and again until then).
+        # Forgetting waits for the next refresh: it is not due before it (or we would be woken
+        # again and again until then).
         if self._refresh_at is not None:
             due.append(Deadline(self._refresh_at, "routes"))
         else:
             due.append(self.topology.next_deadline())
-        if self._announce_at is not None:
-            due.append(Deadline(self._announce_at, "announce"))
-        elif self._outrank_at is not None:
-            due.append(Deadline(self._outrank_at, "outrank"))
         return earliest(due)
 
     def take_outputs(self) -> list[Output]:
@@ -297,7 +287,7 @@ class Engine:
         self._set_connected()
         self.gossip.neighbour_joined(hello.name, now)
         self.links.neighbour_joined(hello.name, now)
-        self._announce_soon(now)
+        self._announcements.soon(now)
         self._make_room(stream, now)
 
     def _refusal(self, hello: Hello) -> str:
@@ -319,8 +309,8 @@ class Engine:
             case Gossip(channel, body) if channel == TOPOLOGY:
                 if self.gossip.receive_untrusted(stream.peer, body, now):
                     self._refresh_soon(now)
-                if self.ourself.is_outranked:
-                    self._outrank_soon(stream, now)
+                if self.ourself.is_outranked and self._announcements.outranked(now):
+                    self._complain_of_clone(stream, now)
                 for error in self.gossip.errors:
                     self._log(WARNING, "topology record refused", stream, error=error)
                 self.gossip.errors.clear()
@@ -358,33 +348,17 @@ class Engine:
         self.gossip.neighbour_left(stream.peer)
         if planned and reason.endswith(LEAVING):
             self.links.peer_left(stream.peer, now)
-        self._announce_soon(now)
+        self._announcements.soon(now)
 
     def _make_room(self, newcomer: Stream | None, now: float) -> None:
-        """Over the limit the least useful connection goes: not a target of ours, and the one whose
-        peer has the most others, the newcomer rather than an old one (or they would drive each
-        other out for ever). But nobody is cut off: while all need us, we have more than the limit.
-        """
         limit = self.settings.conn_limit
         if not limit or len(self.neighbours) <= limit:
             return
-        spare = [
-            (
-                sum(n.name != self.name for n in record.neighbours),
-                stream is newcomer,
-                name,
-                stream,
-            )
-            for name, stream, _ in self.neighbours.established()
-            for record in [self.topology.record(name)]
-            if record is not None and not self.targets.leads_to(name)
-        ]
-        for _, _, name, victim in sorted(spare, key=lambda s: s[:3], reverse=True):
-            if self.topology.is_reachable_without_us(name):
-                assert victim.connection is not None
-                victim.connection.close(MADE_ROOM)
-                self._drain(victim, now)
-                return
+        victim = least_useful(self.neighbours, self.topology, self.targets, newcomer)
+        if victim is not None:
+            assert victim.connection is not None
+            victim.connection.close(MADE_ROOM)
+            self._drain(victim, now)
 
     # --- inside: the mesh ----------------------------------------------------------------
 
@@ -392,11 +366,8 @@ class Engine:
         """After any change: let news take effect, and carry messages from part to part."""
         if self.is_stopped:
             return
-        self._check_direct(now)
-        if self._outrank_at is not None and now >= self._outrank_at:
-            self._announce_soon(now)
-        if self._announce_at is not None and now >= self._announce_at:
-            self._announce(now)
+        if self._announcements.advance(now):
+            self._refresh_soon(now)
         if self._refresh_at is not None and now >= self._refresh_at:
             self._refresh(now)
         self._call(now)
@@ -406,50 +377,11 @@ class Engine:
         for neighbour, body in self.gossip.take_messages():
             self._send(neighbour, Gossip(TOPOLOGY, body))
 
-    def _check_direct(self, now: float) -> None:
-        """A direct data path to a neighbour came or went: that is news."""
-        direct = self.links.direct
-        if any(n.direct != (n.name in direct) for n in self.ourself.record.neighbours):
-            self._announce_soon(now)
-
-    def _announce_soon(self, now: float) -> None:
-        if self._announce_at is None:
-            self._announce_at = max(now, self._announced_at + self.settings.announce_every)
-
-    def _outrank_soon(self, stream: Stream, now: float) -> None:
-        """Somebody holds a newer record of ours than we made. If that was an earlier life of ours,
-        one newer still settles it; if another router has our identity, that begins a race, in
-        which we take longer and longer pauses."""
-        if self._outrank_at is not None:
-            return
-        self._outrank_at = now + self._outrank_pause
-        if self._outrank_pause > OUTRANK_FIRST:
-            self._complain_of_clone(stream, now)
-        self._outrank_pause = min(self._outrank_pause * 2, OUTRANK_LONGEST)
-
     def _complain_of_clone(self, stream: Stream, now: float) -> None:
         """Every neighbour, and every record that comes, could tell us: one line says it."""
         if now >= self._complained_at + CLONED_EVERY:
             self._complained_at = now
             self._log(WARNING, CLONED, stream)
-
-    def _announce(self, now: float) -> None:
-        self._announce_at = None
-        outrank = self._outrank_at is not None and now >= self._outrank_at
-        if outrank:
-            self._outrank_at = None
-        observed = [place for place in self.links.observed() if place not in self._local]
-        neighbours = []
-        for name, _, connection in self.neighbours.established():
-            cost = 0 if connection.rtt is None else min(max(1, int(connection.rtt * 1000)), 60_000)
-            direct = name in self.links.direct
-            remote = connection.remote
-            neighbours.append(Neighbour(name, cost, direct, connection.outbound, remote))
-        if self.ourself.update([*self._local, *observed], neighbours, outrank=outrank):
-            self._announced_at = now
-            self.gossip.spread([self.ourself.signed], now, None)
-            self.gossip.advance(now)
-            self._refresh_soon(now)
 
     def _refresh_soon(self, now: float) -> None:
         if self._refresh_at is None:
@@ -480,28 +412,16 @@ class Engine:
             self.targets.discover(places, self.neighbours.names(), room, now)
 
     def _places(self) -> dict[PeerName, tuple[Endpoint, ...]]:
-        """Where each peer might be reached: as we reached it, as others did, as it says itself."""
         records = {
             name: record
             for name in self.topology.peers()
             if (record := self.topology.record(name)) is not None
         }
-        seen = seen_by_neighbours(records)
-        own_hosts = {place.host for place in self._local}
-        places = {}
-        for name, record in records.items():
-            stream = self.neighbours.of(name)
-            first: list[Endpoint] = []
-            if stream and stream.connection and stream.connection.hello:
-                connection = stream.connection
-                port = (
-                    connection.remote.port if connection.outbound else stream.connection.hello.port
-                )
-                first = [connection.remote._replace(port=port)]
-            own = usable(record.endpoints[:MAX_OWN_PLACES], own_hosts)
-            others = usable(seen.get(name, [])[:MAX_SEEN_PLACES], own_hosts)
-            places[name] = tuple(dict.fromkeys([*first, *own, *others]))
-        return places
+        return places_of(
+            records,
+            {name: stream.place for name, stream, _ in self.neighbours.established()},
+            {place.host for place in self._announcements.local},
+        )
 
     def _call(self, now: float) -> None:
         for call in self.targets.due(now):
@@ -537,12 +457,7 @@ class Engine:
 
     def _log(self, level: int, event: str, stream: Stream, **fields: object) -> None:
         connection = stream.connection
-        if connection is not None:
-            arrow = "->" if connection.outbound else "<-"
-            fields = {"connection": f"{arrow}{connection.remote.text}", **fields}
-            if connection.hello is not None:
-                hello = connection.hello
-                fields["peer"] = f"{hello.name.hex(':')}({hello.nickname})"
+        fields = {**stream.description, **fields}
         if connection is not None and connection.state is State.CLOSED and not connection.hello:
             level = max(level, WARNING) if fields.get("error") else DEBUG
         self._outputs.append(LogEvent(level, event, fields))

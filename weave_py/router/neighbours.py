@@ -32,6 +32,26 @@ class Stream:
     due: Deadline | None = None
     """The connection's next deadline, as of its last change."""
 
+    @property
+    def place(self) -> Endpoint | None:
+        """Where the peer can be called, as this (established) connection shows."""
+        connection = self.connection
+        if connection is None or connection.hello is None:
+            return None
+        port = connection.remote.port if connection.outbound else connection.hello.port
+        return connection.remote._replace(port=port)
+
+    @property
+    def description(self) -> dict[str, object]:
+        """The log's fields for it: `connection`, and `peer` once that is known."""
+        fields: dict[str, object] = {}
+        if self.connection is not None:
+            arrow = "->" if self.connection.outbound else "<-"
+            fields["connection"] = f"{arrow}{self.connection.remote.text}"
+            if (hello := self.connection.hello) is not None:
+                fields["peer"] = f"{hello.name.hex(':')}({hello.nickname})"
+        return fields
+
 
 class Neighbours:
     """All streams by number, and the one that counts for each neighbour."""

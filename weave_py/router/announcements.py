@@ -1,0 +1,104 @@
+"""When do we say something new about ourselves, and what? The timing of our own record.
+
+What changes (our addresses, our neighbours, whether there is a direct data path to them) is told
+at once the first time and then at most every `announce_every` seconds. If somebody holds a newer
+record of ours than we made, ours has to outrank it: once, if it is an earlier life's; in a race,
+if another router has our identity, in which we take longer and longer pauses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from weave_py.mesh.gossip import TopologyGossip
+from weave_py.mesh.ourself import Ourself
+from weave_py.model.deadlines import Deadline
+from weave_py.model.names import Endpoint
+from weave_py.router.addresses import usable
+from weave_py.router.links import Links
+from weave_py.router.neighbours import Neighbours
+from weave_py.wire.topology import Neighbour
+
+OUTRANK_FIRST, OUTRANK_LONGEST = 0.2, 60.0  # seconds, doubling
+
+
+class Announcements:
+    """Keeps our record up to date. `advance` at `next_deadline`."""
+
+    def __init__(
+        self,
+        ourself: Ourself,
+        neighbours: Neighbours,
+        links: Links,
+        gossip: TopologyGossip,
+        every: float,
+    ) -> None:
+        self.local: tuple[Endpoint, ...] = ()
+        """Where this host listens."""
+        self._ourself = ourself
+        self._neighbours = neighbours
+        self._links = links
+        self._gossip = gossip
+        self._every = every
+        self._announce_at: float | None = None
+        self._announced_at = float("-inf")
+        self._outrank_at: float | None = None
+        self._outrank_pause = OUTRANK_FIRST
+
+    # --- in ------------------------------------------------------------------------------
+
+    def set_local(self, places: Iterable[Endpoint], now: float) -> None:
+        self.local = usable(places, ())
+        self.soon(now)
+
+    def soon(self, now: float) -> None:
+        """Something that our record says has changed, or may have."""
+        if self._announce_at is None:
+            self._announce_at = max(now, self._announced_at + self._every)
+
+    def outranked(self, now: float) -> bool:
+        """Somebody holds a newer record of ours; True if that looks like another router's."""
+        if self._outrank_at is not None:
+            return False
+        self._outrank_at = now + self._outrank_pause
+        is_race = self._outrank_pause > OUTRANK_FIRST
+        self._outrank_pause = min(self._outrank_pause * 2, OUTRANK_LONGEST)
+        return is_race
+
+    def advance(self, now: float) -> bool:
+        """Announce what is due; True if our record changed (and is on its way to all)."""
+        direct = self._links.direct
+        if any(n.direct != (n.name in direct) for n in self._ourself.record.neighbours):
+            self.soon(now)
+        outrank = self._outrank_at is not None and now >= self._outrank_at
+        if outrank:
+            self.soon(now)
+        if self._announce_at is None or now < self._announce_at:
+            return False
+        self._announce_at = None
+        if outrank:
+            self._outrank_at = None
+        observed = [place for place in self._links.observed() if place not in self.local]
+        places = [*self.local, *observed]
+        if not self._ourself.update(places, self._claims(), outrank=outrank):
+            return False
+        self._announced_at = now
+        self._gossip.spread([self._ourself.signed], now, None)
+        self._gossip.advance(now)
+        return True
+
+    # --- out -----------------------------------------------------------------------------
+
+    def next_deadline(self) -> Deadline | None:
+        # Outranking waits for the next announcement: it is not due before it.
+        if self._announce_at is not None:
+            return Deadline(self._announce_at, "announce")
+        return None if self._outrank_at is None else Deadline(self._outrank_at, "outrank")
+
+    def _claims(self) -> list[Neighbour]:
+        claims = []
+        for name, _, connection in self._neighbours.established():
+            cost = 0 if connection.rtt is None else min(max(1, int(connection.rtt * 1000)), 60_000)
+            direct = name in self._links.direct
+            claims.append(Neighbour(name, cost, direct, connection.outbound, connection.remote))
+        return claims
