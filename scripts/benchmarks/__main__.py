@@ -1,4 +1,4 @@
-"""`scripts/bench sleeve|peers|scale`: which benchmark is wanted?"""
+"""`scripts/bench sleeve|fastdp|peers|scale|soak|stations`: which benchmark is wanted?"""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from scripts.benchmarks import peers, scale, sleeve
+from scripts.benchmarks import fastdp, peers, scale, sleeve, soak, stations
 from weave_py.model.errors import WeaveError
 
-BENCHMARKS = {"sleeve": sleeve.main, "peers": peers.main, "scale": scale.main}
+BENCHMARKS = {
+    "sleeve": sleeve.main,
+    "fastdp": fastdp.main,
+    "peers": peers.main,
+    "scale": scale.main,
+    "soak": soak.main,
+    "stations": stations.main,
+}
 
 
 def main(argv: list[str]) -> int:

@@ -61,6 +61,8 @@ class Tunnel:
     """Host → ids of its processes there."""
     stop: Callable[[], None] = _nothing
     """End it in good order; closing its lab would only kill it."""
+    check: Callable[[], None] = _nothing
+    """HostError unless frames go the way that is to be measured."""
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -97,6 +99,13 @@ class Field:
                 f"link set dev {CONTAINER_DEVICE} {limit} up",
             )
             self.ask_arp_often(container, CONTAINER_DEVICE)
+
+    def join_wire(self) -> None:
+        """The hosts' cards become ports of their bridges: the containers share the wire itself."""
+        for host in self.lab.topology.hosts:
+            for wire in self.lab.topology.wires_of(host):
+                device = self.lab.topology.device(host, wire)
+                self.ip(host, f"link set dev {device} master {BRIDGE}")
 
     def ask_arp_often(self, name: str, device: str) -> None:
         """Every 50 ms, not every second: else the first ping takes a whole number of seconds."""

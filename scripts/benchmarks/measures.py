@@ -14,7 +14,8 @@ from typing import Any
 
 from scripts.benchmarks import first_ping
 from scripts.benchmarks.field import Field, Tunnel
-from scripts.benchmarks.meters import Meter
+from scripts.benchmarks.meters import Meter, Usage
+from scripts.benchmarks.ping_pong import percentile
 from weave_py.lab import commands
 from weave_py.model.errors import HostError
 
@@ -52,20 +53,15 @@ def tcp(
 
     `pids` are the processes to charge; by default all of the tunnel's.
     """
-    words = f"iperf3 -c {tunnel.address} -p {IPERF_PORT} -t {seconds:g} -P {flows} -i 0 -J"
-    with _iperf_server(field, tunnel.target):
-        meter = Meter(pids or tunnel.pids)
-        argv = [*words.split(), "-C", CONGESTION]
-        done = field.lab.exec(tunnel.source, argv, check=False, timeout=seconds + 30)
-        usage = meter.read()
-    found = _iperf_result(done)
+    charged = pids or tunnel.pids
+    found, usage = iperf(field, tunnel, seconds, charged, "-P", str(flows), "-C", CONGESTION)
     gib = found["sum_received"]["bytes"] / GIB
     if gib == 0:
         raise HostError("iperf3: nothing arrived")
     return {
         "mbit": found["sum_received"]["bits_per_second"] / 1e6,
         "retransmits": found["sum_sent"].get("retransmits"),
-        "cpu_tunnel_per_gib": usage.tunnel / gib if pids or tunnel.pids else None,
+        "cpu_tunnel_per_gib": usage.tunnel / gib if charged else None,
         "cpu_machine_per_gib": usage.machine / gib,
         "foreign": usage.foreign,
     }
@@ -101,21 +97,31 @@ def round_trips_loaded(field: Field, tunnel: Tunnel, seconds: float) -> Figures:
     return {**found, "mbit": load["mbit"], "foreign": load["foreign"]}
 
 
-def percentile(ordered: Sequence[float], percent: float) -> float:
-    """Of sorted values, by the nearest rank."""
-    rank = -(-len(ordered) * percent // 100)
-    return ordered[max(0, int(rank) - 1)]
+def iperf(
+    field: Field, tunnel: Tunnel, seconds: float, pids: Sequence[int], *words: str
+) -> tuple[Any, Usage]:
+    """One run of iperf3, at least a second: the `end` of its JSON, and what `pids` used."""
+    length = str(max(1, round(seconds)))  # it would cut the fraction off
+    argv = ["iperf3", "-c", tunnel.address, "-p", IPERF_PORT, "-t", length, "-i", "0", "-J"]
+    with listening(field, tunnel.target, ["iperf3", "-s", "-1", "-p", IPERF_PORT], IPERF_PORT):
+        meter = Meter(pids)
+        done = field.lab.exec(tunnel.source, [*argv, *words], check=False, timeout=seconds + 30)
+        usage = meter.read()
+    return _iperf_result(done), usage
 
 
 @contextmanager
-def _iperf_server(field: Field, name: str) -> Iterator[None]:
-    """An iperf3 server for one test, listening."""
-    server = field.lab.popen(name, ["iperf3", "-s", "-1", "-p", IPERF_PORT])
+def listening(
+    field: Field, name: str, argv: Sequence[str], port: str, *, protocol: str = "tcp"
+) -> Iterator[None]:
+    """A server that has its port; killed at the end."""
+    server = field.lab.popen(name, argv)
+    look = ["ss", "-Hln", f"--{protocol}"]
     try:
         deadline = time.monotonic() + 5
-        while f":{IPERF_PORT} " not in field.lab.exec(name, ["ss", "-Htln"]).stdout:
+        while f":{port} " not in field.lab.exec(name, look).stdout:
             if server.poll() is not None or time.monotonic() > deadline:
-                raise HostError("the iperf3 server does not start")
+                raise HostError(f"the server of {argv[0]} does not start")
             time.sleep(0.01)
         yield
     finally:

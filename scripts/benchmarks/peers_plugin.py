@@ -33,7 +33,7 @@ def _weave(lab: _Any, tag: str, settings: _Mapping[str, str]) -> _Any:
         _shutil.rmtree(state, ignore_errors=True)  # a first start: the keys are made within it
         words = [_sys.executable, "-m", "weave_py", "launch", "--nickname", x, "--bridge", "br0"]
         words += ["--mtu", str(_MTU), "--password-file", password, "--state-dir", state]
-        words += ["--http-addr", "off", "--log-level", "warning", *called]
+        words += ["--no-fastdp", "--http-addr", "off", "--log-level", "warning", *called]
         lab.daemon(x, words, env=dict(settings), tag=tag)
     return target
 

@@ -43,6 +43,10 @@ class Samples:
     def median(self, who: str, block: str, what: str) -> float | None:
         return median(self.values(who, block, what).values())
 
+    def worst(self, who: str, block: str, what: str) -> float | None:
+        """The largest."""
+        return max(self.values(who, block, what).values(), default=None)
+
     def ratio(self, who: str, other: str, block: str, what: str) -> float | None:
         """Median over the rounds of one contestant's value by the other's in the same round."""
         ours, theirs = self.values(who, block, what), self.values(other, block, what)
@@ -58,12 +62,19 @@ def run(blocks: Sequence[Block], rounds: int, noise: float) -> list[Sample]:
     """Everything, in turns. A measurement that fails is a sample with an `error`."""
     taken = []
     for number in range(1, rounds + 1):
-        for block in blocks:
-            for who, measure in block.measures.items():
-                sample = {"contestant": who, "block": block.name, "round": number}
-                sample |= _take(measure, noise)
-                say(_line(sample))
-                taken.append(sample)
+        taken += one_round(blocks, number, noise)
+    return taken
+
+
+def one_round(blocks: Sequence[Block], number: int, noise: float) -> list[Sample]:
+    """Every block once."""
+    taken = []
+    for block in blocks:
+        for who, measure in block.measures.items():
+            sample = {"contestant": who, "block": block.name, "round": number}
+            sample |= _take(measure, noise)
+            say(line(sample))
+            taken.append(sample)
     return taken
 
 
@@ -81,7 +92,8 @@ def _take(measure: Measure, noise: float) -> Sample:
     return found
 
 
-def _line(sample: Sample) -> str:
+def line(sample: Sample) -> str:
+    """For people who wait."""
     words = [
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in sample.items()

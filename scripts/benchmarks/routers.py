@@ -27,8 +27,18 @@ _PEER_ROW = re.compile(r"^\S+\((h\d+)\)( - unreachable!)?$", re.MULTILINE)
 class Routers:
     """The routers of a field, one a host; stopped with the field's lab."""
 
-    def __init__(self, field: Field, *, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        field: Field,
+        *,
+        environment: Mapping[str, str] | None = None,
+        password: str | None = PASSWORD,
+        fastdp: bool = False,
+    ) -> None:
+        """Without `fastdp` all frames go by the sleeve; with it, a `password` wants ESP."""
         self.field = field
+        self._password = password
+        self._fastdp = fastdp
         field.plug(DEFAULT_MTU, gso_max_size=GSO_MAX_BYTES)
         field.lab.daemon_environment.update(environment or {})
         self.hosts = {name: self._host(name) for name in field.lab.topology.hosts}
@@ -46,7 +56,7 @@ class Routers:
         return {name: (host.pid,) for name, host in self.hosts.items() if host.pid is not None}
 
     def path_kinds(self, name: str) -> dict[str, str] | None:
-        """Other host → `direct`, `relay`, `tcp` or `none`; None when there is no answer."""
+        """Other host → `fastdp`, `direct`, `relay`, `tcp` or `none`; None: no answer."""
         text = self._get(name, "/status/paths")
         return None if text is None else dict(_PATH_ROW.findall(text))
 
@@ -85,7 +95,9 @@ class Routers:
 
     def _host(self, name: str) -> Host:
         extra = ("--http-addr", self._socket(name), "--bridge", BRIDGE)
-        options = LaunchOptions(password=PASSWORD, log_level="warning", extra=extra)
+        options = LaunchOptions(
+            password=self._password, fastdp=self._fastdp, log_level="warning", extra=extra
+        )
         return Host(self.field.lab, name, self.field.directory, options)
 
     def _socket(self, name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from scripts.benchmarks.contestants import VXLAN, WEAVE, WEAVE_1DGRAM
 from scripts.benchmarks.rounds import Samples
-from scripts.benchmarks.tables import Sample, errors, heading, markdown, number
+from scripts.benchmarks.tables import Sample, bars, errors, heading, markdown, number
 
 CLEAN, NO_LOSS, SOME_LOSS, MUCH_LOSS = "clean", "loss 0 %", "loss 0.1 %", "loss 1 %"
 
@@ -28,7 +28,8 @@ def report(
     if CLEAN in blocks or NO_LOSS in blocks:
         parts += [_tcp_table(samples, names), "", _WIRES]
     if CLEAN in blocks:
-        parts += [_latency_table(samples, names), "", _cost_table(samples, names), ""]
+        for table in (_latency_table, _small_table, _cost_table):
+            parts += [table(samples, [name for name in names if name != WEAVE_1DGRAM]), ""]
     if "relay" in blocks:
         parts += [_relay_table(samples), ""]
     parts += [_bars_table(samples, names)]
@@ -65,9 +66,26 @@ def _latency_table(samples: Samples, names: Sequence[str]) -> str:
     def row(name: str) -> list[str]:
         wanted = ("idle_p50_us", "idle_p99_us", "loaded_p50_us", "loaded_p99_us")
         cells = [number(samples.median(name, CLEAN, what)) for what in wanted]
-        lost = samples.median(name, CLEAN, "loaded_lost")
-        cells.append(number(None if lost is None else lost * 100, 1))
+        cells.append(number(samples.median(name, CLEAN, "loaded_lost"), 1, scale=100))
         return [name, *cells, number(samples.median(name, CLEAN, "start_ms"))]
+
+    return markdown(head, map(row, names))
+
+
+def _small_table(samples: Samples, names: Sequence[str]) -> str:
+    head = ["64-byte UDP", "back and forth p50, µs", "p50 of VXLAN", "p99, µs",
+            "flood, packets/s that arrive", "of VXLAN", "lost, %"]  # fmt: skip
+
+    def row(name: str) -> list[str]:
+        return [
+            name,
+            number(samples.median(name, CLEAN, "trips_p50_us"), 1),
+            number(samples.ratio(name, VXLAN, CLEAN, "trips_p50_us"), 2),
+            number(samples.median(name, CLEAN, "trips_p99_us"), 1),
+            number(samples.median(name, CLEAN, "flood_pps")),
+            number(samples.ratio(name, VXLAN, CLEAN, "flood_pps"), 3),
+            number(samples.median(name, CLEAN, "flood_lost"), 1, scale=100),
+        ]
 
     return markdown(head, map(row, names))
 
@@ -121,28 +139,18 @@ def _bars_table(samples: Samples, names: Sequence[str]) -> str:
          samples.between(WEAVE, SOME_LOSS, NO_LOSS, "mbit"), "≥", 0.5),
         ("relayed of direct (on a core of its own)", _relay(samples, "relay_of_direct"), "≥", 0.6),
         ("ping p50 idle, µs (aim)", samples.median(WEAVE, CLEAN, "idle_p50_us"), "≤", 120),
+        ("back and forth p50, µs (aim)",
+         samples.median(WEAVE, CLEAN, "trips_p50_us"), "≤", 120),
         ("ping p99 under load, µs", samples.median(WEAVE, CLEAN, "loaded_p99_us"), "≤", 5000),
         ("first ping, ms", samples.median(WEAVE, CLEAN, "start_ms"), "≤", 1500),
         ("RSS after, MiB", samples.median(WEAVE, CLEAN, "rss_after_mib"), "≤", 60),
         *((f"CPU of {name}'s", samples.ratio(WEAVE, name, CLEAN, "cpu_tunnel_per_gib"), "≤", 0.25)
           for name in others if name.startswith("openvpn")),
     ]  # fmt: skip
-    return markdown(
-        [WEAVE, "measured", "bar", "met"],
-        (
-            [what, number(value, 2), f"{sign} {bar:g}", _met(value, sign, bar)]
-            for what, value, sign, bar in rows
-        ),
-    )
+    return bars(WEAVE, rows)
 
 
 def _of_best(samples: Samples, others: Sequence[str], block: str) -> float | None:
     """By the fastest of the others; None without others."""
     ratios = [samples.ratio(WEAVE, name, block, "mbit") for name in others]
     return min((found for found in ratios if found is not None), default=None)
-
-
-def _met(value: float | None, sign: str, bar: float) -> str:
-    if value is None:
-        return "–"
-    return "yes" if (value >= bar if sign == "≥" else value <= bar) else "no"

@@ -29,9 +29,9 @@ def ratio(value: float | None, base: float | None) -> float | None:
     return value / base if value is not None and base else None
 
 
-def number(value: float | None, digits: int = 0, unit: str = "") -> str:
-    """For people: `12,345.6 ms`, a dash for nothing."""
-    return "–" if value is None else f"{value:,.{digits}f}{unit}"
+def number(value: float | None, digits: int = 0, unit: str = "", *, scale: float = 1) -> str:
+    """For people: `12,345.6 ms`, a dash for nothing. `scale` 100 makes percent of shares."""
+    return "–" if value is None else f"{value * scale:,.{digits}f}{unit}"
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -39,6 +39,17 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def bars(name: str, rows: Iterable[tuple[str, float | None, str, float]]) -> str:
+    """What is asked of `name`, and whether it is met: (what, value, `≥` or `≤`, bar) a line."""
+    return markdown(
+        [name, "measured", "bar", "met"],
+        (
+            [what, _figure(value), f"{sign} {bar:g}", _met(value, sign, bar)]
+            for what, value, sign, bar in rows
+        ),
+    )
 
 
 def machine() -> dict[str, Any]:
@@ -82,6 +93,17 @@ def save(path: Path | None, command: str, samples: Sequence[Sample]) -> None:
 def say(text: str) -> None:
     """Progress; not part of the report."""
     print(text, file=sys.stderr, flush=True)
+
+
+def _figure(value: float | None) -> str:
+    """Shares to a thousandth; of what is larger nobody wants to see that."""
+    return number(value, 3 if value is not None and 0 < abs(value) < 10 else 0)
+
+
+def _met(value: float | None, sign: str, bar: float) -> str:
+    if value is None:
+        return "–"
+    return "yes" if (value >= bar if sign == "≥" else value <= bar) else "no"
 
 
 def _commit() -> str:

@@ -152,7 +152,7 @@ class Host:
         self.taps: dict[PeerName, FakeTap] = {}
         sockets = SleeveSockets([self.udp])
         self.relaying = Relaying(sockets, self.ports, self.counters)
-        self.outbound = Outbound(sockets, self.relaying)
+        self.outbound = Outbound(self.relaying)
         self.inbound = Inbound(self.name, self.relaying, self.counters)
 
     def __enter__(self) -> Host:

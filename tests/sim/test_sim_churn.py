@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.kit.sim_host import SimHost
 from tests.kit.simulation import Simulation, over_seeds
+from weave_py.sim.host import SimHost
 
 
 class Churn:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.sim_host import SimHost
 from tests.kit.simulation import Simulation, over_seeds
+from weave_py.sim.host import SimHost
 
 
 def settled(seed: int, count: int = 5, quiet: float = 8) -> tuple[Simulation, list[SimHost]]:

@@ -30,6 +30,8 @@ class TestUdp:
         )
         simulation.run(2)
         assert flow.longest_gap(start) < 0.3
+        flow.stop()
+        simulation.run(0.2)
         assert flow.lost == []
 
     @over_seeds(4, slow=4)
@@ -47,15 +49,22 @@ class TestUdp:
         assert a.path_view(b).via == c.name
         assert c.name in a.outlets
 
-    def test_blocked_between_the_only_two_means_no_path_and_says_so(self) -> None:
-        simulation = Simulation(1)
+    @over_seeds(3)
+    def test_blocked_between_the_only_two_means_frames_inside_tcp(self, seed: int) -> None:
+        simulation = Simulation(seed)
         a, b = simulation.mesh(2)
         simulation.wire(a, b).udp = False
         simulation.run(20)
         view = a.path_view(b)
-        assert (view.kind, view.why) == ("none", "direct-unanswered,no-relay")
-        assert not a.send_data(b.name, b"x")
-        assert a.view().connections[0].state == "pending"
+        assert (view.kind, view.via, view.why) == ("tcp", b.name, "direct-unanswered,no-relay")
+        assert a.view().connections[0].state == "established"
+        flows = simulation.flow(a, b), simulation.flow(b, a)
+        simulation.run(10)
+        assert all(flow.longest_gap() < 0.3 for flow in flows)
+        simulation.wire(a, b).udp = True
+        start = simulation.now
+        simulation.run_until(lambda: a.path_view(b).kind == b.path_view(a).kind == "direct", 12)
+        assert all(flow.longest_gap(start) < 0.3 for flow in flows)
 
     @over_seeds(2)
     def test_one_direction_only_is_no_path(self, seed: int) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from tests.kit.sim_host import SimHost
 from tests.kit.simulation import Simulation, over_seeds
 from weave_py.model.routes import RouteTable
+from weave_py.sim.host import SimHost
 from weave_py.wire.sleeve import HOP_LIMIT
 
 
@@ -139,6 +139,7 @@ def test_a_star_whose_centre_dies_falls_apart_and_is_whole_again(seed: int) -> N
     right = [simulation.add(centre) for _ in range(3)]
     simulation.partition(left, right)
     simulation.run_until(simulation.is_whole, within=6)
+    simulation.run(2)
     assert left[0].path_view(right[0]).kind == "relay"
     simulation.kill(centre)
     simulation.run_until(lambda: simulation.is_whole(left) and simulation.is_whole(right), within=1)
@@ -159,6 +160,7 @@ class TestHopLimit:
         simulation = Simulation(1)
         a, b, c, victim = simulation.mesh(4)
         simulation.run_until(simulation.is_full_mesh, within=3)
+        simulation.run(3)
         before = self._messages_in(simulation, 1)
         for host, via in ((a, b), (b, c), (c, a)):
             self._bend(host, victim, via)
@@ -171,9 +173,10 @@ class TestHopLimit:
 
     def test_no_datagram_does_either(self) -> None:
         simulation = Simulation(1)
-        hosts = simulation.chain(4)
-        a, b, c, d = hosts
+        hosts = simulation.chain(5)
+        a, b, c, _, d = hosts  # who reaches it straight looks at no table
         simulation.run_until(simulation.is_whole, within=6)
+        simulation.run(5)  # no news is under way any more that would mend the tables
         self._bend(c, d, b)
         before = b.relayed + c.relayed
         for _ in range(50):

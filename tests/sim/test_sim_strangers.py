@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.kit.sim_host import SimHost
 from tests.kit.simulation import Simulation, members_of, over_seeds
 from weave_py.crypto.membership import Membership
 from weave_py.model.names import PeerName
+from weave_py.sim.host import SimHost
 
 CLONED = "another router runs with our identity"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.kit.simulation import Simulation, over_seeds
-from tests.kit.underlay import Wire
+from weave_py.sim.underlay import Wire
 
 TEN_MINUTES = 600.0
 

@@ -55,8 +55,10 @@ def reset_command(
 
 
 def _delete_bridge(bridge: str) -> None:
+    from fastdp.traces import remove
     from weave_py.host.netlink import Netlink
 
+    remove(bridge)
     with Netlink() as netlink:
         if not netlink.link_exists(bridge):
             return

@@ -18,9 +18,16 @@ from typing import Final
 
 from weave_py.model.errors import StateError
 
+_UNREADABLE: Final = (errno.EIO, errno.EBADMSG, errno.EUCLEAN)
+"""What a file system says about a file that its disk has lost."""
+
 FORMAT: Final = 1
 MAX_BYTES: Final = 1 << 20
 """Far above anything we keep; a larger file is somebody else's."""
+
+
+class NewerFormatError(ValueError):
+    """The file is intact, and none that we can read."""
 
 
 def encode_payload(payload: object) -> bytes:
@@ -40,17 +47,21 @@ def encode_payload(payload: object) -> bytes:
 
 
 def decode_payload(data: bytes) -> object:
-    """The payload; ValueError saying what is wrong for anything but an intact file."""
+    """The payload; ValueError saying what is wrong for anything but an intact file
+    (NewerFormatError if only its format is unknown)."""
     try:
         document = json.loads(data.decode(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise ValueError("it is cut short or not JSON") from None
     if not isinstance(document, dict) or document.keys() != {"checksum", "format", "payload"}:
         raise ValueError("it is not a weave-py state file")
-    if document["format"] != FORMAT:
-        raise ValueError(f"its format is {document['format']!r}, and we know only {FORMAT}")
     if document["checksum"] != _checksum(_canonical(document["payload"])):
         raise ValueError("its checksum does not match")
+    found = document["format"]
+    if type(found) is int and found > FORMAT:
+        raise NewerFormatError(f"a newer weave-py wrote it (format {found}; we know {FORMAT})")
+    if type(found) is not int or found != FORMAT:
+        raise ValueError(f"its format is {found!r}, and we know only {FORMAT}")
     payload: object = document["payload"]
     return payload
 
@@ -58,8 +69,8 @@ def decode_payload(data: bytes) -> object:
 def read_file(path: Path, *, private: bool) -> bytes | None:
     """The bytes of a regular file of ours; None if there is none.
 
-    StateError for anything else: a link, a file of another user, too large, and (if `private`)
-    one that group or others can access.
+    ValueError if it is damaged: too large, or the disk has lost it. StateError if it is none of
+    ours: a link, a file of another user, and (if `private`) one that group or others can access.
     """
     try:
         # Never follow a link that somebody planted, never hang on a FIFO.
@@ -69,13 +80,13 @@ def read_file(path: Path, *, private: bool) -> bytes | None:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise StateError(f"{path} is a symbolic link: replace it by the file itself") from None
-        raise StateError(f"cannot read {path}: {error.strerror}") from None
+        raise _unreadable(path, error) from None
     try:
         _check(path, os.fstat(fd), private)
         with open(fd, "rb", closefd=False) as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise StateError(f"cannot read {path}: {error.strerror}") from None
+        raise _unreadable(path, error) from None
     finally:
         os.close(fd)
 
@@ -112,7 +123,13 @@ def _check(path: Path, found: os.stat_result, private: bool) -> None:
     if private and stat.S_IMODE(found.st_mode) & 0o077:
         raise StateError(f"{path} holds secrets and others can access it: chmod 600 {path}")
     if found.st_size > MAX_BYTES:
-        raise StateError(f"{path} is too large ({found.st_size} bytes): move it away")
+        raise ValueError(f"it is too large ({found.st_size} bytes)")
+
+
+def _unreadable(path: Path, error: OSError) -> Exception:
+    if error.errno in _UNREADABLE:
+        return ValueError(f"the disk cannot read it ({error.strerror})")
+    return StateError(f"cannot read {path}: {error.strerror}")
 
 
 def _sync_directory(path: Path) -> None:

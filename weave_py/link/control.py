@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from weave_py.model.names import Endpoint
+from weave_py.model.names import Endpoint, PeerName
 
 
 class ControlRecord(NamedTuple):
@@ -12,10 +12,13 @@ class ControlRecord(NamedTuple):
 
     session: int
     """Our index: under whose keys it came."""
-    body: bytes
+    body: bytes | None
+    """None: no control record, but a data record, the first that came from this place."""
     datagram_bytes: int
     """Of the datagram that carried it."""
     received: int
     """Data datagrams of the peer that had come before it."""
     origin: Endpoint | None
-    """Where it came from; None: through a relay."""
+    """Where it came from; None: through a relay, or inside TCP."""
+    tcp: PeerName | None = None
+    """The neighbour inside whose control connection it came."""

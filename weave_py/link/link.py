@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from weave_py.crypto.identity import Identity
 from weave_py.link.control import ControlRecord
-from weave_py.link.loss import LossMeter
-from weave_py.link.outlet import Outlet, Way
+from weave_py.link.loss import FEWEST, LossMeter
+from weave_py.link.outlet import Outlet, Way, prefix_to
 from weave_py.link.path import PathSettings
 from weave_py.link.paths import Paths
 from weave_py.link.sealing import Opener
@@ -21,17 +21,21 @@ from weave_py.link.trains import datagram_overhead
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.names import Endpoint, PeerName, PeerUID
 from weave_py.wire.probes import (
+    PROBE_BYTES,
     Probe,
     ProbeAnswer,
+    Punch,
     SessionMessage,
     decode_untrusted,
     encode_answer,
     encode_probe,
+    encode_punch,
     encode_session_message,
 )
 from weave_py.wire.sleeve import MAX_SEGMENTS
 
 IN_USE_FOR = 3.0  # seconds after traffic during which a path counts as in use
+METER_EVERY = 0.1  # seconds between looks at what share of our datagrams arrives
 RENEW_AFTER = 6.0  # seconds without a working path before we doubt the keys
 
 
@@ -90,7 +94,8 @@ class Link:
         self.session = Session(
             identity, uid, peer, suites, token_bytes, new_index, session_settings
         )
-        self.paths = Paths(path_settings)
+        self._path_settings = path_settings or PathSettings()
+        self.paths = Paths(self._path_settings)
         self.loss = LossMeter()
         self.observed: Endpoint | None = None
         """Our own address as the peer sees it."""
@@ -99,6 +104,10 @@ class Link:
         self._used_at = now
         self._worked_at = now
         self._most_datagrams = most_datagrams
+        self._metered_at = now
+        self._metered = 0
+        """Datagrams sent by then."""
+        self._punch_at = now
 
     # --- in ------------------------------------------------------------------------------
 
@@ -110,8 +119,10 @@ class Link:
         self.paths.set_candidates(candidates, now)
         self._settle(now)
 
-    def set_relay(self, via: PeerName | None, now: float) -> None:
+    def set_relay(self, via: PeerName | None, tcp: PeerName | None, now: float) -> None:
+        """The neighbours that pass our datagrams on: by UDP, and inside TCP."""
         self.paths.set_relay(via, now)
+        self.paths.set_tcp(tcp, now)
         self._settle(now)
 
     def receive_unicast_untrusted(self, body: bytes, now: float) -> None:
@@ -125,28 +136,47 @@ class Link:
         origin = record.origin
         if origin is not None:
             self.paths.heard_from(origin, now)
-        match decode_untrusted(record.body):
+        if record.body is not None:
+            self._receive_body_untrusted(record, record.body, now)
+        self._settle(now)
+
+    def _receive_body_untrusted(self, record: ControlRecord, body: bytes, now: float) -> None:
+        match decode_untrusted(body):
             case Probe(number, _, sent):
-                way = Way(origin, None) if origin else self.paths.relay_way
+                way = self._way_back(record)
                 if way is not None:
                     answer = ProbeAnswer(
-                        number, record.datagram_bytes, sent, record.received, origin
+                        number, record.datagram_bytes, sent, record.received, record.origin
                     )
                     self._outputs.append(SendControl(way, encode_answer(answer)))
             case ProbeAnswer(number, size, sent, arrived, seen_from):
+                self.loss.sample(sent, arrived)
                 if self.paths.answered(number, size, now):
                     self._worked_at = now
                     self.observed = seen_from or self.observed
-                    self.loss.sample(sent, arrived)
             case SessionMessage(message):
                 self.session.receive_untrusted(message, now)
+            case Punch():
+                self.paths.punched(now)
             case None:
                 pass
-        self._settle(now)
+
+    def _way_back(self, record: ControlRecord) -> Way | None:
+        if record.origin is not None:
+            return Way(record.origin, None)
+        if record.tcp is not None:
+            return Way(None, record.tcp, True)
+        return self.paths.detour_way
 
     def refused(self, probe: int, now: float) -> None:
         """The kernel would not send this probe: too large."""
         self.paths.refused(probe, now)
+        self._settle(now)
+
+    def call(self, now: float) -> None:
+        """Keys are wanted now: tell the peer, if it is the one to begin."""
+        self.session.call(now)
+        self.session.advance(now)
         self._settle(now)
 
     def woken(self, now: float) -> None:
@@ -160,6 +190,11 @@ class Link:
         self.paths.restart(now)
         self._settle(now)
 
+    def check(self, now: float) -> None:
+        """Something has changed underneath: do our paths still work?"""
+        self.paths.check(now)
+        self._settle(now)
+
     def drop(self, now: float) -> None:
         """The peer has left: its keys and paths are of no use any more."""
         self.session.drop()
@@ -167,6 +202,7 @@ class Link:
 
     def advance(self, now: float) -> None:
         self._watch_usage(now)
+        self._meter(now)
         self.session.advance(now)
         if self.session.current is not None and now >= self._worked_at + RENEW_AFTER:
             self._worked_at = now
@@ -184,8 +220,11 @@ class Link:
         if self.session.current is None:
             return self.session.next_deadline()
         doubt = Deadline(self._worked_at + RENEW_AFTER, "no path has worked")
-        quiet = Deadline(self._used_at + IN_USE_FOR, "still in use?") if self.outlet.busy else None
-        return earliest([self.session.next_deadline(), self.paths.next_deadline(), doubt, quiet])
+        due = [self.session.next_deadline(), self.paths.next_deadline(), doubt]
+        if self.outlet.busy:
+            due.append(Deadline(self._used_at + IN_USE_FOR, "still in use?"))
+            due.append(Deadline(self._metered_at + METER_EVERY, "how much arrives?"))
+        return earliest(due)
 
     # --- inside --------------------------------------------------------------------------
 
@@ -206,6 +245,7 @@ class Link:
         fresh = epoch is not None and self.outlet.sealer is not epoch.sealer
         self.outlet.sealer = epoch.sealer if epoch else None
         if epoch is None:
+            self.observed = None
             self.outlet.use(None, 0)
             return
         if fresh:
@@ -214,17 +254,42 @@ class Link:
             self.loss.restart()
             self.paths.restart(now)
         self._probe(now)
+        self._punch(now)
+        if not self.paths.is_direct:
+            self.observed = None  # what that way looked like may not be so any more
         best = self.paths.best
         self.outlet.use(best.way if best else None, best.datagram_bytes if best else 0)
         self.outlet.record_datagrams = min(self.loss.record_datagrams, self._most_datagrams)
+        self.outlet.parity = self.loss.parity and self._most_datagrams > 1
 
     def _probe(self, now: float) -> None:
         in_use = now < self._used_at + IN_USE_FOR
         sent = self.outlet.counters.datagrams_out
         for way, number, size in self.paths.advance(now, in_use):
-            room = size - datagram_overhead(through_relay=way.relay is not None)
+            room = size - datagram_overhead(bool(prefix_to(self.peer, way)))
             body = encode_probe(Probe(number, size, sent), room)
             self._outputs.append(SendControl(way, body, number))
+
+    def _punch(self, now: float) -> None:
+        """We are probing the peer's addresses: let it probe ours at the same time."""
+        best = self.paths.best
+        if best is None or self.paths.is_direct or now < self._punch_at:
+            return
+        if self.paths.take_hope():
+            self._punch_at = now + self._path_settings.punch_every
+            self._outputs.append(SendControl(best.way, encode_punch()))
+
+    def _meter(self, now: float) -> None:
+        """While much is sent, ask often how much of it arrives: paths are probed too rarely."""
+        if now < self._metered_at + METER_EVERY:
+            return
+        self._metered_at = now
+        sent, best = self.outlet.counters.datagrams_out, self.paths.best
+        if sent - self._metered < FEWEST or best is None or self.session.current is None:
+            return
+        self._metered = sent
+        body = encode_probe(Probe(0, PROBE_BYTES, sent), PROBE_BYTES)  # no path waits for number 0
+        self._outputs.append(SendControl(best.way, body))
 
     def _watch_usage(self, now: float) -> None:
         counters = self.outlet.counters

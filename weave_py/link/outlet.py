@@ -15,22 +15,35 @@ from weave_py.wire.sleeve import MAX_SEGMENTS, relay_prefix
 
 
 class Way(NamedTuple):
-    """A way for datagrams to a peer: straight to an address, or through a relay."""
+    """A way for datagrams to a peer: straight to an address, through a relay, or inside TCP."""
 
     endpoint: Endpoint | None
-    """The peer's underlay address; None through a relay."""
+    """The peer's underlay address; None if they do not go there straight."""
     relay: PeerName | None
     """The neighbour that passes our datagrams on."""
+    tcp: bool = False
+    """They travel inside the control connection to `relay`, which may be the peer itself."""
 
     @property
     def kind(self) -> str:
+        if self.tcp:
+            return "tcp"
         return "relay" if self.endpoint is None else "direct"
 
     @property
     def text(self) -> str:
         if self.endpoint is not None:
             return self.endpoint.text
-        return "" if self.relay is None else f"via {self.relay.hex(':')}"
+        if self.relay is None:
+            return ""
+        return f"{'inside TCP ' if self.tcp else ''}via {self.relay.hex(':')}"
+
+
+def prefix_to(peer: PeerName, way: Way | None) -> bytes:
+    """What goes in front of each datagram to the peer: the relay prefix, unless nobody relays."""
+    if way is None or way.endpoint is not None or way.relay == peer:
+        return b""
+    return relay_prefix(peer)
 
 
 class Outlet:
@@ -40,6 +53,7 @@ class Outlet:
         "busy",
         "counters",
         "datagram_bytes",
+        "parity",
         "peer",
         "prefix",
         "record_datagrams",
@@ -59,12 +73,13 @@ class Outlet:
         """UDP payload that passes the way."""
         self.record_datagrams = MAX_SEGMENTS
         """How many datagrams a record should take at the most (see link.loss)."""
+        self.parity = False
+        """Whether a record of several datagrams takes one more, by which any can be made good."""
         self.counters = LinkCounters()
 
     def use(self, way: Way | None, datagram_bytes: int) -> None:
         """Send this way from now on."""
         if way != self.way:
             self.way = way
-            through_relay = way is not None and way.endpoint is None
-            self.prefix = relay_prefix(self.peer) if through_relay else b""
+            self.prefix = prefix_to(self.peer, way)
         self.datagram_bytes = datagram_bytes

@@ -1,8 +1,9 @@
 """Is one way to the peer alive, how good is it, and what size passes? Probing one path.
 
 A path in use is probed every second with a datagram as large as those it carries; when an answer
-is missing, four times a second with a large and a small one, so that a dead path is noticed in
-about three seconds, a path that has become narrower in two, and a lost probe does no harm. A way
+is missing, ten times a second with a large and a small one, so that another way takes over in
+less than two seconds, a dead path is given up in about three, a path that has become narrower is
+noticed in two, and a lost probe does no harm. A way
 that does not answer is tried again for ever, ever more rarely.
 """
 
@@ -24,6 +25,8 @@ class PathSettings:
 
     probe_in_use: float = 1.0
     probe_idle: float = 5.0
+    probe_missing: float = 0.1
+    """While nothing comes back, until we doubt the path."""
     probe_suspect: float = 0.25
     dead_after: float = 2.25
     """From the first unanswered probe; it was sent at most `probe_in_use` after the path broke, so
@@ -40,6 +43,11 @@ class PathSettings:
     """So many probes go to one of those before it is given up."""
     full_size_misses: int = 3
     """That many full-size probes lost in a row, while small ones pass, mean a black hole."""
+    doubt_after: float = 0.75
+    """From the first unanswered probe: then another way that works is used meanwhile. Ten probes
+    in a row are lost by then."""
+    check_every: float = 0.5
+    punch_every: float = 1.0
     better_by: float = 0.005
     """Another direct path must have a round trip this much shorter, and by a third."""
 
@@ -75,11 +83,15 @@ class Path:
         self.state = PathState.UNPROVEN
         self.rtt: float | None = None
         self.mtu = PathMtu(now)
+        self.heard_at = float("-inf")
+        """When an authentic record last came from there (direct ways only)."""
+        self.answered_at = float("-inf")
         self._settings = settings
         self._outstanding: dict[int, _Outstanding] = {}
         self._probe_at = now
         self._heartbeat_at = now
         self._poked_at = float("-inf")
+        self._checked_at = float("-inf")
         self._tries = 0
         self._backoff = settings.first_retry
         self._missing_since: float | None = None
@@ -101,6 +113,18 @@ class Path:
     def datagram_bytes(self) -> int:
         return self.mtu.size
 
+    @property
+    def is_sound(self) -> bool:
+        """It works, as far as we know: no probe is overdue."""
+        return self.state is PathState.UP and self._missing_since is None
+
+    def is_doubtful(self, now: float) -> bool:
+        """It works no more, or has not answered for a while: use another one, if there is one."""
+        if self.state is not PathState.UP:
+            return True
+        patience = max(self._settings.doubt_after, 2 * self._patience())
+        return self._missing_since is not None and now >= self._missing_since + patience
+
     def is_waiting_for(self, number: int) -> bool:
         return number in self._outstanding
 
@@ -115,6 +139,19 @@ class Path:
         """Probe at once, whatever we think of it."""
         self._backoff = self._settings.first_retry
         self._probe_at = min(self._probe_at, now)
+
+    def check(self, now: float) -> None:
+        """There is reason to doubt that it still works: probe at once (twice a second at most)."""
+        if self.state is not PathState.UP:
+            self.poke(now)
+        elif now >= self._checked_at + self._settings.check_every:
+            self._checked_at = now
+            self._probe_at = min(self._probe_at, now)
+
+    def rest(self) -> None:
+        """It is not to be probed for now: what was not answered so far says nothing later."""
+        self._outstanding.clear()
+        self._missing_since = self._suspect_since = None
 
     def hurry(self, now: float) -> None:
         """It is in use now: the next probe is due as if it had been all the time."""
@@ -133,7 +170,7 @@ class Path:
         if now >= self._probe_at:
             due += self._heartbeat(in_use)
             self._heartbeat_at = now
-            self._probe_at = now + self._interval(in_use)
+            self._probe_at = now + self._interval(now, in_use)
         if self.state is PathState.UP and self._suspect_since is None:
             size = self.mtu.due(now)
             if size is not None:
@@ -157,6 +194,7 @@ class Path:
         self.rtt = sample if self.rtt is None else self.rtt + (sample - self.rtt) / 8
         self._recent.append(True)
         self._missing_since = self._suspect_since = None
+        self.answered_at = now
         self._backoff = self._settings.first_retry
         if self.state is not PathState.UP:
             self.state = PathState.UP
@@ -190,8 +228,10 @@ class Path:
     # --- inside --------------------------------------------------------------------------
 
     def _expiry(self, outstanding: _Outstanding) -> float:
-        patience = max(self._settings.answer_timeout, min(3 * (self.rtt or 0.3), 1.0))
-        return outstanding.sent_at + patience
+        return outstanding.sent_at + self._patience()
+
+    def _patience(self) -> float:
+        return max(self._settings.answer_timeout, min(3 * (self.rtt or 0.3), 1.0))
 
     def _heartbeat(self, in_use: bool) -> list[tuple[Kind, int]]:
         small, full = (Kind.SMALL, SMALL_PROBE), (Kind.FULL, self.mtu.size)
@@ -203,9 +243,11 @@ class Path:
         self._full_turn = not self._full_turn
         return [full if in_use or self._full_turn else small]
 
-    def _interval(self, in_use: bool) -> float:
+    def _interval(self, now: float, in_use: bool) -> float:
         s = self._settings
         if self.state is PathState.UP:
+            if self._missing_since is not None and not self.is_doubtful(now):
+                return s.probe_missing
             if self._suspect_since is not None or self._full_misses:
                 return s.probe_suspect
             return s.probe_in_use if in_use else s.probe_idle

@@ -1,7 +1,14 @@
 """Which ways to a peer are there, and which one is best? Candidates, and the choice among them.
 
 Every way is probed through the session (link.path): an answer proves both directions, measures
-the round trip, and (for large probes) the path MTU.
+the round trip, and (for large probes) the path MTU. The order is: straight by UDP; by UDP through
+a relay; inside the control connection of a neighbour, which may be the peer. The latter two rest
+while a better one works, and are proved again as soon as that one misses an answer; they take over
+when it has missed several, well before it is given up, and hand back at its next answer.
+
+When the peer is heard from a new place (its NAT has changed its mind, or it has moved), both that
+place and the old one are asked: if only the new one answers, it is taken at once. (The idea is
+that of RFC 9000, section 9; a probe is its path challenge.)
 """
 
 from __future__ import annotations
@@ -13,6 +20,8 @@ from weave_py.link.outlet import Way
 from weave_py.link.path import Path, PathSettings, PathState
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.names import Endpoint, PeerName
+
+FRESH = 2.0  # seconds for which an answer proves a way that was not probed regularly
 
 
 class ProbeRequest(NamedTuple):
@@ -31,8 +40,10 @@ class Paths:
         self._direct: dict[Endpoint, Path] = {}
         self._told: frozenset[Endpoint] = frozenset()
         self._relay: Path | None = None
+        self._tcp: Path | None = None
         self._best: Path | None = None
         self._number = 0
+        self._has_hope = False
 
     @property
     def best(self) -> Path | None:
@@ -40,30 +51,51 @@ class Paths:
 
     @property
     def relay(self) -> PeerName | None:
-        """The neighbour through which the peer can be reached, if any."""
+        """The neighbour through which the peer can be reached by UDP, if any."""
         return self._relay.way.relay if self._relay else None
 
     @property
-    def relay_way(self) -> Way | None:
-        return self._relay.way if self._relay else None
+    def tcp(self) -> PeerName | None:
+        """The neighbour inside whose control connection the peer can be reached, if any."""
+        return self._tcp.way.relay if self._tcp else None
+
+    @property
+    def detour_way(self) -> Way | None:
+        """Where to send what is not to go straight."""
+        path = self._relay or self._tcp
+        return path.way if path else None
 
     @property
     def is_direct(self) -> bool:
         return self._best is not None and self._best.way.endpoint is not None
 
     @property
+    def is_shaken(self) -> bool:
+        """The path in use misses an answer."""
+        return self._best is not None and not self._best.is_sound
+
+    @property
     def why(self) -> str:
-        """Reason code: why there is no better path; empty when there is none better."""
+        """Reason codes (docs/paths.md): why there is no better path; empty when there is none
+        better."""
         if self.is_direct:
             return ""
         code = "direct-unanswered" if self._direct else "no-direct-address"
-        if self._best is None:
-            return f"{code},no-relay"
-        return code
+        if self._best is not None and not self._best.way.tcp:
+            return code
+        return f"{code},{'relay-unanswered' if self._relay else 'no-relay'}"
+
+    def take_hope(self) -> bool:
+        """Whether there was news since the last call that make a direct path more likely."""
+        taken, self._has_hope = self._has_hope, False
+        return taken
+
+    # --- which ways there are ------------------------------------------------------------
 
     def set_candidates(self, endpoints: Iterable[Endpoint], now: float) -> None:
         """Where the peer might be reached, best guess first."""
         told = list(dict.fromkeys(endpoints))[: self._settings.max_candidates]
+        self._has_hope |= not self._told.issuperset(told)
         self._told = frozenset(told)
         for place in told:
             if place not in self._direct:
@@ -80,41 +112,67 @@ class Paths:
             if len(unproven) >= self._settings.max_heard:
                 self._drop(unproven[0])
             path = self._direct[place] = Path(Way(place, None), now, self._settings)
+        path.heard_at = now
+        best = self._best
+        if path.state is not PathState.UP and best is not None and best.way.endpoint is not None:
+            best.check(now)  # has the peer moved?
         # Anybody on the way can send a true record again from an address of their choice: what
         # that makes us send there must stay little.
         path.poke(now)
 
     def set_relay(self, via: PeerName | None, now: float) -> None:
-        """The neighbour through which the peer can be reached, if any."""
-        if via is None:
-            self._relay = None
-        elif self._relay is None or self._relay.way.relay != via:
-            self._relay = Path(Way(None, via), now, self._settings)
+        """The neighbour through which the peer can be reached by UDP, if any."""
+        if via != self.relay:
+            self._relay = None if via is None else Path(Way(None, via), now, self._settings)
+
+    def set_tcp(self, via: PeerName | None, now: float) -> None:
+        """The neighbour (or the peer itself) inside whose control connection datagrams may go."""
+        if via != self.tcp:
+            self._tcp = None if via is None else Path(Way(None, via, True), now, self._settings)
+
+    # --- reasons to probe ----------------------------------------------------------------
 
     def restart(self, now: float) -> None:
         """The peer started anew, or we have new hope: prove everything again, soon."""
+        self._has_hope = True
         for path in self._all():
             path.restart(now)
+
+    def check(self, now: float) -> None:
+        """Something has changed underneath: does the best path still work, or another one now?"""
+        self._has_hope = True
+        for path in self._all():
+            path.check(now)
+
+    def punched(self, now: float) -> None:
+        """The peer is probing us: what we send now will get through, if anything does."""
+        for path in self._direct.values():
+            path.poke(now)
 
     def hurry(self, now: float) -> None:
         """The best path is in use again: probe it as often as one in use."""
         if self._best is not None:
             self._best.hurry(now)
 
+    # --- time and answers ----------------------------------------------------------------
+
     def advance(self, now: float, in_use: bool) -> list[ProbeRequest]:
         requests = []
         for path in self._all():
-            if path is self._relay and self.is_direct:
+            if self._rests(path):
+                path.rest()
                 continue
             place = path.way.endpoint
             if place and path.is_hopeless and self._is_hearsay(place):
                 self._drop(place)
                 continue
+            was_up = path.state is PathState.UP
             for kind, size in path.advance(now, in_use and path is self._best):
-                self._number = (self._number + 1) & 0xFFFF_FFFF
+                self._number = self._number % 0xFFFF_FFFF + 1  # never 0: see Link
                 path.sent(self._number, kind, size, now)
                 requests.append(ProbeRequest(path.way, self._number, size))
-        self._choose()
+            self._has_hope |= was_up and path.state is not PathState.UP
+        self._choose(now)
         return requests
 
     def answered(self, number: int, size: int, now: float) -> bool:
@@ -122,7 +180,7 @@ class Paths:
         for path in self._all():
             if path.is_waiting_for(number):
                 path.answered(number, size, now)
-                self._choose()
+                self._choose(now)
                 return True
         return False
 
@@ -132,20 +190,21 @@ class Paths:
                 path.refused(number, now)
 
     def next_deadline(self) -> Deadline | None:
-        relay_rests = self.is_direct
-        return earliest(
-            path.next_deadline()
-            for path in self._all()
-            if not (path is self._relay and relay_rests)
-        )
+        return earliest(path.next_deadline() for path in self._all() if not self._rests(path))
 
     # --- inside --------------------------------------------------------------------------
 
     def _all(self) -> list[Path]:
-        paths = list(self._direct.values())
-        if self._relay is not None:
-            paths.append(self._relay)
-        return paths
+        detours = (path for path in (self._relay, self._tcp) if path is not None)
+        return [*self._direct.values(), *detours]
+
+    def _rests(self, path: Path) -> bool:
+        """Whether a better way works, so that this one need not be probed."""
+        if path.way.endpoint is not None:
+            return False
+        if any(direct.is_sound for direct in self._direct.values()):
+            return True
+        return path is self._tcp and self._relay is not None and self._relay.is_sound
 
     def _is_hearsay(self, place: Endpoint) -> bool:
         """Whether we only heard from there, and it never answered."""
@@ -156,18 +215,49 @@ class Paths:
         if path is self._best:
             self._best = None
 
-    def _choose(self) -> None:
+    def _choose(self, now: float) -> None:
         up = [p for p in self._direct.values() if p.state is PathState.UP]
-        current = self._best
-        if not up:
-            self._best = self._relay
-            return
+        good = [p for p in up if not p.is_doubtful(now) and not self._is_left(p, up)]
+        if good:
+            self._best = self._choose_direct(good)
+        else:
+            detour = self._choose_detour(now, only_proved=bool(up))
+            self._best = detour or (self._choose_direct(up) if up else None)
+
+    @staticmethod
+    def _is_left(path: Path, up: list[Path]) -> bool:
+        """Whether the peer seems to have gone: no answer, but it was heard elsewhere since."""
+        return not path.is_sound and any(
+            p.is_sound and p.heard_at > path.answered_at for p in up if p is not path
+        )
+
+    def _choose_direct(self, paths: list[Path]) -> Path:
         # What the peer or its neighbours say comes before what only seems to be its address: who
         # is on the way could make us believe so, and stay on the way.
-        told = [p for p in up if p.way.endpoint in self._told] or up
+        told = [p for p in paths if p.way.endpoint in self._told] or paths
         quickest = min(told, key=lambda p: p.rtt or 0.0)
-        if current is None or current not in told or self._is_much_better(quickest, current):
-            self._best = quickest
+        current = self._best
+        if current in told and not self._is_much_better(quickest, current):
+            return current
+        return quickest
+
+    def _choose_detour(self, now: float, only_proved: bool) -> Path | None:
+        """With `only_proved`, one that has just answered, or none."""
+        relay, tcp = self._relay, self._tcp
+        for path in (relay, tcp):
+            if path is not None and not path.is_doubtful(now):
+                is_watched = path is self._best
+                if is_watched or now < path.answered_at + FRESH:
+                    return path
+        if only_proved:
+            return None
+        if relay is not None and (tcp is None or not self._seems_dead(relay)):
+            return relay
+        return tcp
+
+    @staticmethod
+    def _seems_dead(path: Path) -> bool:
+        return path.state is PathState.DOWN or path.is_hopeless
 
     def _is_much_better(self, path: Path, current: Path) -> bool:
         new, old = path.rtt or 0.0, current.rtt or 0.0

@@ -13,12 +13,15 @@ row of *epochs*, each with its own keys and session indexes, made before the las
 
 While there is nothing to break, the responder does not wait for that record: behind a NAT it is
 the only one that can send the first datagram.
+
+Where sessions are made only on demand, the demand may be the responder's: it then asks the
+initiator to begin (`call`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -35,9 +38,13 @@ PROTOCOL = "Noise_KK_25519_ChaChaPoly_BLAKE2s"
 LABEL = b"weave-py session v1"
 MAX_BODY = 1024
 U32 = 0xFFFF_FFFF
+# Session indexes begin here, because they also serve as SPIs of ESP, of which RFC 4303 §2.1
+# reserves those below.
+MIN_INDEX = 256
 U64 = (1 << 64) - 1
 _INIT = 1
 _ANSWER = 2
+_CALL = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,11 @@ class Epoch:
     sealer: Sealer
     opener: Opener
     born_at: float
+    theirs: int
+    """The peer's index."""
+    send_key: bytes = field(repr=False)
+    """The two directions' keys as the handshake made them: others are derived from them, too."""
+    receive_key: bytes = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -108,6 +120,7 @@ class Session:
         """Whether the other side has the keys of `current` for sure."""
         self._retire_previous_at: float | None = None
         self._initiate_at: float | None = None
+        self._call_at: float | None = None
         self._retry = self._settings.first_retry
         self._sequence = 0
         self._heard_sequence = 0
@@ -132,6 +145,11 @@ class Session:
         if self.initiates:
             self._initiate_at = now
 
+    def call(self, now: float) -> None:
+        """Keys are wanted, and the peer may not know that there is anything to agree on."""
+        if not self.initiates and self.current is None and self._call_at is None:
+            self._call_at = now
+
     def renew(self, now: float) -> None:
         """Something is wrong (nothing gets through): agree on new keys, if that is ours to do; if
         not, use those that are not confirmed yet."""
@@ -148,7 +166,7 @@ class Session:
         if self._pending is not None:
             self._pending = None
         self.current = self._previous = self._next = None
-        self._retire_previous_at = self._initiate_at = None
+        self._retire_previous_at = self._initiate_at = self._call_at = None
         self._retry = self._settings.first_retry
 
     def confirmed(self, index: int, now: float) -> None:
@@ -170,6 +188,9 @@ class Session:
                         self._answer_untrusted(number, data, now)
                     else:
                         self._complete_untrusted(number, data, now)
+                case [kind, *_] if kind == _CALL:
+                    if self.initiates and self.current is None and self._pending is None:
+                        self._initiate_at = now
                 case _:
                     raise WireError("an unknown session message")
         except PeerError as error:
@@ -183,8 +204,19 @@ class Session:
             self.current = None
         if self._initiate_at is not None and now >= self._initiate_at and self._static is not None:
             self._initiate(now)
+        if self._call_at is not None and now >= self._call_at:
+            self._call_at = None
+            if self.current is None:
+                self._messages.append(pack([_CALL]))
+                self._call_at = now + self._retry
+                self._retry = min(self._retry * 2, self._settings.longest_retry)
 
     # --- out -----------------------------------------------------------------------------
+
+    @property
+    def epochs(self) -> list[Epoch]:
+        """All whose records are opened, oldest first."""
+        return [e for e in (self._previous, self.current, self._next) if e is not None]
 
     def take_messages(self) -> list[bytes]:
         """Bodies to send to the peer as mesh unicasts."""
@@ -204,6 +236,8 @@ class Session:
             due.append(Deadline(stop_at, "session epoch too old"))
         if self._initiate_at is not None:
             due.append(Deadline(self._initiate_at, "session handshake"))
+        if self._call_at is not None:
+            due.append(Deadline(self._call_at, "call for a session"))
         if self._retire_previous_at is not None:
             due.append(Deadline(self._retire_previous_at, "retire the previous epoch"))
         return earliest(due)
@@ -245,7 +279,7 @@ class Session:
         handshake = self._handshake(initiator=False)
         payload = unpack_untrusted(handshake.read_message_untrusted(message), max_bytes=MAX_BODY)
         fields = as_list(payload, "session offer", 16, at_least=4)
-        theirs = as_int(fields[0], "session index", 0, U32)
+        theirs = as_int(fields[0], "session index", MIN_INDEX, U32)
         uid = as_int(fields[1], "uid", 1, U64)
         sequence = as_int(fields[2], "sequence", 1, U64)
         suites = [as_int(s, "suite", 0, 255) for s in as_list(fields[3], "suites", 16)]
@@ -272,7 +306,7 @@ class Session:
             pending.handshake.read_message_untrusted(message), max_bytes=MAX_BODY
         )
         fields = as_list(payload, "session answer", 16, at_least=3)
-        theirs = as_int(fields[0], "session index", 0, U32)
+        theirs = as_int(fields[0], "session index", MIN_INDEX, U32)
         if as_int(fields[1], "uid", 1, U64) != self._peer_uid:
             raise HandshakeError("a session answer from another life of the peer")
         suite_id = as_int(fields[2], "suite", 0, 255)
@@ -295,6 +329,9 @@ class Session:
             Sealer(suite, derive(send, label, 32), theirs),
             Opener(suite, derive(receive, label, 32)),
             now,
+            theirs,
+            send,
+            receive,
         )
         self.handshakes += 1
         self.last_error = ""

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from weave_py.link.outlet import Outlet
+from weave_py.wire.parity import parity
 from weave_py.wire.sleeve import (
     FLAG_MORE,
+    FLAG_PARITY,
     FRAME_HEADER_BYTES,
     HEADER_BYTES,
     MAX_RECORD_BYTES,
@@ -36,13 +38,13 @@ Train = tuple[list[memoryview], int, int]
 class _Shape:
     """All that depends only on the prefix and on the size of datagrams."""
 
-    __slots__ = ("body_bytes", "full", "headers", "max_plain_bytes", "runs", "width")
+    __slots__ = ("body_bytes", "count", "full", "headers", "max_plain_bytes", "runs", "width")
 
     def __init__(self, prefix: bytes, datagram_bytes: int, sealed: memoryview) -> None:
         self.runs = HeaderRuns(prefix)
         width = self.width = self.runs.width
         body = self.body_bytes = datagram_bytes - width
-        count = min(MAX_SEGMENTS, MAX_UDP_PAYLOAD // datagram_bytes)
+        count = self.count = min(MAX_SEGMENTS, MAX_UDP_PAYLOAD // datagram_bytes)
         self.max_plain_bytes = min(count * body, MAX_RECORD_BYTES) - TAG_BYTES
         self.headers = memoryview(bytearray(width * count))
         self.full: list[memoryview] = []
@@ -62,13 +64,16 @@ class TrainMaker:
 
     def max_plain_bytes(self, outlet: Outlet) -> int:
         """How much plaintext one record for this outlet takes."""
-        return self._shape(outlet.prefix, outlet.datagram_bytes).max_plain_bytes
+        shape = self._shape(outlet.prefix, outlet.datagram_bytes)
+        if outlet.parity:
+            return min((shape.count - 1) * shape.body_bytes, MAX_RECORD_BYTES) - TAG_BYTES
+        return shape.max_plain_bytes
 
     def wanted_plain_bytes(self, outlet: Outlet) -> int:
         """How much one should take: as much as it can, unless the path loses datagrams."""
         shape = self._shape(outlet.prefix, outlet.datagram_bytes)
         wanted = outlet.record_datagrams * shape.body_bytes - TAG_BYTES
-        return min(wanted, shape.max_plain_bytes)
+        return min(wanted, self.max_plain_bytes(outlet))
 
     def seal(self, outlet: Outlet, flags: int, start: int, end: int) -> Train:
         """Seal `plain[start:end]` (at most `max_plain_bytes`) for the outlet, which must have a
@@ -85,11 +90,17 @@ class TrainMaker:
         shape.headers[: width * count] = shape.runs.build(count, header)
         rest = length - (count - 1) * body
         if rest == body:
-            return shape.full[: 2 * count], size, count
-        views = shape.full[: 2 * count - 1]
-        at = (count - 1) * body
-        views.append(self._sealed[at : at + rest])
-        return views, size, count
+            views = shape.full[: 2 * count]
+        else:
+            views = shape.full[: 2 * count - 1]
+            at = (count - 1) * body
+            views.append(self._sealed[at : at + rest])
+        if not outlet.parity or count == 1:
+            return views, size, count
+        value = parity(self._sealed[:length], body)
+        head = (header | FLAG_PARITY << 8).to_bytes(HEADER_BYTES, "little")
+        first = memoryview(outlet.prefix + head + value.to_bytes(body, "little"))
+        return [first, *views], size, count + 1
 
     def parts(self, outlet: Outlet, start: int, end: int) -> Iterator[tuple[int, int, int]]:
         """How to cut a frame that no record can hold: (flags, start, end) of consecutive records,

@@ -100,6 +100,11 @@ class Connection:
         direction = "->" if self.outbound else "<-"
         return f"<Connection {direction} {self.remote.text} {self.state.name}>"
 
+    @property
+    def heard_at(self) -> float:
+        """When anything last came from the peer."""
+        return self._heard_at
+
     # --- in ------------------------------------------------------------------------------
 
     def receive_untrusted(self, data: bytes, now: float) -> None:

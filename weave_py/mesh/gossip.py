@@ -1,27 +1,35 @@
 """How does news of the topology spread? Deltas at once, and repair by comparing digests.
 
-A record that is news to us goes to every neighbour but the one it came from, coalesced: per
-neighbour at most one pending record of each peer, sent at most every `flush_every` seconds. What
-gets lost on the way (a connection that broke in between) is repaired by digests: on connecting
-and from time to time a neighbour hears a hash over all we hold; only if it differs, the two
-narrow it down to buckets, to versions, and to the records that one of them lacks.
+Our own news goes to every neighbour. A record of somebody else that is news to us goes on to a few
+neighbours (about EAGER of them, by a hash of the pair), coalesced: per neighbour at most one
+pending record of each peer, sent at most every `flush_every` seconds. The others are only told,
+a little later, that we have it (name and version), unless they have told us first; whoever lacks
+it then asks. So a record crosses few connections more than once (the idea is Plumtree's: Leitão,
+Pereira and Rodrigues, 2007; here a hash draws the tree, with branches to spare).
+
+What gets lost on the way (a connection that broke in between) is repaired by digests: on
+connecting and from time to time a neighbour hears a hash over all we hold; only if it differs, the
+two narrow it down to buckets, to versions, and to the records that one of them lacks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2s
 
 from weave_py.crypto.identity import peer_name_of
 from weave_py.mesh.topology import Topology, bucket_of
-from weave_py.model.deadlines import Deadline, earliest
+from weave_py.model.deadlines import Agenda, Deadline, earliest
 from weave_py.model.errors import PeerError
 from weave_py.model.names import PeerName
 from weave_py.wire.topology import (
     MAX_GOSSIP_BYTES,
     Buckets,
     Digest,
+    Held,
     Records,
+    RecordVersion,
     SignedRecord,
     Summary,
     decode_gossip_untrusted,
@@ -30,21 +38,38 @@ from weave_py.wire.topology import (
 
 CHANNEL = "topology"
 MAX_SUMMARY = 1500  # entries of 30 bytes: well below the size of a message
+EAGER = 5  # neighbours, about, that get others' records themselves: a connected random graph
 
 
 @dataclass(frozen=True, slots=True)
 class GossipSettings:
     flush_every: float = 0.05
     """Seconds between two deltas to the same neighbour."""
+    hint_after: float = 0.2
+    """Seconds until a neighbour that is not sent a record hears that we have it: by then it has
+    mostly got it from elsewhere, and said so."""
     digest_every: float = 10.0
     """Seconds between digests; each goes to one neighbour, in turn."""
 
 
 @dataclass(slots=True)
 class _Neighbour:
+    draw: int = 0
+    """32 bits, the same at both ends: see _is_eager."""
     pending: dict[PeerName, SignedRecord] = field(default_factory=dict)
-    flush_at: float | None = None
+    """To be sent, by owner."""
+    hints: dict[PeerName, SignedRecord] = field(default_factory=dict)
+    """To be mentioned."""
     last_flush: float = float("-inf")
+    is_flush_due: bool = False
+    is_hint_due: bool = False
+
+    def knows(self, owner: PeerName, mark: bytes, order: RecordVersion) -> None:
+        """It told us of this record, so we need not tell it of that, or of an older one."""
+        for waiting in (self.pending, self.hints):
+            ours = waiting.get(owner)
+            if ours is not None and (ours.mark == mark or ours.record.order < order):
+                del waiting[owner]
 
 
 class TopologyGossip:
@@ -56,6 +81,8 @@ class TopologyGossip:
         self._topology = topology
         self._settings = settings or GossipSettings()
         self._neighbours: dict[PeerName, _Neighbour] = {}
+        self._agenda: Agenda[tuple[PeerName, bool]] = Agenda()
+        """When each neighbour is to be sent records (True) or hints."""
         self._out: list[tuple[PeerName, bytes]] = []
         self._digest_at = now + self._settings.digest_every
         self._turn = 0
@@ -65,25 +92,34 @@ class TopologyGossip:
     # --- in ------------------------------------------------------------------------------
 
     def neighbour_joined(self, name: PeerName, now: float) -> None:
-        self._neighbours[name] = _Neighbour(last_flush=now)
+        low, high = sorted((self._topology.ourself.name, name))
+        draw = int.from_bytes(blake2s(low + high, digest_size=4).digest(), "big")
+        self._neighbours[name] = _Neighbour(draw, last_flush=now)
         self._say(name, Digest(self._topology.digest()))
 
     def neighbour_left(self, name: PeerName) -> None:
         self._neighbours.pop(name, None)
+        for is_flush in (True, False):
+            self._agenda.set((name, is_flush), None)
 
     def spread(self, records: Iterable[SignedRecord], now: float, source: PeerName | None) -> None:
         """Tell every neighbour but `source` about these records, soon."""
         fresh = {peer_name_of(signed.record.identity): signed for signed in records}
         if not fresh:
             return
-        heard_by = {name: self._hear_it_from_owner(name) for name in fresh}
+        heard_by = {name: self._hear_it_from_owner(name, signed) for name, signed in fresh.items()}
         for name, neighbour in self._neighbours.items():
             if name == source:
                 continue
-            news = {n: signed for n, signed in fresh.items() if name not in heard_by[n]}
-            neighbour.pending.update(news)
-            if news and neighbour.flush_at is None:
-                neighbour.flush_at = max(now, neighbour.last_flush + self._settings.flush_every)
+            is_eager = source is None or self._is_eager(name, neighbour)
+            waiting, other = neighbour.pending, neighbour.hints
+            if not is_eager:
+                waiting, other = other, waiting
+            for owner, signed in fresh.items():
+                if name not in heard_by[owner]:
+                    waiting[owner] = signed
+                    other.pop(owner, None)
+            self._schedule(name, neighbour, now)
 
     def receive_untrusted(self, source: PeerName, body: bytes, now: float) -> list[SignedRecord]:
         """A gossip message came from a neighbour; returns the records that were news to us.
@@ -111,12 +147,17 @@ class TopologyGossip:
         return []
 
     def advance(self, now: float) -> None:
-        for name, neighbour in self._neighbours.items():
-            if neighbour.flush_at is not None and now >= neighbour.flush_at:
+        for name, is_flush in self._agenda.take_due(now):
+            neighbour = self._neighbours[name]
+            if is_flush:
+                neighbour.is_flush_due = False
+                neighbour.last_flush = now
                 self._say_records(name, neighbour.pending.values())
                 neighbour.pending.clear()
-                neighbour.flush_at = None
-                neighbour.last_flush = now
+            else:
+                neighbour.is_hint_due = False
+                self._hint(name, neighbour.hints)
+                neighbour.hints.clear()
         if now >= self._digest_at:
             self._digest_at = now + self._settings.digest_every
             if self._neighbours:
@@ -132,35 +173,49 @@ class TopologyGossip:
         return taken
 
     def next_deadline(self) -> Deadline | None:
-        flushes = (
-            Deadline(n.flush_at, "send topology delta")
-            for n in self._neighbours.values()
-            if n.flush_at is not None
-        )
-        return earliest([*flushes, Deadline(self._digest_at, "topology digest")])
+        return earliest([self._agenda.first(), Deadline(self._digest_at, "topology digest")])
 
     # --- inside --------------------------------------------------------------------------
 
-    def _hear_it_from_owner(self, owner: PeerName) -> frozenset[PeerName]:
-        """Whom this peer tells its news itself: those it is connected with, as both ends claim.
+    def _schedule(self, name: PeerName, neighbour: _Neighbour, now: float) -> None:
+        if neighbour.pending and not neighbour.is_flush_due:
+            neighbour.is_flush_due = True
+            at = max(now, neighbour.last_flush + self._settings.flush_every)
+            self._agenda.set((name, True), Deadline(at, "send topology delta"))
+        if neighbour.hints and not neighbour.is_hint_due:
+            neighbour.is_hint_due = True
+            at = now + self._settings.hint_after
+            self._agenda.set((name, False), Deadline(at, "mention topology records"))
+
+    def _is_eager(self, name: PeerName, neighbour: _Neighbour) -> bool:
+        """Whether records of others are sent to this neighbour unasked: both ends find the same,
+        as far as they know how many neighbours the other has."""
+        record = self._topology.record(name)
+        degree = max(len(self._neighbours), 0 if record is None else len(record.neighbours))
+        return neighbour.draw * degree < EAGER << 32
+
+    def _hear_it_from_owner(self, owner: PeerName, signed: SignedRecord) -> Collection[PeerName]:
+        """Whom this peer tells its news itself, among our neighbours: those it is connected with,
+        as both ends claim.
 
         In a full mesh this saves all messages but the owner's own. Should such a connection just
         be breaking, the owner soon says so in a newer record, which no longer counts here.
         """
-        record = self._topology.record(owner)
-        if record is None or owner == self._topology.ourself.name:
-            return frozenset()
-        both = set()
-        for neighbour in record.neighbours:
-            other = self._topology.record(neighbour.name)
-            if other is not None and any(n.name == owner for n in other.neighbours):
-                both.add(neighbour.name)
-        return frozenset(both)
+        if owner == self._topology.ourself.name:
+            return ()
+        return [
+            name
+            for name in signed.record.claims
+            if name in self._neighbours
+            and (other := self._topology.record(name)) is not None
+            and owner in other.claims
+        ]
 
     def _merge(
         self, source: PeerName, pairs: Iterable[tuple[bytes, bytes]], now: float
     ) -> list[SignedRecord]:
         news = []
+        neighbour = self._neighbours.get(source) or _Neighbour()
         for body, signature in pairs:
             try:
                 signed = self._topology.merge_untrusted(body, signature)
@@ -169,50 +224,64 @@ class TopologyGossip:
                 continue
             if signed is not None:
                 news.append(signed)
+            owner = self._topology.owner(body)
+            held = None if owner is None else self._topology.signed(owner)
+            if owner is not None and held is not None:
+                neighbour.knows(owner, held.mark, held.record.order)
         self.spread(news, now, source)
         return news
 
     def _summarise(self, to: PeerName, buckets: bytes) -> None:
         """Say what we hold in these buckets, in as many messages as it takes."""
-        by_bucket = {b: self._topology.held(frozenset((b,))) for b in buckets}
+        by_bucket: dict[int, list[Held]] = {bucket: [] for bucket in buckets}
+        for held in self._topology.held(frozenset(buckets)):
+            by_bucket[bucket_of(held.name)].append(held)
         part: list[int] = []
-        size = 0
-        for bucket, held in by_bucket.items():
-            if part and size + len(held) > MAX_SUMMARY:
-                self._say_summary(to, part)
-                part, size = [], 0
+        holdings: list[Held] = []
+        for bucket, found in by_bucket.items():
+            if part and len(holdings) + len(found) > MAX_SUMMARY:
+                self._say(to, Summary(bytes(part), tuple(holdings)))
+                part, holdings = [], []
             part.append(bucket)
-            size += len(held)
-        self._say_summary(to, part)
+            # Names can be searched for until all lie in one bucket. What is left out of an
+            # overfull one the other side takes for missing and sends: wasteful, but right.
+            holdings += found[:MAX_SUMMARY]
+        self._say(to, Summary(bytes(part), tuple(holdings)))
 
-    def _say_summary(self, to: PeerName, buckets: list[int]) -> None:
-        # Names can be searched for until all lie in one bucket. What is left out of an overfull
-        # one the other side takes for missing and sends: wasteful, but right.
-        held = self._topology.held(frozenset(buckets))[:MAX_SUMMARY]
-        self._say(to, Summary(bytes(buckets), tuple(held)))
+    def _hint(self, to: PeerName, hints: Mapping[PeerName, SignedRecord]) -> None:
+        held = [Held(name, s.record.order, s.mark) for name, s in hints.items()]
+        for at in range(0, len(held), MAX_SUMMARY):
+            self._say(to, Summary(b"", tuple(held[at : at + MAX_SUMMARY])))
 
     def _answer_summary(self, source: PeerName, summary: Summary) -> None:
+        """What they hold more or newer we ask for, and what they lack in the buckets of which
+        they have told us all we send."""
         theirs = {held.name: held for held in summary.held}
         buckets = frozenset(summary.buckets)
-        ours = {held.name: held for held in self._topology.held(buckets)}
         # Of two records of the same order (an owner's fault) both sides send theirs: see
         # Topology.merge_untrusted for which one stays.
         newer = [
-            name
-            for name, held in ours.items()
-            if name not in theirs or (theirs[name] != held and theirs[name].order <= held.order)
+            ours.name
+            for ours in (self._topology.held(buckets) if buckets else ())
+            if (other := theirs.get(ours.name)) is None
+            or (other != ours and other.order <= ours.order)
         ]
         # Each once, however often a peer asks: records are large.
         found = (self._topology.signed(name) for name in dict.fromkeys((*newer, *summary.wanted)))
         self._say_records(source, [signed for signed in found if signed is not None])
-        wanted = tuple(
-            name
-            for name, held in theirs.items()
-            if bucket_of(name) in buckets
-            and (name not in ours or (ours[name] != held and ours[name].order <= held.order))
-        )
+        wanted = tuple(held.name for held in theirs.values() if self._lacks(held))
         if wanted:
             self._say(source, Summary(b"", (), wanted))
+        neighbour = self._neighbours.get(source)
+        if neighbour is not None:
+            for held in summary.held:
+                neighbour.knows(held.name, held.mark, held.order)
+
+    def _lacks(self, held: Held) -> bool:
+        ours = self._topology.signed(held.name)
+        if ours is None:
+            return True
+        return ours.mark != held.mark and ours.record.order <= held.order
 
     def _say_records(self, to: PeerName, records: Iterable[SignedRecord]) -> None:
         part: list[tuple[bytes, bytes]] = []

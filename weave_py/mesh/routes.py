@@ -12,63 +12,56 @@ from types import MappingProxyType
 
 from weave_py.model.names import PeerName
 from weave_py.model.routes import RouteTable
-from weave_py.wire.topology import PeerRecord
+from weave_py.wire.topology import Neighbour, PeerRecord
 
-Edges = dict[PeerName, dict[PeerName, int]]
+Claims = Mapping[PeerName, Mapping[PeerName, Neighbour]]
+"""Who claims which neighbours."""
 
 
 def compute_routes(
     ourself: PeerName, records: Mapping[PeerName, PeerRecord], version: int = 0
 ) -> RouteTable:
     """Routes from `ourself`, which must have a record too. O(peers + connections)."""
-    control, data = _agreed_edges(records)
-    unicast, hops = _search(ourself, control)
-    relay, _ = _search(ourself, data)
+    claims = {name: record.claims for name, record in records.items()}
+    unicast, hops, all_direct = _search(ourself, claims, direct_only=False)
+    # Edges that the search did not look at lead back to where it was already: they would not
+    # have changed the search of the data paths either.
+    relay = unicast if all_direct else _search(ourself, claims, direct_only=True)[0]
     return RouteTable(
         version, MappingProxyType(unicast), MappingProxyType(relay), MappingProxyType(hops)
     )
 
 
-def _agreed_edges(records: Mapping[PeerName, PeerRecord]) -> tuple[Edges, Edges]:
-    """(Edges both ends claim, those of them where both ends also have a direct data path)."""
-    claims = {
-        name: {n.name: (n.cost, n.direct) for n in record.neighbours}
-        for name, record in records.items()
-    }
-    control: Edges = {name: {} for name in records}
-    data: Edges = {name: {} for name in records}
-    for name, neighbours in claims.items():
-        for other, (cost, direct) in neighbours.items():
-            back = claims.get(other, {}).get(name)
-            if back is None:
-                continue
-            worse = max(cost, back[0])
-            control[name][other] = worse
-            if direct and back[1]:
-                data[name][other] = worse
-    return control, data
-
-
 def _search(
-    ourself: PeerName, edges: Edges
-) -> tuple[dict[PeerName, PeerName], dict[PeerName, int]]:
-    """(Destination → next hop, destination → hops), level by level."""
+    ourself: PeerName, claims: Claims, direct_only: bool
+) -> tuple[dict[PeerName, PeerName], dict[PeerName, int], bool]:
+    """(Destination → next hop, destination → hops, whether all ways seen have direct data paths),
+    level by level. The innermost loop of the control road: it runs for every connection of the
+    network whenever anything changes."""
     next_hop: dict[PeerName, PeerName] = {}
     hops = {ourself: 0}
     level: dict[PeerName, int] = {ourself: 0}  # name → cost of the way to it
     depth = 0
+    all_direct = True
     while level:
         depth += 1
         found: dict[PeerName, tuple[int, PeerName]] = {}
-        for name in sorted(level):
-            for other, cost in edges.get(name, {}).items():
-                if other in hops:
+        for name, cost in level.items():
+            for other, there in claims[name].items():
+                if other in hops or other not in claims:
                     continue
-                way = (level[name] + cost, name)
+                back = claims[other].get(name)
+                if back is None:
+                    continue
+                if not (there.direct and back.direct):
+                    all_direct = False
+                    if direct_only:
+                        continue
+                way = (cost + max(there.cost, back.cost), name)
                 if other not in found or way < found[other]:
                     found[other] = way
         for other, (_, parent) in found.items():
             hops[other] = depth
             next_hop[other] = other if parent == ourself else next_hop[parent]
         level = {other: cost for other, (cost, _) in found.items()}
-    return next_hop, hops
+    return next_hop, hops, all_direct

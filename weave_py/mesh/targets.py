@@ -3,15 +3,15 @@
 Configured targets are called for ever (a name is resolved anew each time). Discovered peers are
 called while we want more control connections than we have: all of them in a small network, so
 that it becomes the full mesh that Weave's users expect; in a larger one a few, chosen by a hash
-that is different for every peer, which makes a well-connected random graph.
+that is different for every peer (`mesh.favourites`), which makes a well-connected random graph.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import blake2s
 
+from weave_py.mesh.favourites import Favourites
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.names import Endpoint, PeerName, Target
 
@@ -26,8 +26,17 @@ class TargetSettings:
     """Calls at a time: no storms when a hundred peers appear at once."""
     full_mesh_up_to: int = 32
     """Peers in a network in which everybody connects to everybody."""
-    sparse_degree: int = 8
-    """In a larger network: how many discovered peers each peer wants to call."""
+    sparse_degree: int = 4
+    """In a larger network: how many discovered peers each peer wants to call. As many call it, so
+    it has about twice as many connections, and no three peers can cut the network in two (random
+    k-out graphs are k-connected: Fenner and Frieze, 1982)."""
+    trim_above: int = 64
+    """In a network with more peers than this, connections that we made when it was smaller and
+    would not make today are ended, also those with configured targets: these would else be
+    neighbours of everybody, and every change of their large records news for all. (Not just above `full_mesh_up_to`, or one peer that comes and
+    goes would make and end hundreds of connections.)"""
+    trim_after: float = 5.0
+    """… once they have been superfluous for so long."""
     courtesy: float = 1.0
     """Of two peers that discover each other the lower-named calls; the other waits this long."""
 
@@ -58,6 +67,8 @@ class _Attempt:
     """Calling again makes no sense: it is not the peer we look for."""
     wanted: bool = True
     """(Discovered) The peer is still looked for."""
+    resting: bool = False
+    """(Configured) Not called as long as the mesh reaches it: see `rest`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +97,13 @@ class Targets:
         self._attempts: dict[str, _Attempt] = {}
         self._connected: frozenset[PeerName] = frozenset()
         self._left_alone: dict[PeerName, float] = {}
+        self._favourites = Favourites(ourself, self._settings.sparse_degree)
+        self._superfluous: dict[PeerName, float] = {}
+        """Since when each of the connections we made is one that we would not make today."""
+        self._reachable: Collection[PeerName] = ()
+        self._next: Deadline | None = None
+        self._is_stale = False
+        """Whether `_next` may not be the next call's time any more."""
 
     # --- configured ----------------------------------------------------------------------
 
@@ -96,6 +114,7 @@ class Targets:
 
     def connect(self, targets: Iterable[Target], now: float, replace: bool = False) -> None:
         """Add targets; one already known is called again at once."""
+        self._is_stale = True
         wanted = list(targets)
         if replace:
             keep = {target.text for target in wanted}
@@ -105,11 +124,12 @@ class Targets:
                 target.text, _Attempt(target.host, target.port, configured=True, due=now)
             )
             attempt.configured = True
-            attempt.never = False
+            attempt.never = attempt.resting = False
             attempt.due, attempt.interval = now, 0.0
 
     def forget(self, texts: Iterable[str]) -> None:
         """Stop calling these; live connections stay."""
+        self._is_stale = True
         for text in list(texts):
             attempt = self._attempts.get(text)
             if attempt is not None and attempt.configured:
@@ -127,12 +147,18 @@ class Targets:
         connected: frozenset[PeerName],
         room: int,
         now: float,
+        reachable: Collection[PeerName] | None = None,
+        called: frozenset[PeerName] = frozenset(),
     ) -> None:
         """Say which peers exist, where they listen, which of them we are connected with, and how
-        many more connections there may be."""
+        many more connections there may be; who is `reachable` (all, if that is not said), and with
+        whom we are connected because we called."""
+        self._is_stale = True
         self._connected = connected
+        self._reachable = peers if reachable is None else reachable
         self._left_alone = {name: t for name, t in self._left_alone.items() if t > now}
-        wanted = self._wanted(peers, connected, room)
+        favourites = self._favourites.choose(peers.keys(), self._reachable)
+        wanted = self._wanted(peers, favourites, room)
         for key in [k for k, a in self._attempts.items() if not a.configured]:
             attempt = self._attempts[key]
             attempt.wanted = attempt.peer in wanted
@@ -145,33 +171,43 @@ class Targets:
                     self._attempts[place.text] = _Attempt(
                         place.host, place.port, configured=False, peer=name, due=now + wait
                     )
+        spare: frozenset[PeerName] = frozenset()
+        if len(peers) > self._settings.trim_above:
+            spare = called - favourites
+        self._superfluous = {name: self._superfluous.get(name, now) for name in sorted(spare)}
 
     def leave_alone(self, name: PeerName, until: float) -> None:
         """One of us has no room for the other: rather look for others for a while."""
         self._left_alone[name] = until
 
+    def take_superfluous(self, now: float) -> list[PeerName]:
+        """Neighbours that we called once and would not call today, for a while already; each is
+        said again only after as long a while."""
+        since = now - self._settings.trim_after
+        found = [name for name, t in self._superfluous.items() if t <= since]
+        self._superfluous.update(dict.fromkeys(found, now))
+        return found
+
     def _wanted(
         self,
         peers: Mapping[PeerName, tuple[Endpoint, ...]],
-        connected: frozenset[PeerName],
+        favourites: frozenset[PeerName],
         room: int,
     ) -> list[PeerName]:
-        missing = [name for name in peers if name not in connected and peers[name]]
-        if connected:  # in need we may not be choosy
+        is_small = len(peers) < self._settings.full_mesh_up_to
+        missing = [n for n in (peers if is_small else favourites) if n not in self._connected]
+        if self._connected:  # in need we may not be choosy
             missing = [name for name in missing if name not in self._left_alone]
-        if len(peers) >= self._settings.full_mesh_up_to:
-            chosen = sorted(peers, key=self._rank)[: self._settings.sparse_degree]
-            missing = [name for name in missing if name in chosen]
-        return sorted(missing)[: max(room, 0)]
-
-    def _rank(self, name: PeerName) -> bytes:
-        low, high = sorted((self._ourself, name))
-        return blake2s(self._ourself + low + high, digest_size=8).digest()
+        return [name for name in sorted(missing) if peers[name]][: max(room, 0)]
 
     # --- calling -------------------------------------------------------------------------
 
     def due(self, now: float) -> list[Call]:
         """Whom to call now; they count as being called from here on."""
+        first = self.next_deadline()
+        if first is None or now < first.at:
+            return []
+        self._is_stale = True
         calls: list[Call] = []
         busy = sum(a.calling for a in self._attempts.values())
         busy_peers = {a.peer for a in self._attempts.values() if a.calling}
@@ -189,16 +225,21 @@ class Targets:
 
     def _is_waiting(self, attempt: _Attempt) -> bool:
         connected = attempt.peer is not None and attempt.peer in self._connected
-        return not (attempt.calling or attempt.never or connected)
+        return not (attempt.calling or attempt.never or connected or self._rests(attempt))
+
+    def _rests(self, attempt: _Attempt) -> bool:
+        return attempt.resting and bool(self._connected) and attempt.peer in self._reachable
 
     def reached(self, key: str, peer: PeerName) -> None:
         """The call led to this peer (which may be connected twice now; that is settled later)."""
+        self._is_stale = True
         attempt = self._attempts.get(key)
         if attempt is None:
             return
         attempt.calling = False
         attempt.error = ""
         attempt.interval = 0.0
+        attempt.resting = False
         if attempt.configured:
             attempt.peer = peer
         else:
@@ -209,6 +250,7 @@ class Targets:
     def failed(self, key: str, error: str, now: float, pause: float = 0.0) -> None:
         """The call, or the connection it led to, failed. Next try after a growing, random time,
         and not before `pause` seconds."""
+        self._is_stale = True
         attempt = self._attempts.get(key)
         if attempt is None:
             return
@@ -223,12 +265,27 @@ class Targets:
         )
         attempt.due = now + max(attempt.interval * (0.5 + self._jitter()), pause)
 
+    def rest(self, key: str) -> None:
+        """A configured target had no room for us, or is not needed as a neighbour: it is not
+        called again as long as the mesh reaches it and we have others."""
+        self._is_stale = True
+        attempt = self._attempts.get(key)
+        if attempt is not None and attempt.configured:
+            attempt.resting = True
+
     def set_connected(self, connected: frozenset[PeerName]) -> None:
+        self._is_stale = True
         self._connected = connected
 
     # --- out -----------------------------------------------------------------------------
 
     def next_deadline(self) -> Deadline | None:
+        if self._is_stale:
+            self._is_stale = False
+            self._next = self._next_call()
+        return self._next
+
+    def _next_call(self) -> Deadline | None:
         if sum(a.calling for a in self._attempts.values()) >= self._settings.concurrent:
             return None  # `failed` or `reached` comes first
         calling = {a.peer for a in self._attempts.values() if a.calling}
@@ -238,10 +295,16 @@ class Targets:
             if self._is_waiting(a) and (a.peer is None or a.peer not in calling)
         )
 
+    def next_trim(self) -> Deadline | None:
+        """When `take_superfluous` has something to say."""
+        if not self._superfluous:
+            return None
+        return Deadline(min(self._superfluous.values()) + self._settings.trim_after, "trim")
+
     def unconnected(self) -> list[AttemptView]:
         """Configured targets and discovered addresses that were tried, without a connection."""
         return [
-            AttemptView(key, a.calling, a.error, None if a.never else a.due)
+            AttemptView(key, a.calling, a.error, None if a.never or self._rests(a) else a.due)
             for key, a in self._attempts.items()
             if (a.configured or a.error or a.calling)
             and not (a.peer is not None and a.peer in self._connected)

@@ -13,12 +13,14 @@ that it is reachable again (a partition that healed while nothing changed on its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, KeysView, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2s
+from struct import Struct
 
-from weave_py.crypto.identity import check_certificate_untrusted, peer_name_of, verify_untrusted
-from weave_py.mesh.ourself import RECORD_CONTEXT, Ourself
+from weave_py.crypto.identity import peer_name_of
+from weave_py.mesh.ourself import Ourself
+from weave_py.mesh.reading import RecordReader
 from weave_py.mesh.routes import compute_routes
 from weave_py.model.deadlines import Deadline
 from weave_py.model.errors import PeerError
@@ -28,14 +30,13 @@ from weave_py.wire.topology import (
     BUCKET_HASH_BYTES,
     BUCKETS,
     DIGEST_BYTES,
-    MARK_BYTES,
     Held,
     PeerRecord,
     SignedRecord,
-    decode_record_untrusted,
 )
 
 ALL_BUCKETS = frozenset(range(BUCKETS))
+_ORDER = Struct(">QQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,6 @@ class _Holdings:
     """What we hold, in short, as long as nothing changes."""
 
     ours: SignedRecord
-    by_bucket: list[list[Held]]
     hashes: tuple[bytes, ...]
     root: bytes
 
@@ -59,8 +59,14 @@ class _Holdings:
 class Topology:
     """All records. `merge_untrusted` what comes in, `refresh` after changes, then read `routes`."""
 
-    def __init__(self, ourself: Ourself, settings: TopologySettings | None = None) -> None:
+    def __init__(
+        self,
+        ourself: Ourself,
+        settings: TopologySettings | None = None,
+        reader: RecordReader | None = None,
+    ) -> None:
         self.ourself = ourself
+        self._reader = reader or RecordReader()
         self.routes = RouteTable()
         self.quarantined = 0
         """Records refused as malformed, forged or over quota."""
@@ -69,8 +75,9 @@ class Topology:
         self._limbo: dict[PeerName, SignedRecord] = {}
         self._unreachable_since: dict[PeerName, float] = {}
         self._cached: _Holdings | None = None
-        self._bodies: set[bytes] = set()
-        """The bodies of all live and limbo records."""
+        self._owners: dict[bytes, PeerName] = {}
+        """Whose the bodies of all live and limbo records are."""
+        self._changed: set[PeerName] = set()
 
     # --- records -------------------------------------------------------------------------
 
@@ -84,9 +91,24 @@ class Topology:
     def signed(self, name: PeerName) -> SignedRecord | None:
         return self.ourself.signed if name == self.ourself.name else self._live.get(name)
 
+    def owner(self, body: bytes) -> PeerName | None:
+        """Whose record this is, if we hold exactly it."""
+        return self._owners.get(body)
+
+    def take_changed(self) -> set[PeerName]:
+        """Peers whose record, or one that claims them, has come since last asked, and who became
+        reachable."""
+        taken, self._changed = self._changed, set()
+        return taken
+
     def peers(self) -> Iterator[PeerName]:
         """All live peers but ourself, in the order of their names."""
         return iter(sorted(self._live))
+
+    @property
+    def names(self) -> KeysView[PeerName]:
+        """All live peers but ourself."""
+        return self._live.keys()
 
     def __len__(self) -> int:
         return len(self._live)
@@ -97,14 +119,14 @@ class Topology:
         Being newer is looked at before the signature, and having it before decoding: most records
         come several times.
         """
-        if body in self._bodies:
+        if body in self._owners:
             return None
         try:
-            signed = decode_record_untrusted(body, signature)
+            signed = self._reader.decode_untrusted(body, signature)
             name = peer_name_of(signed.record.identity)
             if not self._is_news(name, signed):
                 return None
-            self._authenticate_untrusted(name, signed)
+            self._reader.authenticate_untrusted(signed, self.record(name))
         except PeerError:
             self.quarantined += 1
             raise
@@ -113,11 +135,13 @@ class Topology:
             return None  # the answer to it is our next announcement
         for old in (self._live.get(name), self._limbo.pop(name, None)):
             if old is not None:
-                self._bodies.discard(old.body)
+                self._owners.pop(old.body, None)
+                self._changed.update(old.record.claims)
         while len(self._live) >= self._settings.max_peers and self._unreachable_since:
             # Who cannot be reached makes room first, the longest of them.
             self._forget(min(self._unreachable_since, key=lambda n: self._unreachable_since[n]))
-        self._bodies.add(signed.body)
+        self._owners[signed.body] = name
+        self._changed.update((name, *signed.record.claims))
         self._live[name] = signed
         self._cached = None
         self._unreachable_since.pop(name, None)
@@ -138,39 +162,34 @@ class Topology:
         # The same order twice is an owner's fault; all must still keep the same one.
         return (signed.record.order, signed.body) > (known.record.order, known.body)
 
-    def _authenticate_untrusted(self, name: PeerName, signed: SignedRecord) -> None:
-        record = signed.record
-        known = self.record(name)
-        if known is None or (known.identity, known.static, known.certificate) != (
-            record.identity,
-            record.static,
-            record.certificate,
-        ):  # what was checked once need not be checked for every version
-            check_certificate_untrusted(record.identity, record.static, record.certificate)
-        verify_untrusted(record.identity, RECORD_CONTEXT, signed.body, signed.signature)
-
     # --- reachability --------------------------------------------------------------------
 
     def refresh(self, now: float) -> None:
         """Recompute `routes` from the records; forget and revive peers accordingly."""
+        before = self.routes.hops
         self.routes = compute_routes(self.ourself.name, self._claims(), self.routes.version + 1)
         reachable = self.routes.hops
+        self._changed.update(reachable.keys() - before.keys())
         for name in [n for n in self._limbo if n in reachable]:
             self._live[name] = self._limbo.pop(name)
             self._cached = None
+        if len(reachable) > len(self._live):  # ourself is not among the live: nobody is missing
+            self._unreachable_since.clear()
+            return
         for name in list(self._live):
             if name in reachable:
                 self._unreachable_since.pop(name, None)
             elif now >= self._unreachable_since.setdefault(name, now) + self._settings.forget_after:
                 self._forget(name)
 
-    def is_reachable_without_us(self, name: PeerName) -> bool:
-        """Whether a peer could be reached by others' connections alone, if we had none with it."""
+    def reachable_without(self, names: Collection[PeerName]) -> set[PeerName]:
+        """Those of these neighbours that could be reached if we had none of them."""
         claims = dict(self._claims())
         record = claims[self.ourself.name]
-        rest = tuple(n for n in record.neighbours if n.name != name)
+        rest = tuple(n for n in record.neighbours if n.name not in names)
         claims[self.ourself.name] = replace(record, neighbours=rest)
-        return name in compute_routes(self.ourself.name, claims).hops
+        hops = compute_routes(self.ourself.name, claims).hops
+        return {name for name in names if name in hops}
 
     def next_deadline(self) -> Deadline | None:
         """When `refresh` is to be called though nothing came in."""
@@ -190,14 +209,18 @@ class Topology:
         self._limbo[name] = self._live.pop(name)
         self._cached = None
         while len(self._limbo) > self._settings.max_limbo:
-            self._bodies.discard(self._limbo.pop(next(iter(self._limbo))).body)
+            self._owners.pop(self._limbo.pop(next(iter(self._limbo))).body, None)
 
     # --- digests (what we hold, in short) ------------------------------------------------
 
     def held(self, buckets: frozenset[int] = ALL_BUCKETS) -> list[Held]:
         """Names and versions of all records, or of those in some buckets, sorted."""
-        holdings = self._holdings()
-        return sorted(h for b in buckets if b < BUCKETS for h in holdings.by_bucket[b])
+        ours = self.ourself
+        return [
+            Held(name, signed.record.order, signed.mark)
+            for name, signed in sorted([*self._live.items(), (ours.name, ours.signed)])
+            if bucket_of(name) in buckets
+        ]
 
     def digest(self) -> bytes:
         """A hash over all we hold."""
@@ -209,25 +232,21 @@ class Topology:
 
     def _holdings(self) -> _Holdings:
         """Made once per change: neighbours may ask as often as they like."""
-        if self._cached is None or self._cached.ours is not self.ourself.signed:
-            by_bucket: list[list[Held]] = [[] for _ in range(BUCKETS)]
-            ours = self.ourself.signed
-            for name, signed in [*self._live.items(), (self.ourself.name, ours)]:
-                mark = blake2s(signed.body, digest_size=MARK_BYTES).digest()
-                by_bucket[bucket_of(name)].append(Held(name, signed.record.order, mark))
-            hashes = tuple(_hash(sorted(bucket)) for bucket in by_bucket)
+        ours = self.ourself.signed
+        if self._cached is None or self._cached.ours is not ours:
+            digests = [blake2s(digest_size=BUCKET_HASH_BYTES) for _ in range(BUCKETS)]
+            live = self._live
+            for name in sorted([*live, self.ourself.name]):
+                signed = live.get(name, ours)
+                digests[bucket_of(name)].update(
+                    name + _ORDER.pack(*signed.record.order) + signed.mark
+                )
+            hashes = tuple(digest.digest() for digest in digests)
             root = blake2s(b"".join(hashes), digest_size=DIGEST_BYTES).digest()
-            self._cached = _Holdings(ours, by_bucket, hashes, root)
+            self._cached = _Holdings(ours, hashes, root)
         return self._cached
 
 
 def bucket_of(name: PeerName) -> int:
     """Names are hashes, so their last byte spreads them evenly."""
     return name[-1] % BUCKETS
-
-
-def _hash(held: list[Held]) -> bytes:
-    digest = blake2s(digest_size=BUCKET_HASH_BYTES)
-    for name, (epoch, version), mark in held:
-        digest.update(name + epoch.to_bytes(8, "big") + version.to_bytes(8, "big") + mark)
-    return digest.digest()

@@ -29,6 +29,7 @@ class LinkCounters(_Counters):
         "drop_device",  # the TAP would not take the frame
         "drop_no_path",  # no way to the peer now
         "drop_no_session",  # no keys with the peer now
+        "drop_queue",  # to make a transfer slow down whose queue never emptied
         "drop_send_refused",  # the kernel would not send (queue full, no route)
         "frames_in",  # delivered to the TAP
         "frames_out",  # sealed and handed to the kernel
@@ -46,6 +47,7 @@ class LinkCounters(_Counters):
     drop_device: int
     drop_no_path: int
     drop_no_session: int
+    drop_queue: int
     drop_send_refused: int
     frames_in: int
     frames_out: int

@@ -31,6 +31,8 @@ class ConnectionView:
     overlay: str = "sleeve"
     mtu: int | None = None
     """Bytes of the largest inner IP packet; None until a data path is up."""
+    fits: int | None = None
+    """Bytes of the largest one that the kernel could carry this way; None: not worked out."""
     rtt: float | None = None
     """Seconds, smoothed."""
 
@@ -59,13 +61,25 @@ class PeerView:
 
 
 @dataclass(frozen=True, slots=True)
+class FastView:
+    """How the fast path to a peer stands."""
+
+    state: str
+    """`off`, `probing`, `fast` or `degraded`."""
+    why: str
+    """Reason code (fastdp.reasons); empty while it is fast."""
+    failure: str = ""
+    """What the kernel said, if it refused the device."""
+
+
+@dataclass(frozen=True, slots=True)
 class PathView:
     """How our frames reach one peer now."""
 
     peer: PeerName
     nickname: str
     kind: str
-    """`direct`, `relay`, `tcp`, or `none`."""
+    """`fastdp`, `direct`, `relay`, `tcp`, or `none`."""
     address: str = ""
     """Where datagrams go: the peer's underlay address, or the relay's."""
     via: PeerName | None = None
@@ -76,10 +90,15 @@ class PathView:
     """Share of recent probes without an answer, 0–1."""
     datagram_bytes: int = 0
     """UDP payload that is known to pass."""
+    fits: int | None = None
+    """Bytes of the largest inner IP packet that the kernel could carry straight to the peer; None
+    without a direct path."""
     cipher: str = ""
     why: str = ""
     """Reason code: why no better path is in use; empty when it is the best there can be."""
     counters: Mapping[str, int] = field(default_factory=dict)
+    fast: FastView | None = None
+    """None where the router does not even try."""
 
 
 @dataclass(frozen=True, slots=True)

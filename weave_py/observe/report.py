@@ -9,14 +9,16 @@ doubles would silently round it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from weave_py import __version__
+from weave_py.model.abilities import Abilities
 from weave_py.model.names import NAME_BYTES, PeerName, name_text
 from weave_py.model.snapshot import (
     ConnectionView,
+    FastView,
     MacView,
     PathView,
     PeerConnectionView,
@@ -44,6 +46,7 @@ class ReportExtras:
     macs: tuple[MacView, ...] = ()
     http_address: str = ""
     state_dir: str = ""
+    abilities: Abilities = field(default_factory=Abilities)
     interface: str = "tap (one per peer)"
 
 
@@ -82,6 +85,11 @@ def _router(snapshot: RouterSnapshot, extras: ReportExtras, wall: datetime) -> J
         "MTU": extras.mtu,
         "HTTPAddress": extras.http_address,
         "StateDir": extras.state_dir,
+        "Abilities": {
+            "Offloads": extras.abilities.offloads,
+            "Ciphers": [name for name, _ in extras.abilities.speeds],
+            "FastDatapath": extras.abilities.fast_datapath,
+        },
         "Paths": [_path(path) for path in snapshot.paths],
         "Counters": dict(sorted(snapshot.counters.items())),
     }
@@ -144,6 +152,8 @@ def connection_attributes(connection: ConnectionView) -> dict[str, str | int | f
         attributes["encrypted"] = True
     if connection.mtu is not None:
         attributes["mtu"] = connection.mtu
+    if connection.fits is not None:
+        attributes["fits"] = connection.fits
     if connection.rtt is not None:
         attributes["rtt"] = connection.rtt
     return dict(sorted(attributes.items()))
@@ -170,10 +180,16 @@ def _path(path: PathView) -> Json:
         "RTT": path.rtt,
         "Loss": path.loss,
         "DatagramBytes": path.datagram_bytes,
+        "FitsMTU": path.fits,
         "Cipher": path.cipher,
         "Why": path.why,
         "Counters": dict(sorted(path.counters.items())),
+        "Fast": None if path.fast is None else _fast(path.fast),
     }
+
+
+def _fast(fast: FastView) -> Json:
+    return {"State": fast.state, "Why": fast.why, "Failure": fast.failure}
 
 
 def _mac(mac: MacView, wall: datetime) -> Json:

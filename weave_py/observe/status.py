@@ -60,6 +60,9 @@ def status(snapshot: RouterSnapshot, extras: ReportExtras) -> str:
         ("Paths", _counts([path.kind for path in snapshot.paths])),
         ("MTU", str(extras.mtu)),
         ("Bridge", printable(extras.bridge)),
+        ("FastDatapath", extras.abilities.fast_datapath),
+        ("Offloads", extras.abilities.offloads),
+        ("Ciphers", extras.abilities.ciphers or "unknown"),
     )
     return f"{_labelled((('Version', __version__),))}\n{_labelled(router)}{_labelled(ours)}"
 

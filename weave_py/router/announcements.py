@@ -1,7 +1,8 @@
 """When do we say something new about ourselves, and what? The timing of our own record.
 
 What changes (our addresses, our neighbours, whether there is a direct data path to them) is told
-at once the first time and then at most every `announce_every` seconds. If somebody holds a newer
+at once the first time and then at most every `announce_every` seconds, or less often while it
+goes on changing. If somebody holds a newer
 record of ours than we made, ours has to outrank it: once, if it is an earlier life's; in a race,
 if another router has our identity, in which we take longer and longer pauses.
 """
@@ -14,11 +15,14 @@ from weave_py.mesh.gossip import TopologyGossip
 from weave_py.mesh.ourself import Ourself
 from weave_py.model.deadlines import Deadline
 from weave_py.model.names import Endpoint
-from weave_py.router.addresses import usable
+from weave_py.router.addresses import announced, usable
 from weave_py.router.links import Links
 from weave_py.router.neighbours import Neighbours
 from weave_py.wire.topology import Neighbour
 
+BUSY = 3.0  # seconds; who announces again within that takes longer and longer pauses, up to
+LONGEST_PAUSE = 1.0
+MANY = 32  # neighbours; with more than that we announce proportionally less often
 OUTRANK_FIRST, OUTRANK_LONGEST = 0.2, 60.0  # seconds, doubling
 
 
@@ -39,9 +43,11 @@ class Announcements:
         self._neighbours = neighbours
         self._links = links
         self._gossip = gossip
-        self._every = every
+        self._every = self._pause = every
+        self._direct_changes = 0
         self._announce_at: float | None = None
         self._announced_at = float("-inf")
+        self._observations = 0
         self._outrank_at: float | None = None
         self._outrank_pause = OUTRANK_FIRST
 
@@ -54,7 +60,9 @@ class Announcements:
     def soon(self, now: float) -> None:
         """Something that our record says has changed, or may have."""
         if self._announce_at is None:
-            self._announce_at = max(now, self._announced_at + self._every)
+            # A large record is a large message to everybody: the more it says, the less often.
+            pause = self._pause * max(1.0, len(self._ourself.record.neighbours) / MANY)
+            self._announce_at = max(now, self._announced_at + pause)
 
     def outranked(self, now: float) -> bool:
         """Somebody holds a newer record of ours; True if that looks like another router's."""
@@ -67,8 +75,13 @@ class Announcements:
 
     def advance(self, now: float) -> bool:
         """Announce what is due; True if our record changed (and is on its way to all)."""
-        direct = self._links.direct
-        if any(n.direct != (n.name in direct) for n in self._ourself.record.neighbours):
+        if self._links.direct_changes != self._direct_changes:
+            self._direct_changes = self._links.direct_changes
+            direct = self._links.direct
+            if any(n.direct != (n.name in direct) for n in self._ourself.record.neighbours):
+                self.soon(now)
+        if self._observations != self._links.observations:
+            self._observations = self._links.observations
             self.soon(now)
         outrank = self._outrank_at is not None and now >= self._outrank_at
         if outrank:
@@ -78,10 +91,11 @@ class Announcements:
         self._announce_at = None
         if outrank:
             self._outrank_at = None
-        observed = [place for place in self._links.observed() if place not in self.local]
-        places = [*self.local, *observed]
+        places = announced(self.local, self._links.observed.values())
         if not self._ourself.update(places, self._claims(), outrank=outrank):
             return False
+        is_busy = now - self._announced_at < BUSY
+        self._pause = min(self._pause * 1.5, LONGEST_PAUSE) if is_busy else self._every
         self._announced_at = now
         self._gossip.spread([self._ourself.signed], now, None)
         self._gossip.advance(now)

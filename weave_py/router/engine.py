@@ -7,7 +7,7 @@ tests) tells it what happened, with the time; after *each* such call it carries 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership
@@ -23,11 +23,13 @@ from weave_py.mesh.gossip import CHANNEL as TOPOLOGY
 from weave_py.mesh.gossip import TopologyGossip
 from weave_py.mesh.handshake import Hello, hello_of
 from weave_py.mesh.ourself import Ourself
+from weave_py.mesh.reading import RecordReader
 from weave_py.mesh.targets import Targets
 from weave_py.mesh.topology import Topology
-from weave_py.model.deadlines import Deadline, earliest
+from weave_py.model.deadlines import Agenda, Deadline, earliest
+from weave_py.model.fast import Carried, FastWish, PortsOutcome
 from weave_py.model.names import Endpoint, PeerName, PeerUID, Target, endpoint
-from weave_py.router.addresses import places_of
+from weave_py.router.addresses import Places
 from weave_py.router.announcements import Announcements
 from weave_py.router.links import Links
 from weave_py.router.neighbours import Neighbours, Stream
@@ -41,11 +43,12 @@ from weave_py.router.outputs import (
     Output,
     SaveTargets,
     SendBytes,
+    TrainReceived,
     UseRoutes,
 )
 from weave_py.router.room import least_useful
 from weave_py.router.settings import EngineSettings
-from weave_py.wire.messages import ControlMessage, Gossip, Unicast
+from weave_py.wire.messages import ControlMessage, Gossip, Train, Unicast
 from weave_py.wire.sleeve import HOP_LIMIT
 
 SESSION = "session"
@@ -55,11 +58,14 @@ SESSION = "session"
 LEAVING = "leaving the network"
 DUPLICATE = "a second connection to the same peer"
 MADE_ROOM = "made room for a newcomer"
+SUPERFLUOUS = "not needed any more: the network has grown"
 OURSELF = "cannot connect to ourself"
 CLONED = (
     "another router runs with our identity: was the state directory copied? "
     "Run 'weave-py reset' on one of the two"
 )
+BROKEN_FOR = 10.0  # seconds in which the other side of a broken connection notices, too
+MANY = 200  # peers; with more than that routes are computed proportionally less often
 CLONED_EVERY = 60.0  # seconds between two complaints about it
 FUTILE_PAUSE = 60.0  # seconds before we call again who had no room for us, or was ourself
 
@@ -80,6 +86,7 @@ class Engine:
         token_bytes: Callable[[int], bytes],
         now: float,
         settings: EngineSettings | None = None,
+        reader: RecordReader | None = None,
     ) -> None:
         """`epoch` is greater at every start of this identity; `port` is where we listen."""
         self.settings = settings or EngineSettings()
@@ -91,18 +98,25 @@ class Engine:
         self.terminations = 0
         self.unicasts_undeliverable = 0
         self.ourself = Ourself(identity, uid, epoch, nickname, suites)
-        self.topology = Topology(self.ourself, self.settings.topology)
+        self.topology = Topology(self.ourself, self.settings.topology, reader)
         self.gossip = TopologyGossip(self.topology, now, self.settings.gossip)
         self.targets = Targets(self.name, lambda: token_bytes(1)[0] / 256, self.settings.target)
         hello = hello_of(identity, uid, nickname, port)
         self.neighbours = Neighbours(identity, membership, hello, token_bytes, self.settings)
-        self.links = Links(identity, uid, suites, token_bytes, self.settings)
+        self.links = Links(identity, uid, suites, token_bytes, self.settings, self.is_secret)
         self._announcements = Announcements(
             self.ourself, self.neighbours, self.links, self.gossip, self.settings.announce_every
         )
+        self._connections_due: Agenda[int] = Agenda()
+        """Each connection's next deadline, as of its last change, by its stream's number."""
+        self._affected: set[PeerName] = set()
+        """Peers that we reach elsewhere, or not any more, since routes were last computed."""
         self._refresh_at: float | None = None
         self._refreshed_at = float("-inf")
+        self._discover_at = float("-inf")
         self._complained_at = float("-inf")
+        self._broken_at: dict[bytes, float] = {}
+        """When the connection with a neighbour last broke."""
         self._outputs: list[Output] = []
         self.is_stopped = False
 
@@ -120,7 +134,13 @@ class Engine:
 
     def set_local_addresses(self, hosts: Iterable[str], now: float) -> None:
         """The underlay addresses of this host, as they are now."""
+        had = self._announcements.local
+        hosts = list(hosts)
         self._announcements.set_local([endpoint(host, self.port) for host in hosts], now)
+        self.links.set_local(hosts, now)
+        self._affected.update(self.topology.peers())  # whose addresses may be ours now, or not
+        if had and had != self._announcements.local:
+            self.links.restart(now)
         self._settle(now)
 
     def stop(self, now: float) -> None:
@@ -196,14 +216,63 @@ class Engine:
         self.links.woken(peer, now)
         self._settle(now)
 
+    def link_to(self, peer: PeerName, now: float) -> None:
+        """Frames are going to be sent to this peer: see EngineSettings.eager_links."""
+        self._make_link(peer, now)
+        self.links.call(peer, now)
+        self._settle(now)
+
+    def stream_to(self, neighbour: PeerName) -> int | None:
+        """The number of the control connection with a neighbour."""
+        stream = self.neighbours.of(neighbour)
+        return None if stream is None else stream.number
+
+    def send_train(self, neighbour: PeerName, size: int, datagrams: bytes) -> None:
+        """Send sleeve datagrams, `size` bytes each but the last, inside the control connection.
+        Only outputs can change, no deadline, and nothing is said if there is no connection."""
+        self._send(neighbour, Train(size, datagrams))
+
+    # --- the fast datapath ---------------------------------------------------------------
+
+    def adopt_fast_paths(self, found: Iterable[tuple[PeerName, FastWish]], now: float) -> None:
+        """A predecessor left these running. To be told before anything else."""
+        self.links.fast.adopt(found, now)
+        self._settle(now)
+
+    def fast_probe_received(self, frame: bytes, now: float) -> None:
+        """A frame with a probe's ethertype came in on some peer's VXLAN device."""
+        self.links.fast.paths.receive_probe_untrusted(frame, now)
+        self._settle(now)
+
+    def fast_counted(self, counts: Mapping[PeerName, Carried], now: float) -> None:
+        """What peers' VXLAN devices have carried."""
+        for peer, carried in counts.items():
+            paths = self.links.fast.paths
+            paths.counted(peer, carried.packets_out, carried.packets_in, now)
+        self._settle(now)
+
+    def fast_ports_changed(self, outcome: PortsOutcome, now: float) -> None:
+        """What the reconciler found or did."""
+        paths = self.links.fast.paths
+        for peer, wish in outcome.ready:
+            paths.device_ready(peer, wish, now)
+        for peer, reason in outcome.failed:
+            paths.device_failed(peer, reason, now)
+        for peer in outcome.taken:
+            paths.vni_taken(peer, now)
+        for peer, spi in outcome.installed:
+            paths.esp_installed(peer, spi, now)
+        self._settle(now)
+
     # --- time ----------------------------------------------------------------------------
 
     def advance(self, now: float) -> None:
         """Time has passed; call at `next_deadline` (earlier does no harm)."""
         if self.is_stopped:
             return
-        for stream in self.neighbours:
-            if stream.connection and stream.due is not None and now >= stream.due.at:
+        for number in self._connections_due.take_due(now):
+            stream = self.neighbours.get(number)
+            if stream is not None and stream.connection is not None:
                 stream.connection.advance(now)
                 self._drain(stream, now)
         self.gossip.advance(now)
@@ -217,11 +286,12 @@ class Engine:
         if self.is_stopped:
             return None
         due = [
-            *(stream.due for stream in self.neighbours),
+            self._connections_due.first(),
             self.gossip.next_deadline(),
             self.targets.next_deadline(),
             self.links.next_deadline(),
             self._announcements.next_deadline(),
+            self.targets.next_trim(),
         ]
         # Forgetting waits for the next refresh: it is not due before it (or we would be woken
         # again and again until then).
@@ -255,7 +325,7 @@ class Engine:
 
     def _flush(self, stream: Stream) -> None:
         assert stream.connection is not None
-        stream.due = stream.connection.next_deadline()
+        self._connections_due.set(stream.number, stream.connection.next_deadline())
         data = stream.connection.take_bytes()
         if data:
             self._outputs.append(SendBytes(stream.number, data))
@@ -284,6 +354,9 @@ class Engine:
             if loser is stream:
                 return
         self._log(INFO, "connection established", stream)
+        self._affected.add(hello.name)
+        if len(self.neighbours) == 1:
+            self._discover_at = now + self.settings.discover_after
         self._set_connected()
         self.gossip.neighbour_joined(hello.name, now)
         self.links.neighbour_joined(hello.name, now)
@@ -316,10 +389,13 @@ class Engine:
                 self.gossip.errors.clear()
             case Unicast() if message.destination == self.name:
                 if message.channel == SESSION:
+                    self._make_link(message.source, now)
                     self.links.receive_unicast_untrusted(message.source, message.body, now)
             case Unicast():
                 if message.hop_limit > 0:
-                    self._send_unicast(message, stream.peer)
+                    self.send_unicast(message, stream.peer)
+            case Train(size, datagrams):
+                self._outputs.append(TrainReceived(stream.peer, size, datagrams))
             case _:
                 pass  # a channel of a newer peer
 
@@ -330,8 +406,12 @@ class Engine:
         self._outputs.append(CloseStream(stream.number))
         silent = planned and reason.endswith(DUPLICATE)
         # A duplicate of which the other half is not ours: somebody else has our identity.
-        usurped = silent and stream.peer is not None and self.neighbours.of(stream.peer) is None
-        if stream.target is not None and (usurped or not silent):
+        refused = silent and stream.peer is not None and self.neighbours.of(stream.peer) is None
+        # (But if ours has just broken, the peer may only not know yet.)
+        usurped = refused and now >= self._broken_at.get(stream.peer or b"", 0.0) + BROKEN_FOR
+        if stream.target is not None and (refused or not silent):
+            if reason.endswith(MADE_ROOM):
+                self.targets.rest(stream.target)
             futile = usurped or reason.endswith((MADE_ROOM, OURSELF))
             self.targets.failed(stream.target, reason, now, FUTILE_PAUSE if futile else 0.0)
         if usurped:
@@ -341,6 +421,9 @@ class Engine:
         if not counted:
             return
         assert stream.peer is not None
+        self._affected.add(stream.peer)
+        if not planned:
+            self._broken_at[stream.peer] = now
         if usurped or (planned and reason.endswith(MADE_ROOM)):
             self.targets.leave_alone(stream.peer, now + FUTILE_PAUSE)
         self.terminations += 1
@@ -354,11 +437,24 @@ class Engine:
         limit = self.settings.conn_limit
         if not limit or len(self.neighbours) <= limit:
             return
-        victim = least_useful(self.neighbours, self.topology, self.targets, newcomer)
-        if victim is not None:
+        excess = len(self.neighbours) - limit
+        for victim in least_useful(self.neighbours, self.topology, self.targets, newcomer, excess):
             assert victim.connection is not None
             victim.connection.close(MADE_ROOM)
             self._drain(victim, now)
+
+    def _trim(self, now: float) -> None:
+        """End connections that we made when the network was smaller."""
+        due = self.targets.next_trim()
+        if due is None or now < due.at:
+            return
+        for name in sorted(self.topology.reachable_without(self.targets.take_superfluous(now))):
+            stream = self.neighbours.of(name)
+            if stream is not None and stream.connection is not None:
+                if stream.target is not None:
+                    self.targets.rest(stream.target)
+                stream.connection.close(SUPERFLUOUS)
+                self._drain(stream, now)
 
     # --- inside: the mesh ----------------------------------------------------------------
 
@@ -370,9 +466,11 @@ class Engine:
             self._refresh_soon(now)
         if self._refresh_at is not None and now >= self._refresh_at:
             self._refresh(now)
+        self._trim(now)
         self._call(now)
         for destination, body in self.links.take_unicasts():
-            self._send_unicast(Unicast(SESSION, self.name, destination, HOP_LIMIT, body))
+            self.send_unicast(Unicast(SESSION, self.name, destination, HOP_LIMIT, body))
+        self.links.drain_fast()
         self._outputs += self.links.take_outputs()
         for neighbour, body in self.gossip.take_messages():
             self._send(neighbour, Gossip(TOPOLOGY, body))
@@ -385,7 +483,9 @@ class Engine:
 
     def _refresh_soon(self, now: float) -> None:
         if self._refresh_at is None:
-            self._refresh_at = max(now, self._refreshed_at + self.settings.refresh_every)
+            # The more peers, the longer it takes: less often then, while everything changes.
+            pause = self.settings.refresh_every * max(1.0, len(self.topology) / MANY)
+            self._refresh_at = max(now, self._refreshed_at + pause)
 
     def _refresh(self, now: float) -> None:
         """The topology changed: routes, links and targets follow."""
@@ -396,32 +496,39 @@ class Engine:
         self._outputs.append(UseRoutes(routes))
         self._make_room(None, now)
         places = self._places()
-        for name in self.topology.peers():
+        for name in sorted(self.topology.take_changed() | self._affected):
             record = self.topology.record(name)
-            if record is not None and name in routes.hops:
+            if record is None or name == self.name or name not in routes.hops:
+                continue
+            if self.links.get(name) or self.links.is_eager() or self.neighbours.of(name):
                 self.links.peer_known(record, name, places[name], now)
+        self._affected.clear()
         for link in list(self.links):
             if self.topology.record(link.peer) is None:
                 self.links.peer_forgotten(link.peer, now)
-            else:
-                via = routes.relay.get(link.peer)
-                self.links.set_relay(link.peer, None if via == link.peer else via, now)
-        if self.settings.discovery:
+        self.links.use_routes(routes, now)
+        if self.settings.discovery and now < self._discover_at:
+            self._refresh_at = self._discover_at
+        elif self.settings.discovery:
             limit = self.settings.conn_limit
             room = limit - len(self.neighbours) if limit else len(places)
-            self.targets.discover(places, self.neighbours.names(), room, now)
+            called = frozenset(n for n, _, c in self.neighbours.established() if c.outbound)
+            self.targets.discover(places, self.neighbours.names(), room, now, routes.hops, called)
 
-    def _places(self) -> dict[PeerName, tuple[Endpoint, ...]]:
-        records = {
-            name: record
-            for name in self.topology.peers()
-            if (record := self.topology.record(name)) is not None
-        }
-        return places_of(
-            records,
-            {name: stream.place for name, stream, _ in self.neighbours.established()},
-            {place.host for place in self._announcements.local},
-        )
+    def _make_link(self, peer: PeerName, now: float) -> None:
+        record = None if peer == self.name else self.topology.record(peer)
+        if self.links.get(peer) or record is None or peer not in self.topology.routes.hops:
+            return
+        self.links.peer_known(record, peer, self._places()[peer], now)
+        self.links.use_routes(self.topology.routes, now)
+
+    def _places(self) -> Places:
+        def reached(name: PeerName) -> Endpoint | None:
+            stream = self.neighbours.of(name)
+            return None if stream is None else stream.place
+
+        own_hosts = {place.host for place in self._announcements.local}
+        return Places(self.topology.names, self.topology.record, reached, own_hosts)
 
     def _call(self, now: float) -> None:
         for call in self.targets.due(now):
@@ -441,7 +548,7 @@ class Engine:
             stream.connection.send(message)
             self._flush(stream)
 
-    def _send_unicast(self, message: Unicast, source: PeerName | None = None) -> None:
+    def send_unicast(self, message: Unicast, source: PeerName | None = None) -> None:
         """Pass a message on; never back to the neighbour it came from."""
         via = self.topology.routes.unicast.get(message.destination)
         if via is None and self.neighbours.of(message.destination) is not None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
+from fastdp.paths import SendFastStatus
 from weave_py.crypto.identity import Identity
 from weave_py.link.control import ControlRecord
 from weave_py.link.link import InstallOpener, Link, RemoveOpener, SendControl, SendUnicast
-from weave_py.model.deadlines import Deadline, earliest
+from weave_py.link.session import MIN_INDEX
+from weave_py.model.deadlines import Agenda, Deadline, earliest
 from weave_py.model.errors import WireError
 from weave_py.model.names import Endpoint, PeerName, PeerUID
+from weave_py.model.routes import RouteTable
+from weave_py.router.fast_links import FastLinks
 from weave_py.router.outputs import (
     WARNING,
     AddPort,
@@ -21,7 +25,10 @@ from weave_py.router.outputs import (
     SendControlRecord,
 )
 from weave_py.router.settings import EngineSettings
+from weave_py.wire import fast_status
 from weave_py.wire.topology import PeerRecord
+
+CHECK_EVERY = 1.0  # seconds between two checks of all links
 
 
 class Links:
@@ -34,7 +41,10 @@ class Links:
         suites: Sequence[int],
         token_bytes: Callable[[int], bytes],
         settings: EngineSettings,
+        is_secret: bool,
     ) -> None:
+        """`is_secret`: whether frames must be encrypted."""
+        self.fast = FastLinks(token_bytes, settings, is_secret)
         self._identity = identity
         self._uid = uid
         self._suites = suites
@@ -45,10 +55,19 @@ class Links:
         self._ported: set[PeerName] = set()
         self._told: dict[PeerName, tuple[PeerRecord, tuple[Endpoint, ...]]] = {}
         """What each link was told last."""
-        self._due: dict[PeerName, Deadline] = {}
+        self._due: Agenda[PeerName] = Agenda()
         """Each link's next deadline, as of its last change: asking all of them every time is what
         a router with many peers would spend most of its time on."""
         self._direct: set[PeerName] = set()
+        self.direct_changes = 0
+        """How often `direct` has changed."""
+        self._places: dict[PeerName, Endpoint] = {}
+        """Where peers that we reach directly see us."""
+        self.observations = 0
+        """How often `observed` has changed."""
+        self._shaken: set[PeerName] = set()
+        self._check_soon = False
+        self._checked_at = float("-inf")
         self._outputs: list[Output] = []
         self._unicasts: list[tuple[PeerName, bytes]] = []
         self._is_full = False
@@ -64,9 +83,14 @@ class Links:
         """The peers that we reach directly."""
         return self._direct
 
-    def observed(self) -> list[Endpoint]:
-        """Our addresses as peers see our datagrams coming, sorted."""
-        return sorted({link.observed for link in self._links.values() if link.observed})
+    @property
+    def observed(self) -> Mapping[PeerName, Endpoint]:
+        """Our address as each peer that we reach directly sees our datagrams coming."""
+        return self._places
+
+    def is_eager(self) -> bool:
+        """Whether a peer that becomes known gets a link, though nobody asked for it."""
+        return len(self._links) < self._settings.eager_links
 
     # --- in ------------------------------------------------------------------------------
 
@@ -100,33 +124,67 @@ class Links:
             self._links[peer] = link
         self._told[peer] = (record, places)
         link.peer_known(record.static, record.uid, places, now)
-        self._drain(link)
+        self._drain(link, now)
 
-    def set_relay(self, peer: PeerName, via: PeerName | None, now: float) -> None:
+    def use_routes(self, routes: RouteTable, now: float) -> None:
+        """Which neighbours pass datagrams on follows from the routes.
+
+        Where UDP does not lead all the way, a hop of the control road may be crossed inside TCP.
+        Every router on the way decides alike (see runtime.relaying): once such datagrams are where
+        UDP leads to their destination they stay there, and until then each hop is one of the
+        control road's shortest way; so they do not go in circles.
+        """
+        for link in list(self._links.values()):
+            hop = routes.unicast.get(link.peer)
+            relay = routes.relay.get(link.peer)
+            if relay is None and hop in self._direct:
+                relay = hop
+            if relay == link.peer:
+                relay = None
+            if (link.paths.relay, link.paths.tcp) != (relay, hop):
+                link.set_relay(relay, hop, now)
+                self._drain(link, now)
+
+    def call(self, peer: PeerName, now: float) -> None:
+        """Its link is wanted at once; the peer may have none with us yet."""
         link = self._links.get(peer)
-        if link is not None and link.paths.relay != via:
-            link.set_relay(via, now)
-            self._drain(link)
+        if link is not None:
+            link.call(now)
+            self._drain(link, now)
 
     def neighbour_joined(self, peer: PeerName, now: float) -> None:
         link = self._links.get(peer)
         if link is not None:
             link.neighbour_joined(now)
-            self._drain(link)
+            self._drain(link, now)
+
+    def set_local(self, hosts: Iterable[str], now: float) -> None:
+        """The underlay addresses of this host."""
+        self.fast.set_local(hosts)
+        for link in self._links.values():
+            self.fast.link_changed(link, now)
+
+    def restart(self, now: float) -> None:
+        """This host's addresses have changed: prove all paths anew, and so show where we are."""
+        for link in list(self._links.values()):
+            link.neighbour_joined(now)
+            self._drain(link, now)
 
     def peer_left(self, peer: PeerName, now: float) -> None:
         """It said so itself: its keys are gone, but it may be back soon."""
         link = self._links.get(peer)
         if link is not None:
+            self.fast.paths.peer_left(peer, now)
             link.drop(now)
-            self._drain(link)
+            self._drain(link, now)
 
     def peer_forgotten(self, peer: PeerName, now: float) -> None:
         link = self._links.pop(peer, None)
         self._told.pop(peer, None)
         if link is not None:
             link.drop(now)
-            self._drain(link)
+            self._drain(link, now)
+            self.fast.forget(peer)
             if peer in self._ported:
                 self._ported.discard(peer)
                 self._outputs.append(RemovePort(peer))
@@ -135,7 +193,7 @@ class Links:
         link = self._links.get(source)
         if link is not None:
             link.receive_unicast_untrusted(body, now)
-            self._drain(link)
+            self._drain(link, now)
 
     def receive_control_untrusted(self, record: ControlRecord, now: float) -> None:
         link = self._by_index.get(record.session)
@@ -143,28 +201,37 @@ class Links:
             return
         try:
             link.receive_control_untrusted(record, now)
+            if record.body is not None and fast_status.is_fast_status(record.body):
+                self.fast.paths.receive_status_untrusted(link.peer, record.body, now)
         except WireError as error:
             fields = {"peer": link.peer.hex(":"), "error": str(error)}
             self._outputs.append(LogEvent(WARNING, "malformed control record", fields))
-        self._drain(link)
+        self._drain(link, now)
+        if self._check_soon:
+            self._check_all(now)
 
     def probe_refused(self, peer: PeerName, probe: int, now: float) -> None:
         link = self._links.get(peer)
         if link is not None:
             link.refused(probe, now)
-            self._drain(link)
+            self._drain(link, now)
 
     def woken(self, peer: PeerName, now: float) -> None:
         link = self._links.get(peer)
         if link is not None:
             link.woken(now)
-            self._drain(link)
+            self.fast.paths.woken(peer, now)
+            self._drain(link, now)
 
     def advance(self, now: float) -> None:
-        for peer in [p for p, due in self._due.items() if now >= due.at]:
+        for peer in self._due.take_due(now):
             link = self._links[peer]
             link.advance(now)
-            self._drain(link)
+            self._drain(link, now)
+        if self._check_soon:
+            self._check_all(now)
+        self.fast.paths.advance(now)
+        self.drain_fast()
 
     # --- out -----------------------------------------------------------------------------
 
@@ -178,11 +245,11 @@ class Links:
         return taken
 
     def next_deadline(self) -> Deadline | None:
-        return earliest(self._due.values())
+        return earliest((self._due.first(), self.fast.next_deadline()))
 
     # --- inside --------------------------------------------------------------------------
 
-    def _drain(self, link: Link) -> None:
+    def _drain(self, link: Link, now: float) -> None:
         for output in link.take_outputs():
             match output:
                 case SendUnicast(body):
@@ -197,24 +264,66 @@ class Links:
                 case SendControl(way, body, probe):
                     self._outputs.append(SendControlRecord(link.peer, way, body, probe))
         self._note(link)
+        self._watch(link, now)
+        if link.peer in self._links:
+            self.fast.link_changed(link, now)
+            self.drain_fast()
+
+    def drain_fast(self) -> None:
+        """Carry on with what the fast paths have to say."""
+        for output in self.fast.take_outputs():
+            if not isinstance(output, SendFastStatus):
+                self._outputs.append(output)
+                continue
+            link = self._links.get(output.peer)
+            best = link.paths.best if link is not None else None
+            if best is not None:
+                record = SendControlRecord(output.peer, best.way, output.body, None)
+                self._outputs.append(record)
+
+    def _watch(self, link: Link, now: float) -> None:
+        """What one link finds out may concern others."""
+        place, known = link.observed, self._places.get(link.peer)
+        if place != known:
+            self.observations += 1
+        if place is None:
+            self._places.pop(link.peer, None)
+        elif place != known:
+            self._places[link.peer] = place
+            if known is not None:
+                self._check_soon = True  # our NAT has changed its mind, for others as well
+        if not link.paths.is_shaken:
+            self._shaken.discard(link.peer)
+        elif link.peer not in self._shaken:
+            self._shaken.add(link.peer)
+            # If it is we who have moved, the relay on its detour does not even know yet.
+            relay = self._links.get(link.paths.relay or link.paths.tcp or link.peer)
+            if relay is not None and relay is not link:
+                relay.check(now)
+                self._drain(relay, now)
+
+    def _check_all(self, now: float) -> None:
+        """Ask all peers whether our paths still work. They also learn from it where we are now."""
+        self._check_soon = False
+        if now >= self._checked_at + CHECK_EVERY:
+            self._checked_at = now
+            for link in list(self._links.values()):
+                link.check(now)
+                self._drain(link, now)
 
     def _note(self, link: Link) -> None:
         """Keep what is asked of all links after every event."""
         is_gone = link.peer not in self._links
-        due = None if is_gone else link.next_deadline()
-        if due is None:
-            self._due.pop(link.peer, None)
-        else:
-            self._due[link.peer] = due
-        if link.paths.is_direct and not is_gone:
-            self._direct.add(link.peer)
-        else:
-            self._direct.discard(link.peer)
+        self._due.set(link.peer, None if is_gone else link.next_deadline())
+        is_direct = link.paths.is_direct and not is_gone
+        if is_direct != (link.peer in self._direct):
+            self.direct_changes += 1
+            (self._direct.add if is_direct else self._direct.discard)(link.peer)
 
     def _new_index(self) -> int:
         while True:
             index = int.from_bytes(self._token_bytes(4), "little")
-            if index and index not in self._by_index:
+            if index >= MIN_INDEX and index not in self._by_index:
                 return index
 
     def _add_port(self, link: Link) -> None:

@@ -10,10 +10,10 @@ from weave_py.crypto.membership import Membership
 from weave_py.mesh.admission import Admission, source_of
 from weave_py.mesh.connection import Connection, State
 from weave_py.mesh.handshake import ControlHandshake, Hello
-from weave_py.model.deadlines import Deadline
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.router.settings import EngineSettings
 
+SILENT = 1.5  # seconds; a connection that lives is heard from every second
 MAX_REPLACED = 3  # times a minute that a peer may come back before its old connection is gone
 
 
@@ -29,8 +29,6 @@ class Stream:
     opened_at: float
     peer: PeerName | None = None
     """Set once the handshake is done."""
-    due: Deadline | None = None
-    """The connection's next deadline, as of its last change."""
 
     @property
     def place(self) -> Endpoint | None:
@@ -147,7 +145,7 @@ class Neighbours:
 
         Both sides compute the same: the stream that the lower-named peer dialled stays; of two
         that the same side dialled, the one with the lower handshake hash. But a peer that has
-        restarted knows nothing of the old one.
+        restarted knows nothing of the old one, and a peer that has moved cannot use it.
         """
         peer = hello.name
         stream.peer = peer
@@ -160,6 +158,8 @@ class Neighbours:
         restarted = other.connection.hello.uid != hello.uid
         if restarted:
             stays = not self._takes_turns(peer, stream.opened_at)
+        elif stream.opened_at - other.connection.heard_at > SILENT:
+            stays = True
         else:
             stays = self._rank(stream, peer) < self._rank(other, peer)
         if stays:

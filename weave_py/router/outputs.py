@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fastdp.paths import (
+    FastPathChanged,
+    FastPathForgotten,
+    ReadCounters,
+    SendFastProbe,
+    UsePort,
+)
 from weave_py.link.outlet import Outlet, Way
 from weave_py.link.sealing import Opener
 from weave_py.model.names import PeerName
@@ -74,6 +81,17 @@ class SendControlRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainReceived:
+    """A train of datagrams came inside the control connection of a neighbour: give it to the
+    packet road."""
+
+    neighbour: PeerName
+    size: int
+    """Bytes of each datagram but the last, which may be shorter."""
+    datagrams: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class UseRoutes:
     """Relay by this table from now on."""
 
@@ -105,9 +123,15 @@ Output = (
     | OpenSession
     | CloseSession
     | SendControlRecord
+    | TrainReceived
     | UseRoutes
     | SaveTargets
     | LogEvent
+    | UsePort
+    | SendFastProbe
+    | ReadCounters
+    | FastPathChanged
+    | FastPathForgotten
 )
 
 # Levels of `logging`, which engines do not import: they only name them.

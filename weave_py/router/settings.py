@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 
+from fastdp.settings import FastSettings
 from weave_py.link.path import PathSettings
 from weave_py.link.session import SessionSettings
 from weave_py.mesh.connection import ConnectionSettings
 from weave_py.mesh.gossip import GossipSettings
 from weave_py.mesh.targets import TargetSettings
 from weave_py.mesh.topology import TopologySettings
+from weave_py.model.fast import FastHost
 from weave_py.wire.sleeve import MAX_SEGMENTS
 
 
@@ -18,6 +21,9 @@ class EngineSettings:
     """Times in seconds."""
 
     discovery: bool = True
+    discover_after: float = 0.5
+    """Until then a router that has just found its first neighbour calls nobody that it hears of:
+    soon it knows how large the network is, and whom it wants."""
     conn_limit: int = 200
     """Control connections; 0: no limit."""
     refresh_every: float = 0.1
@@ -28,12 +34,23 @@ class EngineSettings:
     """A Linux bridge has 1,024 ports; some are for containers."""
     max_links: int = 4000
     """Peers that we try to agree on keys with."""
+    eager_links: int = 1000
+    """As many peers get a link as soon as they are known: each needs its port of the bridge, or
+    broadcasts would not reach it. In a larger network the others get one when it is asked for
+    (Engine.link_to), when they begin a session with us, or when they become neighbours."""
     record_datagrams: int = MAX_SEGMENTS
     """The most datagrams a record may take; 1 seals each by itself (for measurements)."""
     max_handshakes: int = 256
     """Incoming connections that have not proved anything yet."""
     max_handshakes_per_source: int = 8
+    fast_host: FastHost | None = None
+    """What this host can do for fast paths; None: there are none, nor is anybody told."""
+    mtu: int = 1376
+    """Inner MTU, bytes, for probes of fast paths."""
+    trusted_subnets: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Where frames need no encryption on fast paths."""
     connection: ConnectionSettings = field(default_factory=ConnectionSettings)
+    fast: FastSettings = field(default_factory=FastSettings)
     gossip: GossipSettings = field(default_factory=GossipSettings)
     path: PathSettings = field(default_factory=PathSettings)
     session: SessionSettings = field(default_factory=SessionSettings)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from fastdp.room import inner_mtu
+from fastdp.standing import FastState
 from weave_py.link.link import Link
 from weave_py.link.outlet import Way
-from weave_py.link.path import Path
 from weave_py.mesh.connection import Connection, State
+from weave_py.model.fast import Carried
 from weave_py.model.names import PeerName
 from weave_py.model.snapshot import (
     ConnectionView,
+    FastView,
     PathView,
     PeerConnectionView,
     PeerView,
     RouterSnapshot,
 )
+from weave_py.router.addresses import is_symmetric
 from weave_py.router.engine import Engine
 
 
@@ -22,10 +28,14 @@ def snapshot(
     *,
     mtu: int,
     trusted_subnets: tuple[str, ...],
-    counters: dict[str, int],
+    counters: Mapping[str, int],
     now: float,
+    carried: Mapping[PeerName, Carried] | None = None,
 ) -> RouterSnapshot:
-    """`mtu` is that of the inner network, `counters` are the road's."""
+    """`mtu` is that of the inner network, `counters` are the road's, `carried` tells what the
+    kernel has carried for each peer."""
+    carried = carried or {}
+    links = sorted(engine.links, key=lambda link: link.peer)
     return RouterSnapshot(
         name=engine.name,
         nickname=engine.nickname,
@@ -38,7 +48,7 @@ def snapshot(
         targets=engine.targets.configured,
         connections=(*_live(engine, mtu), *_dead(engine, now)),
         peers=tuple(_peers(engine)),
-        paths=tuple(_path(engine, link) for link in sorted(engine.links, key=lambda k: k.peer)),
+        paths=tuple(_path(engine, link, carried.get(link.peer)) for link in links),
         routes=engine.topology.routes,
         terminations=engine.terminations,
         counters={
@@ -62,6 +72,7 @@ def _live(engine: Engine, mtu: int) -> list[ConnectionView]:
             continue
         link = engine.links.get(stream.peer) if stream.peer else None
         has_way = link is not None and link.outlet.way is not None
+        is_fast = has_way and link is not None and _is_fast(engine, link)
         views.append(
             ConnectionView(
                 address=connection.remote.text,
@@ -70,6 +81,9 @@ def _live(engine: Engine, mtu: int) -> list[ConnectionView]:
                 peer=stream.peer,
                 nickname=connection.hello.nickname if connection.hello else "",
                 mtu=mtu if has_way else None,
+                fits=None if link is None else _fits(engine, link),
+                encrypted=not is_fast or (link is not None and _is_fast_encrypted(engine, link)),
+                overlay="fastdp" if is_fast else "sleeve",
                 rtt=connection.rtt,
             )
         )
@@ -131,32 +145,90 @@ def _peers(engine: Engine) -> list[PeerView]:
     return views
 
 
-def _path(engine: Engine, link: Link) -> PathView:
+def _path(engine: Engine, link: Link, carried: Carried | None) -> PathView:
     path = link.paths.best
     epoch = link.session.current
     way = link.outlet.way
     reachable = link.peer in engine.topology.routes.hops
+    is_fast = _is_fast(engine, link)
+    kind = way.kind if way else "none"
+    cipher = epoch.suite.text if epoch else ""
+    if is_fast:
+        kind = "fastdp"
+        cipher = "esp-aes-256-gcm" if _is_fast_encrypted(engine, link) else "none"
     return PathView(
         peer=link.peer,
         nickname=_nickname(engine, link.peer),
-        kind=way.kind if way else "none",
+        kind=kind,
         address=_address(engine, way),
         via=way.relay if way else None,
         rtt=path.rtt if path and way else None,
         loss=path.loss if path and way else 0.0,
         datagram_bytes=link.outlet.datagram_bytes,
-        cipher=epoch.suite.text if epoch else "",
-        why=_why(link, path, reachable),
-        counters=link.outlet.counters.as_dict(),
+        fits=_fits(engine, link),
+        cipher=cipher,
+        why=_why(engine, link, reachable),
+        counters={**link.outlet.counters.as_dict(), **_by_the_kernel(carried)},
+        fast=_fast(engine, link),
     )
 
 
-def _why(link: Link, path: Path | None, reachable: bool) -> str:
+def _by_the_kernel(carried: Carried | None) -> dict[str, int]:
+    carried = carried or Carried(0, 0, 0, 0)
+    return {f"kernel_{name}": value for name, value in carried._asdict().items()}
+
+
+def _fast(engine: Engine, link: Link) -> FastView | None:
+    fast = engine.links.fast.paths.get(link.peer)
+    return None if fast is None else FastView(fast.state, fast.why, fast.failure)
+
+
+def _fits(engine: Engine, link: Link) -> int | None:
+    """The inner MTU that VXLAN leaves of what passes between the two hosts."""
+    if not link.paths.is_direct or not link.outlet.datagram_bytes:
+        return None
+    return inner_mtu(link.outlet.datagram_bytes, engine.links.fast.is_encrypted(link.peer))
+
+
+def _is_fast(engine: Engine, link: Link) -> bool:
+    fast = engine.links.fast.paths.get(link.peer)
+    return fast is not None and fast.state is FastState.FAST
+
+
+def _is_fast_encrypted(engine: Engine, link: Link) -> bool:
+    fast = engine.links.fast.paths.get(link.peer)
+    wish = fast.wish if fast is not None else None
+    return wish is not None and wish.remote is not None and wish.remote.esp is not None
+
+
+def _why(engine: Engine, link: Link, reachable: bool) -> str:
+    """Reason codes, comma-separated: docs/paths.md says what they mean."""
     if link.outlet.way is None and not reachable:
         return "peer-unreachable"
     if link.session.current is None:
         return "session-handshake"
-    return link.paths.why
+    if link.paths.is_direct:
+        fast = engine.links.fast.paths.get(link.peer)
+        return fast.why if fast is not None else ""
+    direct, *detour = link.paths.why.split(",")
+    if direct:
+        direct = _why_not_direct(engine, link.peer) or direct
+    return ",".join([direct, *detour])
+
+
+def _why_not_direct(engine: Engine, peer: PeerName) -> str:
+    """What keeps datagrams from going straight, if it can be told from what all of us say."""
+    if not engine.links.direct and sum(1 for link in engine.links if link.session.current) > 1:
+        return "udp-blocked"
+    record = engine.topology.record(peer)
+    if record is None:
+        return ""
+    others = [n for n in record.neighbours if n.name != engine.name]
+    if others and not any(n.direct for n in others):
+        return "peer-udp-blocked"
+    if is_symmetric(engine.ourself.record):
+        return "symmetric-nat"
+    return "peer-symmetric-nat" if is_symmetric(record) else ""
 
 
 def _address(engine: Engine, way: Way | None) -> str:

@@ -6,14 +6,16 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from fastdp import counters
+from fastdp.state import peer_of
 from weave_py.config import Config
-from weave_py.model.errors import HostError
+from weave_py.model.abilities import Abilities
+from weave_py.model.errors import HostError, StateError
 from weave_py.model.names import PeerName, Target, parse_target
 from weave_py.model.snapshot import MacView, RouterSnapshot
 from weave_py.observe.report import ReportExtras
 from weave_py.router.view import snapshot
 from weave_py.runtime.host_thread import HostThread
-from weave_py.runtime.peer_ports import peer_of_tap
 from weave_py.runtime.pump import Pump
 from weave_py.runtime.streams import unresolvable
 
@@ -27,24 +29,27 @@ class RouterControl:
         pump: Pump,
         host: HostThread,
         shutdown: trio.Event,
-        keep_targets: Callable[[], Awaitable[None]],
+        keep_targets: Callable[[], Awaitable[str]],
+        abilities: Abilities,
     ) -> None:
-        """`keep_targets` returns when the targets, as they are now, are on disk."""
+        """`keep_targets` returns when the targets, as they are now, are on disk, or why not."""
         self.is_ready = False
         self._config = config
         self._pump = pump
         self._host = host
         self._shutdown = shutdown
         self._keep_targets = keep_targets
+        self._abilities = abilities
 
     def snapshot(self) -> RouterSnapshot:
-        roads = self._pump.roads
+        roads, engine = self._pump.roads, self._pump.engine
         return snapshot(
-            self._pump.engine,
+            engine,
             mtu=self._config.mtu,
             trusted_subnets=tuple(str(net) for net in self._config.trusted_subnets),
             counters=roads.counters.as_dict() if roads else {},
             now=trio.current_time(),
+            carried=counters.read([peer for peer, _ in engine.links.fast.paths]),
         )
 
     async def report_extras(self) -> ReportExtras:
@@ -56,6 +61,7 @@ class RouterControl:
             macs=tuple(await self._macs()),
             http_address=address.text if address else "",
             state_dir=str(self._config.state_dir),
+            abilities=self._abilities,
         )
 
     async def connect(self, targets: list[str], replace: bool) -> list[str]:
@@ -72,12 +78,15 @@ class RouterControl:
         if good or (replace and not errors):
             engine = self._pump.engine
             self._pump.tell(lambda now: engine.connect(good, now, replace))
-            await self._keep_targets()  # before the answer: what was acknowledged outlives us
+            # Before the answer: what was acknowledged outlives us.
+            if reason := await self._keep_targets():
+                errors.append(f"done, but not kept for the next start: {reason}")
         return errors
 
     async def forget(self, targets: list[str]) -> None:
         self._pump.tell(self._pump.engine.forget, targets)
-        await self._keep_targets()
+        if reason := await self._keep_targets():
+            raise StateError(f"done, but not kept for the next start: {reason}")
 
     def stop(self) -> None:
         self._shutdown.set()
@@ -100,7 +109,8 @@ class RouterControl:
         engine = self._pump.engine
         views = []
         for mac, ifname, age in learned:
-            name = peer_of_tap(ifname) or engine.name
+            whose = peer_of(ifname)
+            name = engine.name if whose is None else whose[1]
             views.append(MacView(mac, name, self._nickname(name), age))
         return views
 

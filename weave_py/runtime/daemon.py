@@ -20,34 +20,43 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from fastdp.events import open_events
+from fastdp.probes import ProbeSocket
+from fastdp.state import peer_of
 from weave_py import __version__
 from weave_py.config import Config
-from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership, password_strength_warning
+from weave_py.host.address_watch import AddressWatch
 from weave_py.host.locks import claim_bridge
 from weave_py.host.privileges import check_privileges
 from weave_py.host.state import StateDirectory
 from weave_py.host.udp import UdpSocket, open_tcp_listeners, open_udp
+from weave_py.model.abilities import Abilities
 from weave_py.model.errors import HostError, WeaveError
+from weave_py.model.fast import PortWish
 from weave_py.model.names import PeerUID, Target, name_text
 from weave_py.observe.log import configure, event
 from weave_py.router.engine import Engine
 from weave_py.router.settings import EngineSettings
 from weave_py.runtime.control import RouterControl
+from weave_py.runtime.fast_host import find_out, reconciling, unguard
 from weave_py.runtime.host_thread import HostThread
 from weave_py.runtime.http import control_listeners, serve_http
-from weave_py.runtime.peer_ports import PeerPorts, peer_of_tap
+from weave_py.runtime.main_loop import MainLoop
+from weave_py.runtime.peer_ports import PeerPorts
 from weave_py.runtime.pump import Pump
+from weave_py.runtime.recall import recall
 from weave_py.runtime.roads import Roads
-from weave_py.runtime.self_test import suites_by_speed
+from weave_py.runtime.self_test import suites_by_speed, tap_offloads
 from weave_py.runtime.streams import unresolvable
-from weave_py.runtime.targets_store import TargetsStore, initial_targets
+from weave_py.runtime.targets_store import TargetsStore
 
 if TYPE_CHECKING:
     from weave_py.host.netlink import Netlink
 
 GOODBYE_SECONDS = 1.0
-UNDERLAY_SECONDS = 5.0  # between looks at this host's addresses
+UNDERLAY_SECONDS = 30.0  # between looks at this host's addresses, if the kernel says nothing
+SETTLE_SECONDS = 0.05  # addresses rarely change alone
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +69,8 @@ def run(config: Config) -> int:
     configure(config.log_level)
     os.umask(0o077)
     try:
-        trio.run(_main, config)
+        loop = MainLoop()
+        loop.run(_main, config, loop)
     except BaseExceptionGroup as group:
         # One of our own errors speaks for itself; anything else is a bug and shows its traceback.
         expected, bugs = group.split(WeaveError)
@@ -78,7 +88,7 @@ def _first(group: BaseExceptionGroup[WeaveError]) -> WeaveError:
     return error
 
 
-async def _main(config: Config) -> None:
+async def _main(config: Config, loop: MainLoop) -> None:
     check_privileges()
     # A mistyped peer should be told to whoever typed it. (Stored ones are called again and again.)
     for trouble in (await unresolvable(config.peers)).values():
@@ -89,42 +99,94 @@ async def _main(config: Config) -> None:
         state = await host.run(StateDirectory, config.state_dir)
         rungs.enter_context(state.lock())
         rungs.enter_context(claim_bridge(config.bridge))
-        identity, epoch, targets = await host.run(_remember, state, config)
+        known = await host.run(recall, state, config, secrets.token_bytes)
         sockets = rungs.enter_context(_sockets(config))
         membership = await _membership(config)
+        fast_host = await host.run(find_out, config)
+        suites = suites_by_speed(time.perf_counter)
+        udp, _ = sockets
+        abilities = Abilities(
+            await host.run(tap_offloads),
+            all(one.gso for one in udp),
+            all(one.gro for one in udp),
+            tuple((suite.text, speed) for suite, speed in suites),
+            fast_host,
+        )
         engine = Engine(
-            identity,
+            known.identity,
             membership,
             uid=PeerUID(secrets.randbits(63) + 1),
-            epoch=epoch,
+            epoch=known.epoch,
             nickname=config.name_alias or config.nickname,
             port=config.port,
-            suites=[int(suite) for suite in suites_by_speed(time.perf_counter)],
+            suites=[int(suite) for suite, _ in suites],
             token_bytes=secrets.token_bytes,
             now=trio.current_time(),
             settings=EngineSettings(
                 discovery=config.discovery,
                 conn_limit=config.conn_limit,
                 record_datagrams=config.record_datagrams,
+                fast_host=fast_host,
+                mtu=config.mtu,
+                trusted_subnets=config.trusted_subnets,
             ),
         )
-        store = TargetsStore(state, host, config.peers)
-        async with _bridge(config, host, name_text(identity.name)):
-            ports = PeerPorts(host, config.bridge, config.mtu)
-            pump = Pump(engine, ports, config.host, store.save_soon)
+        store = TargetsStore(state, host, config.peers, known.unsaved)
+        async with (
+            _bridge(config, host, name_text(known.identity.name)),
+            reconciling(config, host, fast_host) as kernel,
+        ):
+            events = rungs.enter_context(open_events())
+            pump = Pump(engine, config.host, store.save_soon)
+            ports = PeerPorts(host, kernel, config.bridge, pump.on_ports)
             udp, listeners = sockets
-            roads = Roads(identity.name, udp, pump.on_controls, pump.on_woken)
+            probes = None
+            if fast_host.udp_port:
+                probes = ProbeSocket()
+                rungs.callback(probes.close)
+            roads = Roads(
+                known.identity.name,
+                loop.epoll,
+                udp,
+                pump.on_controls,
+                pump.on_woken,
+                pump.tcp_way,
+                probes,
+                pump.on_probes,
+                ports.lost,
+            )
             rungs.callback(roads.close)
-            pump.roads = roads
-            control = RouterControl(config, pump, host, shutdown, store.flush)
-            await _serve(config, pump, roads, ports, store, listeners, control, shutdown, targets)
+            pump.use(roads, ports)
+            adopted = await host.run(kernel.found)
+            if adopted:
+                event(_log, logging.INFO, "fast paths adopted", paths=len(adopted))
+                for peer, wish in adopted:
+                    ports.wish(PortWish(peer, wish))
+                pump.tell(engine.adopt_fast_paths, adopted)
+            control = RouterControl(config, pump, host, shutdown, store.flush, abilities)
+            await _serve(
+                config,
+                loop,
+                pump,
+                roads,
+                ports,
+                events,
+                store,
+                listeners,
+                control,
+                shutdown,
+                known.targets,
+            )
+            await host.run(unguard, config)
 
 
 async def _serve(
     config: Config,
+    loop: MainLoop,
     pump: Pump,
     roads: Roads,
     ports: PeerPorts,
+    events: socket.socket,
     store: TargetsStore,
     listeners: list[socket.socket],
     control: RouterControl,
@@ -135,8 +197,8 @@ async def _serve(
     api = control_listeners(config.http_addr) if config.http_addr else []
     async with trio.open_nursery() as nursery:
         await nursery.start(pump.run)
-        nursery.start_soon(roads.run)
-        nursery.start_soon(ports.run, roads.plug)
+        nursery.start_soon(loop.drive, roads.turn)
+        nursery.start_soon(ports.run, roads, events)
         nursery.start_soon(store.run)
         nursery.start_soon(_watch_underlay, config, pump, control)
         streams = [trio.SocketListener(trio.socket.from_stdlib_socket(s)) for s in listeners]
@@ -153,6 +215,7 @@ async def _serve(
         await store.flush()
         roads.close()
         nursery.cancel_scope.cancel()
+    await ports.remove_all()
 
 
 def _announce(config: Config, engine: Engine) -> None:
@@ -168,17 +231,6 @@ def _announce(config: Config, engine: Engine) -> None:
         encryption="required" if engine.is_secret else "on, but anyone may join (no password)",
         api=config.http_addr.text if config.http_addr else "off",
     )
-
-
-def _remember(state: StateDirectory, config: Config) -> tuple[Identity, int, list[Target]]:
-    """Who we are, how often we started, and whom to call. Reads everything before it writes."""
-    identity = state.load_identity()
-    targets = initial_targets(state, config.peers, config.resume)
-    epoch = state.next_epoch()
-    if identity is None:
-        identity = Identity.create(secrets.token_bytes)
-        state.save_identity(identity)
-    return identity, epoch, targets
 
 
 async def _membership(config: Config) -> Membership:
@@ -216,7 +268,7 @@ async def _bridge(config: Config, host: HostThread, mac: str) -> AsyncIterator[N
 
 def _leave_bridge(netlink: Netlink, bridge: str) -> None:
     try:
-        others = [p.ifname for p in netlink.ports(bridge) if peer_of_tap(p.ifname) is None]
+        others = [p.ifname for p in netlink.ports(bridge) if peer_of(p.ifname) is None]
         if not others and not netlink.addresses(bridge):
             netlink.delete_bridge(bridge)
         else:
@@ -226,15 +278,20 @@ def _leave_bridge(netlink: Netlink, bridge: str) -> None:
 
 
 async def _watch_underlay(config: Config, pump: Pump, control: RouterControl) -> None:
-    """Tell the engine where this host can be reached, as long as that changes."""
-    known: list[str] | None = None
-    while True:
-        found = await control.underlay_addresses()
-        hosts = [config.host] if config.host else found
-        if hosts != known:
-            known = hosts
-            pump.tell(pump.engine.set_local_addresses, hosts)
-        await trio.sleep(UNDERLAY_SECONDS)
+    """Tell the engine where this host can be reached, as soon as that changes."""
+    known: list[str] = []
+    with AddressWatch() as watch:
+        while True:
+            watch.drain()
+            found = await control.underlay_addresses()
+            hosts = [config.host] if config.host else found
+            if hosts and hosts != known:  # none: not for long, or we could not look
+                gone, known = set(known).difference(hosts), hosts
+                pump.tell(pump.engine.set_local_addresses, hosts)
+                pump.cut_streams_of(gone)
+            with trio.move_on_after(UNDERLAY_SECONDS):
+                await trio.lowlevel.wait_readable(watch.sock)
+            await trio.sleep(SETTLE_SECONDS)
 
 
 async def _wait_for_signals(shutdown: trio.Event) -> None:

@@ -29,6 +29,7 @@ from weave_py.wire.sleeve import (
     FLAG_CONTROL,
     FLAG_LAST,
     FLAG_MORE,
+    FLAG_PARITY,
     FRAME_HEADER_BYTES,
     FRAME_LENGTH,
     FRAME_LENGTH_OFFSET,
@@ -44,6 +45,7 @@ from weave_py.wire.sleeve import (
 
 TRAINS_PER_TURN = 32
 BUFFER_BYTES = 65_536
+_NO_PARITY = (-1, 0, 0)
 MAX_CONTROLS = 256  # per turn; more than that is a flood, and probes may be lost
 SHORTEST_FRAME = FRAME_HEADER_BYTES + 14
 
@@ -65,6 +67,8 @@ class Inbound:
         self._buffer = bytearray(BUFFER_BYTES)
         self._view = memoryview(self._buffer)
         self._plain = memoryview(bytearray(BUFFER_BYTES))
+        self._neighbour: PeerName | None = None
+        """Inside whose control connection what we are at came."""
 
     def drain(self, udp: UdpSocket) -> None:
         """One turn of a readable socket."""
@@ -80,7 +84,16 @@ class Inbound:
         except OSError:
             pass  # an ICMP error of an earlier send: nothing to do with what comes in
 
-    def _train(self, length: int, size: int, source: tuple[str, int]) -> None:
+    def receive_train(self, neighbour: PeerName, size: int, datagrams: bytes) -> None:
+        """A train came inside the control connection of a neighbour."""
+        self._buffer[: len(datagrams)] = datagrams
+        self._neighbour = neighbour
+        try:
+            self._train(len(datagrams), size, None)
+        finally:
+            self._neighbour = None
+
+    def _train(self, length: int, size: int, source: tuple[str, int] | None) -> None:
         if length <= HEADER_BYTES:  # the last segment of a record may hold a single byte
             self._counters.datagrams_malformed += 1
             return
@@ -94,7 +107,8 @@ class Inbound:
         elif bytes(self._buffer[2:RELAY_PREFIX_BYTES]) == self._ourself:
             self._records(length, size, RELAY_PREFIX_BYTES, None)
         else:
-            self._relaying.forward(self._buffer, length, size, count, source)
+            came_from = source or self._neighbour
+            self._relaying.forward(self._buffer, length, size, count, came_from)
 
     def _is_uniform(self, length: int, size: int, count: int) -> bool:
         """Whether the datagrams of a train are all direct, or all relayed with the same prefix."""
@@ -102,7 +116,7 @@ class Inbound:
         compared = RELAY_PREFIX_BYTES if buffer[0] == KIND_RELAYED else 1
         return all(buffer[i:length:size] == buffer[i : i + 1] * count for i in range(compared))
 
-    def _mixed(self, length: int, size: int, source: tuple[str, int]) -> None:
+    def _mixed(self, length: int, size: int, source: tuple[str, int] | None) -> None:
         """A neighbour's own datagrams and those it relays, one behind the other, are one flow to
         GRO: take such a train apart."""
         train = bytes(self._view[:length])
@@ -115,7 +129,7 @@ class Inbound:
         """All records of a train that is for us; `prefix` bytes precede each header."""
         buffer, view = self._buffer, self._view
         body = size - prefix - HEADER_BYTES
-        at = 0
+        at, spare = 0, _NO_PARITY
         while at < length:
             head = at + prefix
             if head + HEADER_BYTES > length:
@@ -128,29 +142,56 @@ class Inbound:
                 at += size
                 continue
             counter, sealed_bytes = rest & MAX_COUNTER, rest >> 48
+            counters = inlet.port.outlet.counters
+            if len(inlet.reassembly):
+                self._make_good(inlet, counter, size, source)
+            if flags & FLAG_PARITY:
+                counters.datagrams_in += 1
+                spare = counter, head + HEADER_BYTES, sealed_bytes
+                at += size
+                if at >= length:
+                    self._keep_parity(inlet, spare, body)  # its record comes in the next train
+                continue
             count = (sealed_bytes + body - 1) // body if body > 0 else 0
             sealed: memoryview | bytes | bytearray | None
             if index == 0 and self._is_whole(head, length, size, count, sealed_bytes, body):
                 sealed = self._gather(head + HEADER_BYTES, size, count, sealed_bytes, body)
                 at += count * size
                 if not flags & FLAG_CONTROL:
-                    inlet.port.outlet.counters.datagrams_in += count
+                    counters.datagrams_in += count
+                    inlet.reassembly.discard(counter)
             else:
                 end = min(at + size, length)
                 payload = view[head + HEADER_BYTES : end]
                 is_last = bool(flags & FLAG_LAST)
                 at += size
-                inlet.port.outlet.counters.datagrams_in += not flags & FLAG_CONTROL
+                counters.datagrams_in += not flags & FLAG_CONTROL
                 if not inlet.opener.window.accepts(counter):
                     # A late duplicate, which would wait in vain for the rest of its record.
-                    inlet.port.outlet.counters.records_replayed += index == 0
+                    counters.records_replayed += index == 0
                     continue
+                if spare[0] == counter:
+                    self._keep_parity(inlet, spare, body)
+                    spare = _NO_PARITY
                 sealed = inlet.reassembly.add_untrusted(
-                    counter, index, is_last, sealed_bytes, payload
+                    counter, index, is_last, sealed_bytes, payload, flags
                 )
                 if sealed is None:
                     continue
             self._open(inlet, flags, counter, sealed, min(size, length), source)
+
+    def _keep_parity(self, inlet: Inlet, spare: tuple[int, int, int], body: int) -> None:
+        counter, at, sealed_bytes = spare
+        if inlet.opener.window.accepts(counter):
+            payload = self._view[at : at + body]
+            inlet.reassembly.add_parity_untrusted(counter, sealed_bytes, payload)
+
+    def _make_good(
+        self, inlet: Inlet, counter: int, size: int, source: tuple[str, int] | None
+    ) -> None:
+        """Something of the record `counter` is here: what earlier ones miss is lost."""
+        for flags, earlier, sealed in inlet.reassembly.completed_before(counter):
+            self._open(inlet, flags, earlier, sealed, size, source)
 
     def _is_whole(
         self, head: int, length: int, size: int, count: int, sealed_bytes: int, body: int
@@ -208,17 +249,30 @@ class Inbound:
             counters.records_replayed += 1
         elif flags & FLAG_CONTROL:
             if len(self.controls) < MAX_CONTROLS:
-                # Port 0 is legal in UDP (RFC 768), but nobody can be answered there.
-                origin = endpoint(source[0], source[1]) if source and source[1] else None
-                received = counters.datagrams_in
-                self.controls.append(
-                    ControlRecord(inlet.index, bytes(plain), datagram_bytes, received, origin)
-                )
+                self._tell(inlet, bytes(plain), datagram_bytes, source)
         elif flags & FLAG_MORE or plain[: len(REST)] == REST:
             self._collect(inlet, flags, counter, plain)
         else:
             counters.records_in += 1
+            if source is not None and source != inlet.source:
+                inlet.source = source
+                if len(self.controls) < MAX_CONTROLS:
+                    self._tell(inlet, None, datagram_bytes, source)
             self._deliver(inlet, plain)
+
+    def _tell(
+        self,
+        inlet: Inlet,
+        body: bytes | None,
+        datagram_bytes: int,
+        source: tuple[str, int] | None,
+    ) -> None:
+        # Port 0 is legal in UDP (RFC 768), but nobody can be answered there.
+        origin = endpoint(source[0], source[1]) if source and source[1] else None
+        received = inlet.port.outlet.counters.datagrams_in
+        self.controls.append(
+            ControlRecord(inlet.index, body, datagram_bytes, received, origin, self._neighbour)
+        )
 
     def _collect(self, inlet: Inlet, flags: int, counter: int, plain: memoryview) -> None:
         """Records that belong together because their frame is larger than a record."""

@@ -4,7 +4,8 @@
    until the TAP is empty, the record is full, or the turn is over: nothing waits for a record to
    fill, and no peer waits for another's flood. A TCP super-frame too large for a record is cut
    into smaller ones (`_overflow`).
-2. `_send` has the record sealed and cut (`link.trains`) and hands the train to the kernel.
+2. `_send` has the record sealed and cut (`link.trains`) and hands the train to the kernel, or,
+   where UDP does not pass, to a control connection (`runtime.tcp_way`).
 
 Fast gear: no await, channel or log call in here; what the engine must know goes to `woken`.
 """
@@ -12,12 +13,12 @@ Fast gear: no await, channel or log call in here; what the engine must know goes
 from __future__ import annotations
 
 import os
+from time import perf_counter as clock
 
 from weave_py.link.trains import MAX_FRAME_BYTES, TrainMaker
 from weave_py.model.names import PeerName
 from weave_py.runtime.ports import Port
 from weave_py.runtime.relaying import Relaying
-from weave_py.runtime.sleeve_sockets import SleeveSockets
 from weave_py.wire.sleeve import FRAME_HEADER_BYTES, FRAME_LENGTH, FRAME_LENGTH_OFFSET
 from weave_py.wire.super_frames import Cut, examine, write_piece
 
@@ -28,14 +29,16 @@ BYTES_PER_TURN = 256 * 1024
 # not fit, and a train of half the size costs hardly more per byte.
 FLUSH_BYTES = 32 * 1024
 
+# What a standing queue is told by: one of those that fill it. Small frames have waited long enough.
+DROP_BYTES = 2048
+
 _pack_length = FRAME_LENGTH.pack_into
 
 
 class Outbound:
     """Sends what comes out of the TAPs."""
 
-    def __init__(self, sockets: SleeveSockets, relaying: Relaying) -> None:
-        self._sockets = sockets
+    def __init__(self, relaying: Relaying) -> None:
         self._relaying = relaying
         self._trains = TrainMaker()
         self._scratch = memoryview(bytearray(MAX_FRAME_BYTES))
@@ -57,6 +60,10 @@ class Outbound:
         try:
             for _ in range(FRAMES_PER_TURN):
                 size = read(fd, (plain[end : end + MAX_FRAME_BYTES],))
+                if port.is_standing and size > DROP_BYTES:
+                    port.is_standing = False
+                    outlet.counters.drop_queue += 1
+                    continue
                 _pack_length(plain, end + FRAME_LENGTH_OFFSET, size)
                 turn += size
                 if end + size - start > limit:
@@ -68,8 +75,9 @@ class Outbound:
                     start = end = frames = 0
                     if turn >= BYTES_PER_TURN:
                         break
+            port.is_standing |= port.standing.not_emptied(clock())
         except BlockingIOError:
-            pass
+            port.standing.emptied()
         except OSError:
             pass  # the device is going down: the port is about to be removed
         self._send(port, start, end, frames)
@@ -111,8 +119,8 @@ class Outbound:
         counters = outlet.counters
         way = outlet.way
         assert way is not None
-        to = way.endpoint or self._relaying.endpoint_of(way.relay)
-        if to is None:
+        hop = self._relaying.hop(way)
+        if hop is None:
             counters.drop_no_path += frames
             return
         refused = 0
@@ -124,7 +132,7 @@ class Outbound:
             views, size, count = trains.seal(outlet, flags, first, last)
             counters.records_out += 1
             if not refused:
-                refused = self._sockets.send(to, views, size, count)
+                refused = self._relaying.send(hop, views, size, count)
             if not refused:
                 counters.datagrams_out += count
         if refused:

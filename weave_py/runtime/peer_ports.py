@@ -1,101 +1,211 @@
-"""Does every peer have its port on the bridge? Wanted and actual TAPs, brought together."""
+"""Does every peer have its port on the bridge? Wished and actual devices, brought together.
+
+The TAPs are ours: opened here, carried by the road, gone with us. Everything else about a port (its
+settings, and the VXLAN device that lets the kernel carry frames) is `fastdp.reconciler`'s, which
+runs in the host thread whenever the engine wishes something else or the kernel says that somebody
+changed something.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterable
 
 import trio
 
+from fastdp import words
+from fastdp.events import RECEIVE_BYTES, concerned
+from fastdp.operations import Operation
+from fastdp.reconciler import Reconciler, Round
+from fastdp.state import Device
 from weave_py.host.tap import Tap, open_tap
 from weave_py.model.errors import HostError
+from weave_py.model.fast import FastWish, PortsOutcome, PortWish
 from weave_py.model.names import PeerName
 from weave_py.observe.log import event
 from weave_py.runtime.host_thread import HostThread
+from weave_py.runtime.roads import Roads
 
-PREFIX = "wvt"
-"""`wvt` and the 12 hex digits of a peer's name are just as long as a device's name may be."""
-
-# 1,000 (the default) super-frames of 64 KiB would be seconds of standing queue.
-TX_QUEUE_FRAMES = 64
 RETRY_SECONDS = 5.0
+# Whoever changes something changes several things: they are looked at together.
+GATHER_SECONDS = 0.05
+LOOK_SECONDS = 30.0  # between looks at everything, in case an event was missed
+LEAST_SECONDS = 0.1
 
 _log = logging.getLogger(__name__)
 
 
-def tap_name(peer: PeerName) -> str:
-    return PREFIX + peer.hex()
-
-
-def peer_of_tap(ifname: str) -> PeerName | None:
-    """Whose TAP a device is, by its name; None if it is none of ours."""
-    digits = ifname.removeprefix(PREFIX)
-    if digits == ifname or len(digits) != 12:
-        return None
-    try:
-        return PeerName(bytes.fromhex(digits))
-    except ValueError:
-        return None
-
-
 class PeerPorts:
-    """Makes a TAP for each wanted peer, one after the other. `add` and `remove` never block."""
+    """Makes ports as wished. `add`, `wish` and `remove` never block."""
 
-    def __init__(self, host: HostThread, bridge: str, mtu: int) -> None:
+    def __init__(
+        self,
+        host: HostThread,
+        reconciler: Reconciler,
+        bridge: str,
+        on_outcome: Callable[[PortsOutcome], None],
+        open_port: Callable[[str], Tap] = open_tap,
+    ) -> None:
+        """`open_port` opens the TAP of that name."""
         self._host = host
+        self._reconciler = reconciler
         self._bridge = bridge
-        self._mtu = mtu
-        self._wanted: dict[PeerName, bool] = {}
-        """Peer → whether its TAP is there."""
+        self._on_outcome = on_outcome
+        self._open_port = open_port
+        self._peers: set[PeerName] = set()
+        """Who is to have a TAP."""
+        self._wishes: dict[PeerName, FastWish | None] = {}
+        self._plugged: set[PeerName] = set()
+        self._fresh: dict[PeerName, Tap] = {}
+        """Opened, but not ready for the road yet."""
+        self._dirty: set[PeerName] = set()
+        self._look_at_all = True
+        self._at_rest: set[PeerName] = set()
+        """Whose port has been as wished: what differs from now on is somebody else's doing."""
+        self._complaints: dict[PeerName, str] = {}
+        """What was logged last of ports that are not as wished."""
         self._wake = trio.Event()
 
     def add(self, peer: PeerName) -> None:
-        self._wanted[peer] = False
-        self._wake.set()
+        self._peers.add(peer)
+        self._touch(peer, self._wishes.get(peer))
+
+    def wish(self, wish: PortWish) -> None:
+        self._touch(wish.peer, wish.fast)
 
     def remove(self, peer: PeerName) -> None:
         """The TAP itself vanishes when the road closes it."""
-        self._wanted.pop(peer, None)
+        for known in (self._peers, self._plugged, self._at_rest):
+            known.discard(peer)
+        self._wishes.pop(peer, None)
+        self._complaints.pop(peer, None)
+        self._mark(peer)
 
-    async def run(self, on_plugged: Callable[[PeerName, Tap], bool]) -> None:
-        """Until cancelled; `on_plugged` takes the TAP over, or returns False."""
-        while True:
-            missing = [peer for peer, is_there in self._wanted.items() if not is_there]
-            failed = False
-            for peer in missing:
-                failed |= not await self._plug(peer, on_plugged)
-            if failed:
-                with trio.move_on_after(RETRY_SECONDS):
-                    await self._wake.wait()
-            elif all(self._wanted.values()):
-                await self._wake.wait()
-            self._wake = trio.Event()
+    def lost(self, peer: PeerName) -> None:
+        """The road has lost the peer's TAP."""
+        event(_log, logging.WARNING, "port deleted by somebody else", peer=peer.hex(":"))
+        self._plugged.discard(peer)
+        self._mark(peer)
 
-    async def _plug(self, peer: PeerName, on_plugged: Callable[[PeerName, Tap], bool]) -> bool:
+    async def run(self, roads: Roads, events: socket.socket) -> None:
+        """Until cancelled. `events`: from fastdp.events.open_events."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, events)
+            try:
+                while True:
+                    pause = await self._bring_together(roads)
+                    with trio.move_on_after(pause) as waiting:
+                        await self._wake.wait()
+                    self._look_at_all |= waiting.cancelled_caught
+            finally:
+                for tap in self._fresh.values():
+                    tap.close()
+
+    async def remove_all(self) -> None:
+        """Every trace, at the end. The TAPs are closed already."""
         try:
-            tap = await self._host.run(open_tap, tap_name(peer))
+            await self._host.run(self._reconciler.remove_all)
         except HostError as error:
-            event(_log, logging.ERROR, "no port for a peer", peer=peer.hex(":"), error=error)
-            return False
+            event(_log, logging.WARNING, "ports not removed", error=error)
+
+    # --- inside --------------------------------------------------------------------------
+
+    def _touch(self, peer: PeerName, wish: FastWish | None) -> None:
+        self._wishes[peer] = wish
+        self._at_rest.discard(peer)
+        self._mark(peer)
+
+    def _mark(self, *peers: PeerName) -> None:
+        self._dirty.update(peers)
+        self._wake.set()
+
+    async def _watch(self, events: socket.socket) -> None:
+        """Whom the kernel's events are about is looked at anew."""
+        while True:
+            await trio.lowlevel.wait_readable(events)
+            try:
+                data = events.recv(RECEIVE_BYTES)
+            except BlockingIOError:
+                continue
+            except OSError:  # more than the socket holds: something has been missed
+                self._look_at_all = True
+                self._mark()
+                continue
+            about = concerned(data, self._bridge, self._reconciler.devices.owners)
+            if about:
+                await trio.sleep(GATHER_SECONDS)
+                self._look_at_all |= about.bridge
+                self._mark(*about.peers)
+
+    async def _bring_together(self, roads: Roads) -> float:
+        """One round; how long the next one may wait."""
+        self._wake = trio.Event()
+        look_at_all, self._look_at_all = self._look_at_all, False
+        about, self._dirty = self._dirty, set()
+        closed = await self._open_taps(self._peers if look_at_all else about)
+        wishes = dict(self._wishes)
         try:
-            await self._host.netlink(
-                lambda netlink: netlink.plug_port(
-                    tap.name,
-                    self._bridge,
-                    mtu=self._mtu,
-                    isolated=True,
-                    txqueuelen=TX_QUEUE_FRAMES,
-                )
+            done = await self._host.run(
+                self._reconciler.reconcile,
+                wishes,
+                None if look_at_all else about,
+                trio.current_time(),
             )
         except HostError as error:
-            tap.close()
-            event(_log, logging.ERROR, "no port for a peer", peer=peer.hex(":"), error=error)
-            return False
-        except BaseException:
-            tap.close()
-            raise
-        if peer in self._wanted and on_plugged(peer, tap):
-            self._wanted[peer] = True
-        else:
-            tap.close()
-        return True
+            event(_log, logging.ERROR, "cannot look after the ports", error=error)
+            self._look_at_all = True
+            return RETRY_SECONDS
+        failed = dict(done.outcome.failed) | closed
+        self._plug(done, roads)
+        self._log(done, failed)
+        same = {p for p in done.settled if p in self._wishes and self._wishes[p] == wishes[p]}
+        self._at_rest |= same - failed.keys()
+        if done.outcome != PortsOutcome():
+            self._on_outcome(done.outcome)
+        if failed:
+            self._dirty |= failed.keys()
+            return RETRY_SECONDS
+        due = self._reconciler.next_deadline()
+        if due is None:
+            return LOOK_SECONDS
+        return max(LEAST_SECONDS, min(LOOK_SECONDS, due - trio.current_time()))
+
+    async def _open_taps(self, about: Iterable[PeerName]) -> dict[PeerName, str]:
+        """Open those that are missing; why some could not be."""
+        failed = {}
+        for peer in [p for p in about if p in self._peers]:
+            if peer in self._plugged or peer in self._fresh:
+                continue
+            try:
+                self._fresh[peer] = await self._host.run(self._open_port, Device.TAP.ifname(peer))
+            except HostError as error:
+                failed[peer] = str(error)
+        return failed
+
+    def _plug(self, done: Round, roads: Roads) -> None:
+        for peer in [p for p in self._fresh if p in done.settled or p not in self._peers]:
+            tap = self._fresh.pop(peer)
+            if peer in self._peers and roads.plug(peer, tap):
+                self._plugged.add(peer)
+            else:
+                tap.close()
+
+    def _log(self, done: Round, failed: dict[PeerName, str]) -> None:
+        for peer, reason in failed.items():
+            if self._complaints.get(peer) != reason:
+                self._complaints[peer] = reason
+                event(_log, logging.ERROR, "port not as wanted", peer=peer.hex(":"), error=reason)
+        for peer in done.settled - failed.keys():
+            self._complaints.pop(peer, None)
+        for text in done.untold:
+            event(_log, logging.ERROR, "encryption of the fast datapath", error=text)
+        if done.done:
+            event(_log, logging.DEBUG, "ports changed", steps=[repr(step) for step in done.done])
+        repaired: dict[PeerName, list[Operation]] = {}
+        for step in done.done:
+            if step.peer in self._at_rest:
+                repaired.setdefault(step.peer, []).append(step)
+        for peer, steps in repaired.items():
+            what = words.done(steps)
+            event(_log, logging.WARNING, "port repaired", peer=peer.hex(":"), done=what)

@@ -6,18 +6,22 @@ from weave_py.host.tap import Tap
 from weave_py.link.outlet import Outlet
 from weave_py.link.reassembly import Reassembly
 from weave_py.link.sealing import Opener
+from weave_py.link.standing import Standing
 
 
 class Port:
     """A peer's port of the bridge: frames written to `fd` come from the peer, frames read from
     it go there. `fd` is −1 while there is no TAP (yet)."""
 
-    __slots__ = ("fd", "outlet", "tap")
+    __slots__ = ("fd", "is_standing", "outlet", "standing", "tap")
 
     def __init__(self, outlet: Outlet) -> None:
         self.outlet = outlet
         self.tap: Tap | None = None
         self.fd = -1
+        self.standing = Standing()
+        self.is_standing = False
+        """Whether a frame is to be dropped, because the TAP's queue never empties."""
 
     def plug(self, tap: Tap) -> None:
         self.tap = tap
@@ -33,7 +37,7 @@ class Port:
 class Inlet:
     """One session index of ours: whose records come under it, and how they open."""
 
-    __slots__ = ("index", "more", "more_counter", "opener", "port", "reassembly")
+    __slots__ = ("index", "more", "more_counter", "opener", "port", "reassembly", "source")
 
     def __init__(self, index: int, port: Port, opener: Opener) -> None:
         self.index = index
@@ -43,3 +47,5 @@ class Inlet:
         self.more = bytearray()
         """Plaintext of records that said there is MORE, up to the one before `more_counter`."""
         self.more_counter = -1
+        self.source: tuple[str, int] | None = None
+        """Where the last data record came straight from."""

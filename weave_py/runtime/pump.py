@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 import trio
 
+from fastdp import counters
+from fastdp.paths import (
+    FastPathChanged,
+    FastPathForgotten,
+    ReadCounters,
+    SendFastProbe,
+    UsePort,
+)
+from fastdp.standing import FastState
 from weave_py.link.control import ControlRecord
+from weave_py.model.fast import PortsOutcome
 from weave_py.model.names import PeerName
 from weave_py.observe.log import event
 from weave_py.router.engine import Engine
@@ -25,11 +36,13 @@ from weave_py.router.outputs import (
     SaveTargets,
     SendBytes,
     SendControlRecord,
+    TrainReceived,
     UseRoutes,
 )
 from weave_py.runtime.peer_ports import PeerPorts
 from weave_py.runtime.roads import Roads
 from weave_py.runtime.streams import ControlStream, dial, remote_of, tune, why
+from weave_py.runtime.tcp_way import TcpWay
 
 T = TypeVar("T")
 MAX_REFUSALS = 8  # of probes in a row before the rest waits for the next turn
@@ -43,22 +56,31 @@ class Pump:
     def __init__(
         self,
         engine: Engine,
-        ports: PeerPorts,
         local: str | None,
         on_targets: Callable[[tuple[str, ...]], None],
     ) -> None:
         """`local`: the address to call from; `on_targets`: keep these."""
         self.engine = engine
         self.roads: Roads | None = None
-        self._ports = ports
+        self._ports: PeerPorts | None = None
         self._local = local
         self._on_targets = on_targets
         self._streams: dict[int, ControlStream] = {}
         self._timer = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._refused: list[tuple[PeerName, int]] = []
+        self._counts: deque[tuple[PeerName, ...]] = deque()
+        """Of whose devices the packet counters are wanted."""
+        self._todo: deque[Output] = deque()
+        self._is_carrying_out = False
+        self.tcp_way = TcpWay(engine, self._streams, self._carry_out)
         self._serving = 0
         self._all_ended = trio.Event()
+
+    def use(self, roads: Roads, ports: PeerPorts) -> None:
+        """What the outputs go to; before anything is told."""
+        self.roads = roads
+        self._ports = ports
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve the engine's timer and calls until cancelled; `tell` works once started."""
@@ -100,6 +122,20 @@ class Pump:
         for peer in peers:
             self.tell(self.engine.traffic_woke, peer)
 
+    def on_probes(self, frames: list[bytes]) -> None:
+        for frame in frames:
+            self.tell(self.engine.fast_probe_received, frame)
+
+    def on_ports(self, outcome: PortsOutcome) -> None:
+        self.tell(self.engine.fast_ports_changed, outcome)
+
+    def cut_streams_of(self, gone: Collection[str]) -> None:
+        """This host has these addresses no more: their connections are dead, though TCP will not
+        notice for a while."""
+        for control in list(self._streams.values()):
+            if control.local_host in gone:
+                control.cut(f"this host's address {control.local_host} is gone")
+
     async def say_goodbye(self, within: float) -> None:
         """Stop the engine, and let its last words out."""
         self.tell(self.engine.stop)
@@ -119,19 +155,36 @@ class Pump:
             for peer, probe in refused:
                 self.engine.probe_refused(peer, probe, trio.current_time())
             self._carry_out()
+        while self._counts:
+            counts = counters.read(self._counts.popleft())
+            self.engine.fast_counted(counts, trio.current_time())
+            self._carry_out()
         deadline = self.engine.next_deadline()
         self._timer.deadline = deadline.at if deadline else math.inf
 
     def _carry_out(self) -> None:
-        for output in self.engine.take_outputs():
-            self._do(output)
+        """What the engine wants, in order: what it wants while we are at it comes last. (Bytes
+        of a stream that overtook others would end the connection.)"""
+        self._todo.extend(self.engine.take_outputs())
+        if self._is_carrying_out:
+            return
+        self._is_carrying_out = True
+        try:
+            while self._todo:
+                self._do(self._todo.popleft())
+                self._todo.extend(self.engine.take_outputs())
+        finally:
+            self._is_carrying_out = False
 
     def _do(self, output: Output) -> None:
         assert self.roads is not None
+        assert self._ports is not None
         match output:
             case SendControlRecord(peer, way, body, probe):
                 if not self.roads.send_control(peer, way, body) and probe is not None:
                     self._refused.append((peer, probe))
+            case TrainReceived(neighbour, size, datagrams):
+                self.roads.receive_train(neighbour, size, datagrams)
             case SendBytes(number, data):
                 if number in self._streams:
                     self._streams[number].send(data)
@@ -145,9 +198,18 @@ class Pump:
             case AddPort(peer, outlet):
                 self.roads.add_port(peer, outlet)
                 self._ports.add(peer)
-            case RemovePort(peer):
+            case RemovePort(peer) | FastPathForgotten(peer):
                 self.roads.remove_port(peer)
                 self._ports.remove(peer)
+            case UsePort(wish):
+                self._ports.wish(wish)
+            case SendFastProbe(peer, frame):
+                self.roads.send_probe(peer, frame)
+            case ReadCounters(peers):
+                self._counts.append(peers)
+            case FastPathChanged(peer, old, new, why):
+                level = logging.DEBUG if FastState.FAST not in (old, new) else logging.INFO
+                event(_log, level, f"fast path {new}", peer=peer.hex(":"), why=why or "proven")
             case OpenSession(peer, index, opener):
                 self.roads.open_session(peer, index, opener)
             case CloseSession(index):

@@ -1,9 +1,8 @@
-"""Who drives the packet road? All TAPs and sockets behind one epoll, one wake-up a batch.
+"""Who drives the packet road? All TAPs and sockets, a turn for each that is ready.
 
-`run` waits for the epoll descriptor itself, so trio wakes once for whatever has become ready on
-however many descriptors, and everything ready gets a turn before trio is asked again. What the
-fast gear cannot do alone (probes that came in, traffic that began) is handed to the engine after
-each batch.
+The main loop wakes once for whatever has become ready on however many descriptors, and calls
+`turn`. What the fast gear cannot do alone (probes that came in, traffic that began) is handed over
+after each batch, for the engine.
 """
 
 from __future__ import annotations
@@ -11,15 +10,13 @@ from __future__ import annotations
 import errno
 import os
 import select
-import time
 from collections.abc import Callable
 
-import trio
-
+from fastdp.probes import ProbeSocket
 from weave_py.host.tap import Tap
 from weave_py.host.udp import UdpSocket
 from weave_py.link.control import ControlRecord
-from weave_py.link.outlet import Outlet, Way
+from weave_py.link.outlet import Outlet, Way, prefix_to
 from weave_py.link.sealing import Opener
 from weave_py.link.trains import control_datagram
 from weave_py.model.counters import RoadCounters
@@ -30,65 +27,74 @@ from weave_py.runtime.outbound import Outbound
 from weave_py.runtime.ports import Inlet, Port
 from weave_py.runtime.relaying import Relaying
 from weave_py.runtime.sleeve_sockets import SleeveSockets
-from weave_py.wire.sleeve import FLAG_CONTROL, FLAG_LAST, relay_prefix
-
-# Seconds before other tasks (the control road) get their turn, also under full load.
-SLICE = 0.001
-# A reply often follows within a few dozen microseconds, and going to sleep and being woken by trio
-# takes as long. So after activity we look a little longer, but only while that has been worth it:
-# if we were woken after a long rest, the next frame is not likely to come at once either.
-SPIN = 0.000_1
-SHORT_REST = 0.001
+from weave_py.runtime.tcp_way import TcpWay
+from weave_py.wire.sleeve import FLAG_CONTROL, FLAG_LAST
 
 
 class Roads:
-    """The packet road of a router. Create it, `run` it, tell it what the engine decided."""
+    """The packet road of a router. Have its `turn` called, tell it what the engine decided."""
 
     def __init__(
         self,
         ourself: PeerName,
+        epoll: select.epoll,
         sockets: list[UdpSocket],
         on_controls: Callable[[list[ControlRecord]], None],
         on_woken: Callable[[list[PeerName]], None],
+        tcp: TcpWay | None = None,
+        probes: ProbeSocket | None = None,
+        on_probes: Callable[[list[bytes]], None] | None = None,
+        on_lost: Callable[[PeerName], None] | None = None,
     ) -> None:
+        """`tcp`: how to send inside control connections. `probes`, `on_probes`: of the fast
+        datapath. `on_lost`: a peer's TAP is gone, though nobody asked for that."""
         self.counters = RoadCounters()
         self._sockets = SleeveSockets(sockets)
         self._ports: dict[PeerName, Port] = {}
-        self._relaying = Relaying(self._sockets, self._ports, self.counters)
-        self._outbound = Outbound(self._sockets, self._relaying)
+        self._relaying = Relaying(self._sockets, self._ports, self.counters, tcp)
+        self._outbound = Outbound(self._relaying)
         self._inbound = Inbound(ourself, self._relaying, self.counters)
         self._on_controls = on_controls
         self._on_woken = on_woken
-        self._epoll = select.epoll()
+        self._epoll = epoll
+        self._on_probes = on_probes
+        self._on_lost = on_lost
         self._taps: dict[int, Port] = {}
+        self._probes = probes
+        if probes is not None:
+            self._epoll.register(probes.fileno(), select.EPOLLIN)
         self._udp = {udp.sock.fileno(): udp for udp in sockets}
         for fd in self._udp:
             self._epoll.register(fd, select.EPOLLIN)
 
     def close(self) -> None:
-        """Close the TAPs (the sockets are the caller's)."""
+        """Close the TAPs, and carry nothing more (sockets and epoll are the caller's)."""
         for peer in list(self._ports):
             self.remove_port(peer)
-        self._epoll.close()
+        for fd in self._udp:
+            self._epoll.unregister(fd)
+        self._udp = {}
+        if self._probes is not None:
+            self._epoll.unregister(self._probes.fileno())
+            self._probes = None
 
-    async def run(self) -> None:
-        """Carry frames until cancelled."""
-        clock = time.perf_counter
-        while not self._epoll.closed:
-            asleep_at = clock()
-            await trio.lowlevel.wait_readable(self._epoll.fileno())
-            now = clock()
-            spin = SPIN if now - asleep_at < SHORT_REST else 0.0
-            quiet_at, yield_at = now + spin, now + SLICE
-            while True:
-                if self._turn():
-                    quiet_at = clock() + spin
-                now = clock()
-                if now >= yield_at:
-                    await trio.lowlevel.checkpoint()
-                    yield_at = clock() + SLICE
-                elif now >= quiet_at:
-                    break
+    def turn(self, ready: list[tuple[int, int]]) -> None:
+        """Give every ready descriptor a turn."""
+        for fd, events in ready:
+            port = self._taps.get(fd)
+            if port is not None:
+                if events & select.EPOLLIN:
+                    self._outbound.drain(port)
+                else:
+                    self._lost(fd, port)
+            elif fd in self._udp:
+                self._inbound.drain(self._udp[fd])
+            elif self._probes is not None and fd == self._probes.fileno():
+                self._receive_probes(self._probes)
+        self._hand_over_controls()
+        if self._outbound.woken:
+            woken, self._outbound.woken = self._outbound.woken, []
+            self._on_woken(woken)
 
     # --- what the engine decides ---------------------------------------------------------
 
@@ -113,6 +119,11 @@ class Roads:
             del self._taps[port.fd]
             port.unplug()
 
+    def send_probe(self, peer: PeerName, frame: bytes) -> None:
+        """Send a frame out of the peer's VXLAN device."""
+        if self._probes is not None:
+            self._probes.send(peer, frame)
+
     def open_session(self, peer: PeerName, index: int, opener: Opener) -> None:
         port = self._ports.get(peer)
         if port is not None:
@@ -132,37 +143,30 @@ class Roads:
         port = self._ports.get(peer)
         if port is None or port.outlet.sealer is None or port.outlet.sealer.is_spent:
             return True
-        prefix = b"" if way.endpoint else relay_prefix(peer)
-        to = way.endpoint or self._relaying.endpoint_of(way.relay)
-        if to is None:
+        hop = self._relaying.hop(way)
+        if hop is None:
             return True
+        prefix = prefix_to(peer, way)
         datagram = control_datagram(port.outlet, FLAG_CONTROL | FLAG_LAST, body, prefix)
-        refused = self._sockets.send(to, (datagram,), len(datagram), 1)
+        refused = self._relaying.send(hop, (datagram,), len(datagram), 1, is_control=True)
         return refused != errno.EMSGSIZE
+
+    def receive_train(self, neighbour: PeerName, size: int, datagrams: bytes) -> None:
+        """Sleeve datagrams, `size` bytes each but the last, came inside a control connection."""
+        self._inbound.receive_train(neighbour, size, datagrams)
+        self._hand_over_controls()
 
     # --- inside --------------------------------------------------------------------------
 
-    def _turn(self) -> bool:
-        """Give every ready descriptor a turn; False if there was none."""
-        if self._epoll.closed:  # by another task that woke in the same moment as `run`
-            return False
-        ready = self._epoll.poll(0)
-        for fd, events in ready:
-            port = self._taps.get(fd)
-            if port is not None:
-                if events & select.EPOLLIN:
-                    self._outbound.drain(port)
-                else:
-                    self._lost(fd, port)
-            elif fd in self._udp:
-                self._inbound.drain(self._udp[fd])
+    def _hand_over_controls(self) -> None:
         if self._inbound.controls:
             controls, self._inbound.controls = self._inbound.controls, []
             self._on_controls(controls)
-        if self._outbound.woken:
-            woken, self._outbound.woken = self._outbound.woken, []
-            self._on_woken(woken)
-        return bool(ready)
+
+    def _receive_probes(self, probes: ProbeSocket) -> None:
+        frames = probes.receive()
+        if frames and self._on_probes is not None:
+            self._on_probes(frames)
 
     def _lost(self, fd: int, port: Port) -> None:
         """The TAP reports an error: somebody deleted the device, or took it down."""
@@ -174,3 +178,5 @@ class Roads:
             self._epoll.unregister(fd)
             del self._taps[fd]
             port.unplug()
+            if self._on_lost is not None:
+                self._on_lost(port.outlet.peer)

@@ -15,6 +15,9 @@ RESOLVE_SECONDS = 5.0
 FLUSH_SECONDS = 1.0
 """How long the last bytes of a closing stream may take."""
 RECEIVE_BYTES = 65_536
+MAX_UNSENT_BYTES = 128 * 1024
+"""So much the kernel takes of what it cannot send yet. What is on its way does not count."""
+TCP_NOTSENT_LOWAT = 25  # linux/tcp.h; the socket module has it since Python 3.12
 MAX_QUEUED_BYTES = 4 * 1024 * 1024
 """A peer that takes nothing for so long is cut off; gossip repairs what it missed."""
 
@@ -26,9 +29,17 @@ class ControlStream:
         self._stream = stream
         self._queue: list[bytes] = []
         self._queued = 0
+        self._sending = 0
         self._wake = trio.Event()
         self._is_closing = False
+        self._reason = "the peer takes no bytes"
+        """Why it ends, if it is us who end it."""
         self._scope = trio.CancelScope()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return self._queued + self._sending
 
     def send(self, data: bytes) -> None:
         """Write in order, some time soon."""
@@ -44,12 +55,28 @@ class ControlStream:
         self._scope.deadline = trio.current_time() + FLUSH_SECONDS
         self._wake.set()
 
+    @property
+    def local_host(self) -> str | None:
+        """The address of our end, as `Endpoint.host` has it; None if the connection is gone."""
+        try:
+            address = self._stream.socket.getsockname()
+        except OSError:
+            return None
+        return endpoint(address[0], address[1]).host
+
+    def cut(self, reason: str) -> None:
+        """End it at once, without a last word to the peer."""
+        self._reason = reason
+        self._scope.cancel()
+
     async def run(self, on_bytes: Callable[[bytes], None], on_end: Callable[[str], None]) -> None:
         """Read and write until the stream ends. `on_end` is told why, unless we closed it."""
-        reason = "the peer takes no bytes"
+        reason = ""
         async with self._stream:
             with self._scope:
                 reason = await self._carry(on_bytes)
+            if self._scope.cancelled_caught:
+                reason = self._reason
         if not self._is_closing:
             on_end(reason)
 
@@ -80,8 +107,9 @@ class ControlStream:
         while True:
             while self._queue:
                 data, self._queue = b"".join(self._queue), []
-                self._queued = 0
+                self._queued, self._sending = 0, len(data)
                 await self._stream.send_all(data)
+                self._sending = 0
             if self._is_closing:
                 return
             await self._wake.wait()
@@ -130,8 +158,9 @@ def remote_of(stream: trio.SocketStream) -> Endpoint:
 
 
 def tune(stream: trio.SocketStream) -> None:
-    """Heartbeats are small and should not wait for each other."""
+    """Heartbeats are small and should not wait for each other, nor behind much else."""
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    stream.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
 
 
 def why(error: BaseException) -> str:

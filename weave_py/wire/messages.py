@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from weave_py.model.errors import WireError
 from weave_py.model.names import NAME_BYTES, PeerName
 from weave_py.wire.packing import as_bytes, as_int, as_list, as_text, pack, unpack_untrusted
+from weave_py.wire.sleeve import HEADER_BYTES, MAX_SEGMENTS, MAX_UDP_PAYLOAD
 
 MAX_MESSAGE_BYTES = 65_519
 MAX_CHANNEL = 32
@@ -56,7 +57,16 @@ class Unicast:
     body: bytes
 
 
-ControlMessage = Ping | Pong | Goodbye | Gossip | Unicast
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Sleeve datagrams (see wire.sleeve), back to back: how they travel where UDP does not."""
+
+    size: int
+    """Bytes of each but the last, which may be shorter."""
+    datagrams: bytes
+
+
+ControlMessage = Ping | Pong | Goodbye | Gossip | Unicast | Train
 
 
 def encode_message(message: ControlMessage) -> bytes:
@@ -71,6 +81,8 @@ def encode_message(message: ControlMessage) -> bytes:
             return pack([4, channel, body])
         case Unicast(channel, source, destination, hop_limit, body):
             return pack([5, channel, source, destination, hop_limit, body])
+        case Train(size, datagrams):
+            return pack([6, size, datagrams])
 
 
 def decode_message_untrusted(data: bytes) -> ControlMessage | None:
@@ -95,6 +107,17 @@ def decode_message_untrusted(data: bytes) -> ControlMessage | None:
                 as_int(hop_limit, "hop limit", 0, 255),
                 as_bytes(body, "unicast", max_length=65000),
             )
-        case [int(tag), *_] if tag > 5 and not isinstance(tag, bool):
+        case [6, size, datagrams, *_]:
+            return _train(
+                as_int(size, "datagram size", HEADER_BYTES + 1, MAX_UDP_PAYLOAD),
+                as_bytes(datagrams, "train", max_length=MAX_UDP_PAYLOAD),
+            )
+        case [int(tag), *_] if tag > 6 and not isinstance(tag, bool):
             return None
     raise WireError("a malformed control message")
+
+
+def _train(size: int, datagrams: bytes) -> Train:
+    if not datagrams or len(datagrams) > size * MAX_SEGMENTS:
+        raise WireError(f"a train of {len(datagrams)} bytes in datagrams of {size}")
+    return Train(size, datagrams)

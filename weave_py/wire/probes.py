@@ -8,6 +8,10 @@ These are the plaintexts of control records (wire.sleeve), little-endian:
             data datagrams received before the probe u32,
             port u16 and address (4 or 16 bytes; none if it came through a relay)
     session 3, a message of the session's next handshake (see link.session)
+    punch   4, ten zeros: probes to all your addresses are on their way, now send some to mine
+
+Two hosts behind NATs or firewalls let each other's probes in once both have sent some; a punch
+goes over whatever way works meanwhile, so that they do so at the same time.
 
 The answer goes back the way the probe came. It carries the address it came from, so that the
 prober learns how the world sees it behind its NAT, and counts (modulo 2^32), so that it learns
@@ -31,6 +35,7 @@ _U32 = 0xFFFF_FFFF
 _PROBE = 1
 _ANSWER = 2
 _SESSION = 3
+_PUNCH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,19 @@ class SessionMessage:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Punch:
+    """I am probing all addresses of yours: probe mine. It names none; the record does."""
+
+
+ControlBody = Probe | ProbeAnswer | SessionMessage | Punch
+
+
+def encode_punch() -> bytes:
+    # As long as a probe, so that who knows no punches takes it for a kind to be ignored.
+    return bytes((_PUNCH,)).ljust(PROBE_BYTES, b"\0")
+
+
 def encode_session_message(message: SessionMessage) -> bytes:
     return bytes((_SESSION,)) + message.body
 
@@ -75,7 +93,7 @@ def encode_answer(answer: ProbeAnswer) -> bytes:
     return head + _PORT.pack(answer.seen_from.port) + address.packed
 
 
-def decode_untrusted(body: bytes | memoryview) -> Probe | ProbeAnswer | SessionMessage | None:
+def decode_untrusted(body: bytes | memoryview) -> ControlBody | None:
     """Decode a control record; None if its kind is unknown, WireError if malformed."""
     if len(body) > 1 and body[0] == _SESSION:
         return SessionMessage(bytes(body[1:]))
@@ -84,6 +102,8 @@ def decode_untrusted(body: bytes | memoryview) -> Probe | ProbeAnswer | SessionM
     kind, number, size, sent = _HEAD.unpack_from(body)
     if kind == _PROBE:
         return Probe(number, size, sent)
+    if kind == _PUNCH:
+        return Punch()
     if kind != _ANSWER:
         return None
     rest = bytes(body[_HEAD.size :])

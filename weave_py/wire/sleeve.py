@@ -14,6 +14,10 @@ UDP_SEGMENT carries. Every datagram of a train has this header; integers are lit
   last one, length − its size.
 * `session index`: random number the *receiver* chose for this epoch of the session.
 * `length`: bytes of the sealed record, tag included; the same in all its segments.
+* flag PARITY marks a datagram in front of a train, as long as the longest, whose payload is the
+  exclusive or of all the record's segments, the last one padded with zeros: whoever misses one
+  segment works it out. It has index 0. Like everything in transit it proves nothing: what it
+  yields is opened like any other record.
 * flags CONTROL and MORE are part of the AEAD nonce, hence authenticated. MORE: the plaintext goes
   on in the record with the next counter (a frame larger than a record).
 
@@ -45,6 +49,7 @@ KIND_RELAYED = 0x12
 FLAG_CONTROL = 0x01
 FLAG_LAST = 0x02
 FLAG_MORE = 0x04
+FLAG_PARITY = 0x08
 NONCE_FLAGS = FLAG_CONTROL | FLAG_MORE
 HEADER_BYTES = 16
 RELAY_PREFIX_BYTES = 8

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from weave_py.host.statefile import (
     MAX_BYTES,
+    NewerFormatError,
     decode_payload,
     encode_payload,
     read_file,
@@ -94,8 +97,18 @@ def test_deep_nesting_is_refused_and_not_a_crash() -> None:
 
 def test_other_format_is_named() -> None:
     data = encode_payload(1).replace(b'"format":1', b'"format":2')
-    with pytest.raises(ValueError, match="format is 2"):
+    with pytest.raises(NewerFormatError, match="newer weave-py wrote it"):
         decode_payload(data)
+    for odd in (b"0", b"true", b'"2"', b"1.5", b"null"):
+        with pytest.raises(ValueError, match="its format is") as caught:
+            decode_payload(data.replace(b'"format":2', b'"format":' + odd))
+        assert type(caught.value) is ValueError
+
+
+def test_a_changed_format_beside_a_changed_payload_is_damage() -> None:
+    data = encode_payload(1).replace(b'"format":1', b'"format":2')
+    with pytest.raises(ValueError, match="checksum does not match"):
+        decode_payload(data.replace(b'"payload":1', b'"payload":2'))
 
 
 def test_replace_and_read(tmp_path: Path) -> None:
@@ -135,7 +148,25 @@ def test_private_file_that_others_can_read(tmp_path: Path) -> None:
 def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     replace_file(path, bytes(MAX_BYTES + 1))
-    with pytest.raises(StateError, match="too large"):
+    with pytest.raises(ValueError, match="too large"):
+        read_file(path, private=False)
+
+
+def test_what_the_disk_has_lost_is_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.json"
+    replace_file(path, b"data")
+
+    def fails(number: int) -> Callable[..., object]:
+        def check(*_: object) -> object:
+            raise OSError(number, os.strerror(number))
+
+        return check
+
+    monkeypatch.setattr("weave_py.host.statefile._check", fails(errno.EIO))
+    with pytest.raises(ValueError, match="the disk cannot read it"):
+        read_file(path, private=False)
+    monkeypatch.setattr("weave_py.host.statefile._check", fails(errno.EACCES))
+    with pytest.raises(StateError, match="cannot read"):
         read_file(path, private=False)
 
 

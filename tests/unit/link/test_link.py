@@ -17,6 +17,14 @@ from weave_py.link.path_mtu import BASE
 from weave_py.link.sealing import Opener
 from weave_py.model.errors import WireError
 from weave_py.model.names import Endpoint, PeerName, PeerUID
+from weave_py.wire.probes import (
+    Probe,
+    ProbeAnswer,
+    Punch,
+    decode_untrusted,
+    encode_probe,
+    encode_punch,
+)
 from weave_py.wire.sleeve import FLAG_CONTROL, HEADER_BYTES, RELAY_PREFIX_BYTES, TAG_BYTES
 
 IDENTITIES = [Identity.create(random.Random(n).randbytes) for n in (1, 2)]
@@ -78,7 +86,7 @@ class Wire:
         for side in self.sides:
             self._introduce(side, candidates)
             if relay:
-                side.link.set_relay(RELAY, self.now)
+                side.link.set_relay(RELAY, None, self.now)
             self._carry_out(side)
 
     def _introduce(self, side: Side, candidates: bool = True) -> None:
@@ -398,3 +406,89 @@ def test_a_malformed_control_record_is_said_and_survived() -> None:
     side.link.receive_control_untrusted(ControlRecord(1, unknown, 64, 0, PLACES[1]), wire.now)
     wire.run(60)
     assert wire.both_ready()
+
+
+# --- around what is in the way -----------------------------------------------------------
+
+
+def detoured() -> tuple[Wire, Side]:
+    """Two links that have only the relay, and one of them."""
+    wire = Wire()
+    wire.direct = False
+    wire.meet(relay=True)
+    wire.run(30)
+    side = wire.sides[0]
+    assert side.outlet.way == Way(None, RELAY)
+    side.link.take_outputs()
+    return wire, side
+
+
+def sent(side: Side) -> list[tuple[Way, object]]:
+    """Way and meaning of the control records that the link wants sent now."""
+    outputs = side.link.take_outputs()
+    return [(o.way, decode_untrusted(o.body)) for o in outputs if isinstance(o, SendControl)]
+
+
+def test_a_probe_is_answered_the_way_it_came() -> None:
+    wire, side = detoured()
+    epoch = side.link.session.current
+    assert epoch is not None
+    probe = encode_probe(Probe(9, 64, 0), 30)
+    elsewhere = PeerName(b"\x02other")
+    for origin, tcp, way in (
+        (PLACES[1], None, Way(PLACES[1], None)),
+        (None, elsewhere, Way(None, elsewhere, True)),
+        (None, None, Way(None, RELAY)),
+    ):
+        record = ControlRecord(epoch.index, probe, 64, 5, origin, tcp)
+        side.link.receive_control_untrusted(record, wire.now)
+        assert (way, ProbeAnswer(9, 64, 0, 5, origin)) in sent(side)
+
+
+def test_with_hope_the_peer_is_asked_to_probe_too_but_once_a_second_at_most() -> None:
+    wire, side = detoured()
+    punch = (Way(None, RELAY), Punch())
+    static, uid = IDENTITIES[1].static_public, wire.sides[1].uid
+    for n in range(10):
+        places = [PLACES[1], Endpoint(f"198.51.100.{n + 1}", 6783)]
+        side.link.peer_known(static, uid, places, wire.now)
+        assert (punch in sent(side)) == (n == 0)
+    side.link.advance(wire.now + 1.01)
+    assert punch in sent(side)
+    side.link.advance(wire.now + 5)
+    assert punch not in sent(side), "no news, no hope"
+
+
+def test_a_punch_has_all_places_probed() -> None:
+    wire, side = detoured()
+    epoch = side.link.session.current
+    assert epoch is not None
+    record = ControlRecord(epoch.index, encode_punch(), 64, 0, None)
+    side.link.receive_control_untrusted(record, wire.now)
+    probed = [way for way, body in sent(side) if isinstance(body, Probe)]
+    assert Way(PLACES[1], None) in probed
+
+
+def test_data_from_a_new_place_has_that_place_probed() -> None:
+    wire = Wire()
+    wire.meet()
+    wire.run(5)
+    side, moved = wire.sides[0], Endpoint("198.51.100.9", 40_000)
+    epoch = side.link.session.current
+    assert epoch is not None
+    side.link.take_outputs()
+    record = ControlRecord(epoch.index, None, 1472, 7, moved)
+    side.link.receive_control_untrusted(record, wire.now)
+    probed = {way for way, body in sent(side) if isinstance(body, Probe)}
+    assert probed == {Way(PLACES[1], None), Way(moved, None)}
+
+
+def test_what_a_peer_saw_us_as_is_forgotten_with_the_direct_path() -> None:
+    wire = Wire()
+    wire.meet(relay=True)
+    wire.run(5)
+    side = wire.sides[0]
+    assert side.link.observed == PLACES[0]
+    wire.direct = False
+    wire.run(5)
+    assert side.link.observed is None

@@ -121,6 +121,15 @@ class World:
     def is_lost(self) -> bool:
         return self.paths.best is None
 
+    def is_at(self, place: Endpoint) -> bool:
+        return self.endpoint == place
+
+    def is_straight(self) -> bool:
+        return self.paths.is_direct
+
+    def is_around(self) -> bool:
+        return not self.is_straight()
+
     def is_at_most(self, size: int) -> bool:
         return self.size <= size
 
@@ -318,7 +327,7 @@ def test_the_relay_is_used_until_there_is_a_direct_path_and_again_after() -> Non
     best = world.paths.best
     assert best is not None
     assert best.way == relayed
-    assert world.paths.relay_way == relayed
+    assert world.paths.detour_way == relayed
     assert world.paths.why == "direct-unanswered"
     world.run(60)
     world.road(NEAR).up = True
@@ -339,6 +348,70 @@ def test_the_relay_is_used_before_it_has_answered() -> None:
     assert world.paths.best is not None
     assert world.size == BASE
     assert world.paths.why == "no-direct-address"
+
+
+@pytest.mark.parametrize("rtt", [0.0005, 0.02, 0.1])
+def test_the_relay_takes_over_well_before_a_direct_path_is_given_up(rtt: float) -> None:
+    for phase in phases():
+        world = World()
+        world.road(NEAR).rtt = world.road(RELAY).rtt = rtt
+        world.paths.set_candidates([NEAR], world.now)
+        world.paths.set_relay(RELAY, world.now)
+        world.run(10 + phase)
+        world.road(NEAR).up = False
+        assert world.run_until(world.is_around, within=3) <= 1.8
+        world.road(NEAR).up = True
+        # It has not been given up: its next answer is enough.
+        assert world.run_until(world.is_straight, within=1) <= 0.4
+
+
+def test_a_relay_that_does_not_answer_takes_nothing_over() -> None:
+    world = World()
+    world.road(RELAY).up = False
+    world.paths.set_candidates([NEAR], world.now)
+    world.paths.set_relay(RELAY, world.now)
+    world.run(10)
+    world.road(NEAR).up = False
+    world.run(2)
+    assert world.paths.is_direct
+    assert world.paths.is_shaken
+    world.run(2)
+    assert world.paths.why == "direct-unanswered"  # nothing works: the relay might, in the end
+
+
+def test_ten_per_cent_of_loss_for_an_hour_is_no_reason_for_a_detour() -> None:
+    world = direct()
+    world.paths.set_relay(RELAY, world.now)
+    world.paths.set_tcp(RELAY, world.now)
+    world.road(NEAR).loss = 0.1
+    world.run(3600)
+    assert [way for _, way in world.used] == [None, Way(NEAR, None)]
+
+
+def test_inside_tcp_is_used_where_nothing_else_works() -> None:
+    world = World()
+    inside = Way(None, RELAY, True)
+    world.road(NEAR).up = world.road(RELAY).up = False
+    world.paths.set_candidates([NEAR], world.now)
+    world.paths.set_tcp(RELAY, world.now)
+    world.run(0.001)
+    assert world.used[-1][1] == inside, "at once"
+    assert world.paths.why == "direct-unanswered,no-relay"
+    world.paths.set_relay(RELAY, world.now)
+    world.run(5)
+    assert world.used[-1][1] == inside
+    assert world.paths.why == "direct-unanswered,relay-unanswered"
+    world.road(RELAY).up = True
+    world.run_until(lambda: world.used[-1][1] == Way(None, RELAY), within=11)
+    before = len(world.probes)
+    world.run(30)
+    assert not [way for _, way, _ in world.probes[before:] if way.tcp]  # it rests
+    world.road(RELAY).up = False
+    assert world.run_until(lambda: world.used[-1][1] == inside, within=3) <= 1.8
+    world.road(NEAR).up = True
+    world.run_until(lambda: world.endpoint == NEAR, within=11)
+    world.paths.set_tcp(None, world.now)
+    assert world.paths.tcp is None
 
 
 def test_another_relay_takes_its_place_and_none_leaves_none() -> None:
@@ -385,6 +458,56 @@ def test_a_place_that_was_only_heard_from_works_as_well() -> None:
     world.paths.heard_from(FAR, world.now)
     world.run(0.1)
     assert world.endpoint == FAR
+
+
+@pytest.mark.parametrize("rtt", [0.0005, 0.02])
+def test_a_peer_that_moves_is_followed_at_once(rtt: float) -> None:
+    """Its NAT has changed its mind: it is heard from elsewhere, and the old place is silent."""
+    for phase in phases():
+        world = World()
+        world.road(NEAR).rtt = world.road(FAR).rtt = rtt
+        world.paths.set_candidates([NEAR], world.now)
+        world.run(10 + phase)
+        world.road(NEAR).up = False
+        world.paths.heard_from(FAR, world.now)
+        assert world.run_until(partial(world.is_at, FAR), within=1) <= 0.31
+        assert world.used[-1][1] == Way(FAR, None)
+        world.run(5)
+        assert world.endpoint == FAR
+
+
+def test_a_peer_that_is_only_heard_from_elsewhere_is_not_followed() -> None:
+    """Two interfaces, or somebody on the way who repeats records."""
+    world = direct()
+    for _ in range(100):
+        world.paths.heard_from(FAR, world.now)
+        world.run(0.3)
+    assert [way for _, way in world.used] == [None, Way(NEAR, None)]
+
+
+def test_a_punch_has_all_places_probed_at_once_but_not_more_often_than_once_a_second() -> None:
+    world = World()
+    world.road(NEAR).up = world.road(FAR).up = False
+    world.paths.set_candidates([NEAR, FAR], world.now)
+    world.run(100)
+    world.run_until(lambda: world.now - world.probes[-1][0] > 2, within=10)
+    before = len(world.probes)
+    for _ in range(20):
+        world.paths.punched(world.now)
+        world.run(0.01)
+    assert {way.endpoint for _, way, _ in world.probes[before:]} == {NEAR, FAR}
+    assert len(world.probes) == before + 2
+
+
+def test_news_about_where_the_peer_might_be_is_hope_once() -> None:
+    paths = Paths()
+    paths.set_candidates([NEAR], 0.0)
+    assert paths.take_hope()
+    assert not paths.take_hope()
+    paths.set_candidates([NEAR], 1.0)
+    assert not paths.take_hope()
+    paths.set_candidates([NEAR, FAR], 2.0)
+    assert paths.take_hope()
 
 
 def test_the_number_of_candidates_is_bounded() -> None:

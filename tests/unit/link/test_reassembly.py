@@ -8,7 +8,8 @@ import sys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weave_py.link.reassembly import MAX_PENDING, Reassembly
+from weave_py.link.reassembly import LATEST, MAX_PENDING, Reassembly
+from weave_py.wire.parity import parity
 
 Segment = tuple[int, int, bool, int, bytes]
 
@@ -23,7 +24,7 @@ def segments(counter: int, record: bytes, body: int) -> list[Segment]:
 
 def add(reassembly: Reassembly, segment: Segment) -> bytes | None:
     counter, index, is_last, length, payload = segment
-    whole = reassembly.add_untrusted(counter, index, is_last, length, memoryview(payload))
+    whole = reassembly.add_untrusted(counter, index, is_last, length, memoryview(payload), 0)
     return None if whole is None else bytes(whole)
 
 
@@ -58,6 +59,46 @@ def test_a_missing_datagram_keeps_the_record_back() -> None:
     assert add(reassembly, first) is None
     assert len(reassembly) == 1
     assert add(reassembly, second) == bytes(range(90))
+
+
+def with_parity(reassembly: Reassembly, counter: int, record: bytes, body: int) -> None:
+    value = parity(memoryview(record), body).to_bytes(body, "little")
+    reassembly.add_parity_untrusted(counter, len(record), memoryview(value))
+
+
+@given(st.binary(min_size=41, max_size=2000), st.integers(20, 200), st.data())
+def test_any_one_datagram_is_made_good(record: bytes, body: int, data: st.DataObject) -> None:
+    reassembly = Reassembly()
+    with_parity(reassembly, 7, record, body)
+    coming = segments(7, record, body)
+    lost = data.draw(st.integers(0, len(coming) - 1))
+    results = [add(reassembly, s) for s in coming[:lost] + coming[lost + 1 :]]
+    late = [bytes(whole) for _, _, whole in reassembly.completed_before(8)]
+    done = [r for r in results if r is not None] + late
+    assert done == [record] if len(coming) > 1 else not done
+    assert reassembly.repaired == len(done)
+
+
+def test_two_lost_datagrams_are_not_made_good_but_may_still_come() -> None:
+    reassembly = Reassembly()
+    record = bytes(range(100))
+    with_parity(reassembly, 7, record, 30)
+    first, second, third, last = segments(7, record, 30)
+    assert add(reassembly, first) is None
+    assert add(reassembly, last) is None
+    assert not list(reassembly.completed_before(8))
+    assert add(reassembly, third) is None
+    assert [r for _, _, r in reassembly.completed_before(8)] == [record]
+    assert add(reassembly, second) is None  # too late: the caller's replay window refuses it
+
+
+def test_what_is_long_past_is_given_up() -> None:
+    reassembly = Reassembly()
+    add(reassembly, segments(1, bytes(100), 30)[0])
+    assert not list(reassembly.completed_before(1 + LATEST))
+    assert len(reassembly) == 1
+    assert not list(reassembly.completed_before(2 + LATEST))
+    assert (len(reassembly), reassembly.given_up) == (0, 1)
 
 
 def test_memory_is_bounded_and_the_oldest_makes_room() -> None:
@@ -108,6 +149,6 @@ def test_garbage_costs_bounded_memory_and_never_overflows(coming: list[Segment])
 def test_the_worst_case_is_some_megabytes() -> None:
     reassembly = Reassembly()
     for counter in range(10 * MAX_PENDING):
-        reassembly.add_untrusted(counter, 0, False, 65_535, memoryview(b"x"))
+        reassembly.add_untrusted(counter, 0, False, 65_535, memoryview(b"x"), 0)
     total = sum(sys.getsizeof(p.buffer) for p in reassembly._pending.values())
     assert total <= MAX_PENDING * 66_000

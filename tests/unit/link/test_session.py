@@ -20,7 +20,7 @@ LOW, HIGH = sorted(
 )
 STRANGER = Identity.create(random.Random(3).randbytes)
 LOW_UID, HIGH_UID = PeerUID(11), PeerUID(22)
-_index = itertools.count(100)
+_index = itertools.count(1000)
 
 
 def session(

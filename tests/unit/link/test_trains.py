@@ -58,7 +58,7 @@ def put_together(datagrams: list[bytes], prefix: int = 0) -> tuple[int, int, byt
         assert is_last == (place == len(datagrams) - 1)
         counter, length = rest & MAX_COUNTER, rest >> 48
         payload = memoryview(datagram)[prefix + HEADER_BYTES :]
-        sealed = reassembly.add_untrusted(counter, index, is_last, length, payload)
+        sealed = reassembly.add_untrusted(counter, index, is_last, length, payload, flags)
     assert sealed is not None
     plain = bytearray(len(sealed) - TAG_BYTES)
     assert Opener(Suite.AES_256_GCM, KEY).open_untrusted(flags, counter, sealed, memoryview(plain))

@@ -312,7 +312,7 @@ def say(pair: Pair, plaintext: bytes) -> None:
     pair.b.receive_untrusted(frame(sealer(pair).seal(plaintext)), START)
 
 
-@pytest.mark.parametrize("tag", [6, 7, 1000, 2**64 - 1])
+@pytest.mark.parametrize("tag", [7, 8, 1000, 2**64 - 1])
 def test_unknown_messages_are_passed_over(tag: int) -> None:
     pair = opened()
     say(pair, pack([tag, "from", b"the future"]))

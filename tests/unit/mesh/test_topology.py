@@ -395,7 +395,7 @@ def test_what_is_kept_for_speed_does_not_grow() -> None:
             take(result, signed_record(peer, version=version))
         forget(result)
     assert len(result) == 0
-    assert len(result._bodies) == 1
+    assert len(result._owners) == 1
 
 
 def test_a_changed_static_key_is_certified_anew() -> None:
@@ -414,14 +414,14 @@ def test_whether_a_peer_can_be_reached_without_us() -> None:
     take(result, signed_record(2, [neighbour(US)]))
     take(result, signed_record(3, [neighbour(1)]))
     result.refresh(0.0)
-    assert not result.is_reachable_without_us(name(2))
-    assert not result.is_reachable_without_us(name(1))
-    assert result.is_reachable_without_us(name(3)), "we have no connection with it anyway"
+    assert not result.reachable_without([name(2)])
+    assert not result.reachable_without([name(1)])
+    assert result.reachable_without([name(3)]), "we have no connection with it anyway"
     take(result, signed_record(2, [neighbour(US), neighbour(3)], version=1))
     take(result, signed_record(3, [neighbour(1), neighbour(2)], version=1))
-    assert result.is_reachable_without_us(name(1))
-    assert result.is_reachable_without_us(name(2))
-    assert not result.is_reachable_without_us(name(9))
+    assert result.reachable_without([name(1)])
+    assert result.reachable_without([name(2)])
+    assert not result.reachable_without([name(9)])
 
 
 # --- digests ---------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ from types import MappingProxyType
 
 import pytest
 
+from weave_py.model.abilities import Abilities
+from weave_py.model.fast import FastHost
 from weave_py.model.names import PeerName, PeerUID
 from weave_py.model.routes import RouteTable
 from weave_py.model.snapshot import (
@@ -32,6 +34,13 @@ def extras() -> ReportExtras:
         macs=(MacView("02:00:00:00:00:01", H2, "host2", 1.5),),
         http_address="127.0.0.1:6784",
         state_dir="/var/lib/weave-py",
+        abilities=Abilities(
+            frozenset(("csum", "tso4", "tso6")),
+            udp_gso=True,
+            udp_gro=True,
+            speeds=(("aes-256-gcm", 8.3e9), ("chacha20-poly1305", 3.4e9)),
+            fast=FastHost(4789),
+        ),
     )
 
 

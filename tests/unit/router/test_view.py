@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kit.sim_host import SimHost
+from weave_py.sim.host import SimHost
 from tests.kit.simulation import Simulation
 from weave_py.model.names import Endpoint, parse_target
 from weave_py.model.snapshot import CONNECTION_STATES, ConnectionView, RouterSnapshot
@@ -84,6 +84,7 @@ def test_a_relayed_path_says_through_whom_and_why() -> None:
     net = Simulation()
     a, b, c = net.chain(3)
     net.run_until(net.all_paths, within=20)
+    net.run(1)
     paths = {path.peer: path for path in view(a.engine, net.now).paths}
     assert paths[b.name].kind == "direct"
     relayed = paths[c.name]

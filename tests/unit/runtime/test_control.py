@@ -11,15 +11,17 @@ from typing import Any, cast
 import pytest
 import trio
 
+from fastdp.state import Device
 from weave_py.config import Config
 from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership
+from weave_py.model.abilities import Abilities
 from weave_py.model.errors import HostError
 from weave_py.model.names import PeerName, PeerUID
 from weave_py.router.engine import Engine
 from weave_py.runtime.control import RouterControl
 from weave_py.runtime.host_thread import HostThread
-from weave_py.runtime.peer_ports import PeerPorts, tap_name
+from weave_py.runtime.peer_ports import PeerPorts
 from weave_py.runtime.pump import Pump
 from weave_py.runtime.roads import Roads
 
@@ -68,15 +70,15 @@ class Kit:
             now=trio.current_time(),
         )
         self.saved: list[tuple[str, ...]] = []
-        pump = Pump(self.engine, cast(PeerPorts, Silent()), None, self.saved.append)
-        pump.roads = cast(Roads, Silent())
+        pump = Pump(self.engine, None, self.saved.append)
+        pump.use(cast(Roads, Silent()), cast(PeerPorts, Silent()))
         pump._nursery = cast(trio.Nursery, Silent())  # calls go nowhere
         self.host = Host()
         self.shutdown = trio.Event()
         config = Config(nickname="h1", state_dir=Path("/nowhere"))
         self.kept: list[tuple[str, ...]] = []
         self.control = RouterControl(
-            config, pump, cast(HostThread, self.host), self.shutdown, self._keep
+            config, pump, cast(HostThread, self.host), self.shutdown, self._keep, Abilities()
         )
         self.pump = pump
 
@@ -151,7 +153,7 @@ async def test_macs_are_told_by_the_port_they_were_learned_at() -> None:
     kit = Kit()
     kit.host.learned = [
         ("aa:aa:aa:aa:aa:aa", "vethwe1", 1.5),
-        ("bb:bb:bb:bb:bb:bb", tap_name(STRANGER), 2.5),
+        ("bb:bb:bb:bb:bb:bb", Device.TAP.ifname(STRANGER), 2.5),
     ]
     extras = await kit.control.report_extras()
     assert [(m.mac, m.name, m.nickname, m.age) for m in extras.macs] == [

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from weave_py.config import Config
-from weave_py.host.state import StateDirectory
-from weave_py.model.errors import ConfigError, HostError, StateError
+from weave_py.model.errors import ConfigError, HostError
 from weave_py.model.names import parse_target
 from weave_py.runtime import daemon
+from weave_py.runtime.main_loop import MainLoop
 
 
 def config(tmp_path: Path, *peers: str) -> Config:
@@ -19,31 +19,8 @@ def config(tmp_path: Path, *peers: str) -> Config:
     )
 
 
-def test_a_router_is_the_same_at_every_start_and_counts_them(tmp_path: Path) -> None:
-    state = StateDirectory(tmp_path / "state")
-    identity, epoch, targets = daemon._remember(state, config(tmp_path, "a"))
-    again, next_epoch, _ = daemon._remember(state, config(tmp_path))
-    assert again.name == identity.name
-    assert again.static_public == identity.static_public
-    assert (epoch, next_epoch) == (1, 2)
-    assert [target.text for target in targets] == ["a"]
-
-
-@pytest.mark.parametrize("damaged", ["identity", "targets"])
-def test_nothing_is_written_when_something_cannot_be_read(tmp_path: Path, damaged: str) -> None:
-    state = StateDirectory(tmp_path / "state")
-    daemon._remember(state, config(tmp_path))
-    path = state.path / f"{damaged}.json"
-    path.write_text("damaged")
-    path.chmod(0o600)
-    before = {p.name: p.read_bytes() for p in state.path.iterdir()}
-    with pytest.raises(StateError, match=damaged):
-        daemon._remember(state, config(tmp_path))
-    assert {p.name: p.read_bytes() for p in state.path.iterdir()} == before
-
-
 def _failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    async def main(config: Config) -> None:
+    async def main(config: Config, loop: MainLoop) -> None:
         raise error
 
     monkeypatch.setattr(daemon, "_main", main)
@@ -80,7 +57,7 @@ def test_a_bug_is_not_hidden_behind_an_expected_error(
 def test_a_router_that_ends_well_returns_zero(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    async def main(config: Config) -> None: ...
+    async def main(config: Config, loop: MainLoop) -> None: ...
 
     monkeypatch.setattr(daemon, "_main", main)
     monkeypatch.setattr(daemon, "configure", lambda level: None)

@@ -1,148 +1,293 @@
-"""Every wanted peer gets its TAP on the bridge, sooner or later, and no TAP is left behind."""
+"""Every wanted peer gets its port on the bridge, sooner or later, and nothing is left behind."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+import logging
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import ParamSpec, TypeVar, cast
 
 import pytest
 import trio
 import trio.testing
 
+from fastdp.fake import FakeHost
+from fastdp.fake_net import FakeNet
+from fastdp.reconciler import Reconciler
+from fastdp.state import Device
 from weave_py.host.tap import Tap
 from weave_py.model.errors import HostError
+from weave_py.model.fast import FastRemote, FastWish, PortsOutcome, PortWish
 from weave_py.model.names import PeerName
+from weave_py.observe.log import Flood, LineFormatter
 from weave_py.runtime.host_thread import HostThread
-from weave_py.runtime.peer_ports import PeerPorts, peer_of_tap, tap_name
+from weave_py.runtime.peer_ports import LOOK_SECONDS, RETRY_SECONDS, PeerPorts
+from weave_py.runtime.roads import Roads
 
 ONE, TWO = PeerName(b"\x02\x00\x00\x00\x00\x01"), PeerName(b"\x02\x00\x00\x00\x00\x02")
+FAST = FastWish(7000, False, FastRemote("192.0.2.1", "192.0.2.2", 4789, 8000), through=True)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-class Device(Tap):
-    """A TAP without a device."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(-1, name, frozenset())
-        self.is_open = True
-
-    def close(self) -> None:
-        self.is_open = False
-
-
-class Host:
-    """The host thread: makes devices, and fails when told to."""
+class Thread:
+    """The host thread: calls at once, or when the gate opens."""
 
     def __init__(self) -> None:
-        self.devices: list[Device] = []
-        self.plugged: list[tuple[str, dict[str, Any]]] = []
-        self.fail_open = self.fail_plug = 0
         self.gate = trio.Event()
         self.gate.set()
 
-    async def run(self, function: Callable[..., Any], name: str) -> Device:
-        await trio.lowlevel.checkpoint()
-        if self.fail_open:
-            self.fail_open -= 1
-            raise HostError("no TAP today")
-        device = Device(name)
-        self.devices.append(device)
-        return device
-
-    async def netlink(self, function: Callable[[Any], Any]) -> None:
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         await self.gate.wait()
         await trio.lowlevel.checkpoint()
-        if self.fail_plug:
-            self.fail_plug -= 1
-            raise HostError("no bridge today")
-        function(self)
+        return function(*args, **kwargs)
 
-    def plug_port(self, name: str, bridge: str, **settings: Any) -> None:
-        self.plugged.append((f"{name}@{bridge}", settings))
+
+class FakeTap(Tap):
+    """Vanishes when closed."""
+
+    def __init__(self, host: FakeHost, name: str) -> None:
+        super().__init__(-1, name, frozenset())
+        self.host = host
+
+    def close(self) -> None:
+        if self.name in self.host.devices:
+            self.host.remove(self.name)
 
 
 class Kit:
-    def __init__(self) -> None:
-        self.host = Host()
-        self.ports = PeerPorts(cast(HostThread, self.host), "weave", 1376)
+    def __init__(self, events: socket.socket) -> None:
+        self.host = FakeHost(FakeNet(), "192.0.2.1")
+        self.thread = Thread()
+        self.outcomes: list[PortsOutcome] = []
         self.taken: dict[PeerName, Tap] = {}
-        self.refuses = False
+        self.fail_open = 0
+        self._events = events
+        reconciler = Reconciler(self.host, "weave", 1376, 4789)
+        thread = cast(HostThread, self.thread)
+        self.ports = PeerPorts(thread, reconciler, "weave", self.outcomes.append, self._open)
 
-    def on_plugged(self, peer: PeerName, tap: Tap) -> bool:
-        if not self.refuses:
-            self.taken[peer] = tap
-        return not self.refuses
+    def _open(self, name: str) -> Tap:
+        if self.fail_open:
+            self.fail_open -= 1
+            raise HostError("no TAP today")
+        self.host.open_tap(PeerName(bytes.fromhex(name[3:])))
+        return FakeTap(self.host, name)
 
-    def open_devices(self) -> list[Device]:
-        return [device for device in self.host.devices if device.is_open]
+    def plug(self, peer: PeerName, tap: Tap) -> bool:
+        """As Roads.plug."""
+        self.taken[peer] = tap
+        return True
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.ports.run, cast(Roads, self), self._events)
+            yield
+            nursery.cancel_scope.cancel()
 
 
-def test_names_of_taps() -> None:
-    assert tap_name(ONE) == "wvt020000000001"
-    assert len(tap_name(ONE)) == 15  # as long as the kernel allows
-    assert peer_of_tap(tap_name(ONE)) == ONE
-    for other in ("eth0", "wvt", "wvt02000000000", "wvt0200000000011", "wvtnothexdigits", "weave"):
-        assert peer_of_tap(other) is None
+@pytest.fixture
+def kernel() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Both ends of the events."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    for end in ends:
+        end.setblocking(False)
+    yield ends
+    for end in ends:
+        end.close()
 
 
-async def test_every_peer_gets_an_isolated_port(autojump_clock: trio.testing.MockClock) -> None:
-    kit = Kit()
-    async with trio.open_nursery() as nursery:
-        kit.ports.add(ONE)
-        nursery.start_soon(kit.ports.run, kit.on_plugged)
+@pytest.fixture
+def kit(kernel: tuple[socket.socket, socket.socket]) -> Kit:
+    return Kit(kernel[0])
+
+
+@pytest.fixture(autouse=True)
+def _whole_lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    caplog.handler.setFormatter(LineFormatter())
+    monkeypatch.setattr("weave_py.observe.log._flood", Flood())
+
+
+def link_event(name: str) -> bytes:
+    """RTM_NEWLINK with nothing but a name."""
+    text = name.encode() + b"\0"
+    attribute = struct.pack("=HH", 4 + len(text), 3) + text + bytes(-len(text) % 4)
+    payload = struct.pack("=BxHiII", 0, 0, 99, 0, 0) + attribute
+    return struct.pack("=IHHII", 16 + len(payload), 16, 0, 0, 0) + payload
+
+
+async def test_every_peer_gets_an_isolated_port(
+    kit: Kit, autojump_clock: trio.testing.MockClock
+) -> None:
+    kit.ports.add(ONE)
+    async with kit.running():
         await trio.sleep(1)
         kit.ports.add(TWO)
         await trio.sleep(1)
-        nursery.cancel_scope.cancel()
     assert set(kit.taken) == {ONE, TWO}
-    assert [name for name, _ in kit.host.plugged] == [f"{tap_name(p)}@weave" for p in (ONE, TWO)]
-    assert all(settings["isolated"] and settings["mtu"] == 1376 for _, settings in kit.host.plugged)
-    assert len(kit.host.devices) == 2
+    for link in kit.host.observe().taps.values():
+        assert link.up
+        assert link.mtu == 1376
+        assert link.port is not None
+        assert (link.port.isolated, link.port.floods) == (True, True)
 
 
-@pytest.mark.parametrize("where", ["fail_open", "fail_plug"])
-async def test_a_failure_is_tried_again_and_leaves_nothing(
-    autojump_clock: trio.testing.MockClock, where: str
+async def test_a_wish_is_carried_out_and_told(
+    kit: Kit, autojump_clock: trio.testing.MockClock
 ) -> None:
-    kit = Kit()
-    setattr(kit.host, where, 2)
-    async with trio.open_nursery() as nursery:
+    async with kit.running():
+        kit.ports.wish(PortWish(ONE, FAST))  # adopted, say: there is no TAP yet
+        await trio.sleep(1)
+        assert kit.outcomes == []
         kit.ports.add(ONE)
-        nursery.start_soon(kit.ports.run, kit.on_plugged)
-        await trio.sleep(4.9)
+        await trio.sleep(1)
+    assert kit.outcomes[-1].ready == ((ONE, FAST),)
+    assert kit.host.observe().vxlans[ONE].through
+
+
+async def test_a_failure_is_tried_again_and_said_once(
+    kit: Kit, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    kit.fail_open = 2
+    kit.ports.add(ONE)
+    async with kit.running():
+        await trio.sleep(RETRY_SECONDS - 0.1)
         assert kit.taken == {}
-        await trio.sleep(10)
+        await trio.sleep(2 * RETRY_SECONDS)
         assert set(kit.taken) == {ONE}
-        nursery.cancel_scope.cancel()
-    assert len(kit.open_devices()) == 1
+    assert caplog.text.count("no TAP today") == 1
+    assert "repaired" not in caplog.text
 
 
-async def test_a_peer_that_goes_while_its_port_is_made(
-    autojump_clock: trio.testing.MockClock,
+async def test_a_port_that_is_taken_leaves_the_sleeve(
+    kit: Kit, autojump_clock: trio.testing.MockClock
 ) -> None:
-    kit = Kit()
-    kit.host.gate = trio.Event()
-    async with trio.open_nursery() as nursery:
+    kit.host.taken_ports.add(4789)
+    async with kit.running():
         kit.ports.add(ONE)
-        nursery.start_soon(kit.ports.run, kit.on_plugged)
+        kit.ports.wish(PortWish(ONE, FAST))
         await trio.sleep(1)
-        kit.ports.remove(ONE)
-        kit.host.gate.set()
-        await trio.sleep(1)
-        assert kit.taken == {}
-        assert kit.open_devices() == []
-        kit.ports.add(ONE)  # and it is back
-        await trio.sleep(1)
-        nursery.cancel_scope.cancel()
+        ((peer, why),) = kit.outcomes[-1].failed
+        assert peer == ONE
+        assert "port" in why
+        assert kit.host.observe().taps[ONE].port is not None
+        kit.host.taken_ports.clear()
+        await trio.sleep(RETRY_SECONDS)
+    assert kit.outcomes[-1].ready == ((ONE, FAST),)
     assert set(kit.taken) == {ONE}
 
 
-async def test_cancelled_while_a_port_is_made(autojump_clock: trio.testing.MockClock) -> None:
-    kit = Kit()
-    kit.host.gate = trio.Event()
-    async with trio.open_nursery() as nursery:
+async def test_a_vni_that_is_taken_is_told(
+    kit: Kit, autojump_clock: trio.testing.MockClock
+) -> None:
+    kit.host.taken_vnis.add(FAST.vni)
+    async with kit.running():
         kit.ports.add(ONE)
-        nursery.start_soon(kit.ports.run, kit.on_plugged)
+        kit.ports.wish(PortWish(ONE, FAST))
         await trio.sleep(1)
-        nursery.cancel_scope.cancel()
-    assert len(kit.host.devices) == 1
-    assert kit.open_devices() == []
+    assert kit.outcomes[-1].taken == (ONE,)
+
+
+async def test_what_others_change_is_repaired_and_logged(
+    kit: Kit,
+    kernel: tuple[socket.socket, socket.socket],
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with kit.running():
+        kit.ports.add(ONE)
+        kit.ports.wish(PortWish(ONE, FAST))
+        await trio.sleep(1)
+        assert "repaired" not in caplog.text, "what we do ourselves is no repair"
+        kit.host.vxlan(ONE).up = False
+        kernel[1].send(link_event(Device.VXLAN.ifname(ONE)))
+        await trio.sleep(0.2)
+        assert kit.host.vxlan(ONE).up
+    assert 'port repaired peer=02:00:00:00:00:01 done="VXLAN device brought up"' in caplog.text
+
+
+async def test_what_no_event_told_of_is_found_in_the_end(
+    kit: Kit, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with kit.running():
+        kit.ports.add(ONE)
+        await trio.sleep(1)
+        kit.host.tap(ONE).is_port = False
+        await trio.sleep(LOOK_SECONDS)
+        assert kit.host.tap(ONE).is_port
+
+
+async def test_a_tap_that_somebody_deleted_is_opened_again(
+    kit: Kit, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with kit.running():
+        kit.ports.add(ONE)
+        await trio.sleep(1)
+        kit.host.remove(Device.TAP.ifname(ONE))
+        old = kit.taken.pop(ONE)
+        kit.ports.lost(ONE)
+        await trio.sleep(0.2)
+        assert kit.taken[ONE] is not old
+    assert "port deleted by somebody else" in caplog.text
+    assert "port repaired" in caplog.text
+
+
+async def test_a_peer_that_goes_while_its_port_is_made(
+    kit: Kit, autojump_clock: trio.testing.MockClock
+) -> None:
+    kit.thread.gate = trio.Event()
+    kit.ports.add(ONE)
+    async with kit.running():
+        await trio.sleep(1)
+        kit.ports.remove(ONE)
+        kit.thread.gate.set()
+        await trio.sleep(1)
+        assert kit.taken == {}
+        assert kit.host.observe().taps == {}
+        kit.ports.add(ONE)  # and it is back
+        await trio.sleep(1)
+    assert set(kit.taken) == {ONE}
+
+
+async def test_a_removed_peers_device_goes(
+    kit: Kit, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with kit.running():
+        kit.ports.add(ONE)
+        kit.ports.wish(PortWish(ONE, FAST))
+        await trio.sleep(1)
+        kit.taken[ONE].close()
+        kit.ports.remove(ONE)
+        await trio.sleep(1)
+    assert kit.host.observe().vxlans == {}
+
+
+async def test_cancelled_while_a_port_is_made(
+    kit: Kit, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise HostError("not now")
+
+    monkeypatch.setattr(kit.host, "apply", refuse)
+    kit.ports.add(ONE)
+    async with kit.running():
+        await trio.sleep(1)
+        assert len(kit.host.observe().taps) == 1
+    assert kit.host.observe().taps == {}
+
+
+async def test_in_the_end_no_device_of_ours_is_left(
+    kit: Kit, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with kit.running():
+        kit.ports.add(ONE)
+        kit.ports.wish(PortWish(ONE, FAST))
+        await trio.sleep(1)
+    kit.taken[ONE].close()
+    await kit.ports.remove_all()
+    assert kit.host.observe().vxlans == {}

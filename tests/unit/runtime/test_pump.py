@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -11,10 +11,19 @@ import pytest
 import trio
 import trio.testing
 
+from fastdp.paths import (
+    FastPathChanged,
+    FastPathForgotten,
+    ReadCounters,
+    SendFastProbe,
+    UsePort,
+)
+from fastdp.standing import FastState
 from weave_py.link.control import ControlRecord
 from weave_py.link.outlet import Outlet, Way
 from weave_py.link.sealing import Opener
 from weave_py.model.deadlines import Deadline
+from weave_py.model.fast import Carried, PortsOutcome, PortWish
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.model.routes import RouteTable
 from weave_py.router.engine import Engine
@@ -30,6 +39,7 @@ from weave_py.router.outputs import (
     SaveTargets,
     SendBytes,
     SendControlRecord,
+    TrainReceived,
     UseRoutes,
 )
 from weave_py.runtime.peer_ports import PeerPorts
@@ -52,6 +62,7 @@ class FakeEngine:
         self.changed = trio.Event()
         self.on_advance: Callable[[], None] = lambda: None
         self.on_refused: Callable[[], None] = lambda: None
+        self.on_control: Callable[[], None] = lambda: None
 
     def _hear(self, *what: Any) -> None:
         self.told.append(what)
@@ -96,6 +107,7 @@ class FakeEngine:
 
     def control_received(self, record: ControlRecord, now: float) -> None:
         self._hear("control", record)
+        self.on_control()
 
     def probe_refused(self, peer: PeerName, probe: int, now: float) -> None:
         self.on_refused()
@@ -103,6 +115,15 @@ class FakeEngine:
 
     def traffic_woke(self, peer: PeerName, now: float) -> None:
         self._hear("woke", peer)
+
+    def fast_probe_received(self, frame: bytes, now: float) -> None:
+        self._hear("fast probe", frame)
+
+    def fast_ports_changed(self, outcome: PortsOutcome, now: float) -> None:
+        self._hear("ports", outcome)
+
+    def fast_counted(self, counts: Mapping[PeerName, Carried], now: float) -> None:
+        self._hear("counted", dict(counts))
 
     def stop(self, now: float) -> None:
         self.is_stopped = True
@@ -134,10 +155,8 @@ class Kit:
         self.engine = FakeEngine()
         self.world = Recorder()
         self.targets: list[tuple[str, ...]] = []
-        self.pump = Pump(
-            cast(Engine, self.engine), cast(PeerPorts, self.world), None, self.targets.append
-        )
-        self.pump.roads = cast(Roads, self.world)
+        self.pump = Pump(cast(Engine, self.engine), None, self.targets.append)
+        self.pump.use(cast(Roads, self.world), cast(PeerPorts, self.world))
 
     def do(self, *outputs: Output) -> None:
         self.engine.outputs += outputs
@@ -186,6 +205,51 @@ async def test_every_output_reaches_its_place_in_order() -> None:
         ("remove", PEER),
     ]
     assert kit.targets == [("a", "b")]
+
+
+async def test_what_the_fast_paths_want_reaches_the_kernels_side() -> None:
+    kit, wish = Kit(), PortWish(PEER, None)
+    kit.do(UsePort(wish), SendFastProbe(PEER, b"probe"), FastPathForgotten(PEER))
+    assert kit.world.calls == [
+        ("wish", wish),
+        ("send_probe", PEER, b"probe"),
+        ("remove_port", PEER),
+        ("remove", PEER),
+    ]
+
+
+async def test_what_the_kernels_side_says_reaches_the_engine() -> None:
+    kit, outcome = Kit(), PortsOutcome(failed=((PEER, "no room"),))
+    kit.pump.on_probes([b"one", b"two"])
+    kit.pump.on_ports(outcome)
+    assert kit.engine.told == [("fast probe", b"one"), ("fast probe", b"two"), ("ports", outcome)]
+
+
+async def test_counters_are_read_once_all_is_carried_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    kit = Kit()
+    carried = Carried(1, 2, 3, 4)
+    monkeypatch.setattr(
+        "weave_py.runtime.pump.counters.read", lambda peers: dict.fromkeys(peers, carried)
+    )
+    kit.do(ReadCounters((PEER,)), SaveTargets(("sooner",)))
+    assert kit.targets == [("sooner",)]
+    assert kit.engine.told[-1] == ("counted", {PEER: carried})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shown"),
+    [
+        (FastState.PROBING, FastState.FAST, True),
+        (FastState.FAST, FastState.DEGRADED, True),
+        (FastState.OFF, FastState.PROBING, False),
+    ],
+)
+async def test_only_going_fast_and_slow_is_news(
+    caplog: pytest.LogCaptureFixture, old: FastState, new: FastState, shown: bool
+) -> None:
+    caplog.set_level(logging.INFO)
+    Kit().do(FastPathChanged(PEER, old, new, "probe-lost"))
+    assert (f"fast path {new}" in caplog.text) == shown
 
 
 async def test_events_are_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -278,6 +342,22 @@ async def test_refused_probes_are_told_and_bounded() -> None:
     kit.engine.on_refused = lambda: None
     kit.do()  # the rest comes with the next turn
     assert kit.engine.told.count(("refused", PEER, 2)) == MAX_REFUSALS + 1
+
+
+async def test_what_is_wanted_meanwhile_comes_last() -> None:
+    """Bytes of a stream that overtook others would end its connection."""
+    kit = Kit()
+    kit.engine.on_control = lambda: kit.engine.outputs.append(SaveTargets(("later",)))
+
+    class Nested(Recorder):
+        def receive_train(self, *arguments: Any) -> None:
+            self.calls.append(("receive_train", *arguments))
+            kit.pump.on_controls([ControlRecord(7, b"probe", 64, 3, None, PEER)])
+
+    kit.pump.roads = cast(Roads, nested := Nested())
+    kit.do(TrainReceived(PEER, 3, b"abcd"), SaveTargets(("sooner",)))
+    assert nested.calls == [("receive_train", PEER, 3, b"abcd")]
+    assert kit.targets == [("sooner",), ("later",)]
 
 
 async def test_a_refused_answer_is_nobodys_business() -> None:

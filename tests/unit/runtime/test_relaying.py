@@ -91,7 +91,6 @@ def test_reasons_not_to_pass_on(three: tuple[Host, Host, Host]) -> None:
     relay.outlet(b).use(None, 0)
     relay.receive(train)
     assert relay.counters.relay_no_route == 8
-    use_direct(relay, b, 1472)
     relay.routes({})
     relay.receive(train)
     assert relay.counters.relay_no_route == 12

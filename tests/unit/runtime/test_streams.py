@@ -318,3 +318,37 @@ def test_why_finds_the_systems_words() -> None:
     assert why(group) == "connection refused"
     assert why(ValueError("plain")) == "plain"
     assert why(ValueError()) == "ValueError"
+
+
+async def test_what_the_kernel_has_not_taken_is_waiting() -> None:
+    async with pair() as (ours, theirs), trio.open_nursery() as nursery:
+        tune(ours)
+        control, ears = ControlStream(ours), Ears()
+        control.send(bytes(1_000))
+        assert control.waiting == 1_000
+        nursery.start_soon(ears.run, control)
+        await trio.testing.wait_all_tasks_blocked()
+        assert control.waiting == 0
+        for _ in range(30):  # nobody reads at the other end
+            control.send(bytes(100_000))
+            await trio.testing.wait_all_tasks_blocked()
+        assert 1_000_000 < control.waiting <= 3_000_000, "the kernel takes little of what waits"
+        before = control.waiting
+        control.send(bytes(7))
+        assert control.waiting == before + 7
+        while control.waiting:
+            await theirs.receive_some(65_536)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_stream_that_is_cut_says_why_and_sends_no_more() -> None:
+    async with pair() as (ours, theirs), trio.open_nursery() as nursery:
+        control, ears = ControlStream(ours), Ears()
+        nursery.start_soon(ears.run, control)
+        await trio.testing.wait_all_tasks_blocked()
+        assert control.local_host == "127.0.0.1"
+        control.cut("this host's address is gone")
+        await ears.closed.wait()
+        assert ears.ends == ["this host's address is gone"]
+        assert await read_all(theirs) == b""
+        assert control.local_host is None

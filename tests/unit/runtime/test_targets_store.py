@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from weave_py.host.state import StateDirectory
 from weave_py.model.errors import StateError
 from weave_py.model.names import Target, parse_target
 from weave_py.runtime.host_thread import HostThread
-from weave_py.runtime.targets_store import FILE, TargetsStore, initial_targets
+from weave_py.runtime.targets_store import FILE, RETRY_SECONDS, TargetsStore, initial_targets
 
 
 @pytest.fixture
@@ -34,6 +34,10 @@ def targets(*texts: str) -> list[Target]:
 
 def texts(found: list[Target]) -> list[str]:
     return [target.text for target in found]
+
+
+def kept(state: StateDirectory) -> object:
+    return state.load(FILE, lambda payload: payload)
 
 
 def store(state: StateDirectory, launched: list[str], kept: list[str]) -> None:
@@ -84,11 +88,13 @@ def test_a_forgotten_target_stays_forgotten(state: StateDirectory) -> None:
         {"launched": [], "targets": [None, "a:b"]},
     ],
 )
-def test_damaged_ones_are_said_and_left_as_they_are(state: StateDirectory, damaged: object) -> None:
+def test_what_holds_no_targets_is_set_aside(state: StateDirectory, damaged: object) -> None:
     state.save(FILE, damaged)
-    with pytest.raises(StateError, match=r"targets\.json"):
-        initial_targets(state, targets("b"), resume=False)
-    assert state.load(FILE) == damaged
+    assert texts(initial_targets(state, targets("b"), resume=False)) == ["b"]
+    (loss,) = state.losses
+    assert "it does not hold targets" in loss.what
+    assert f"{FILE}.json.damaged-1" in loss.kept_as
+    assert not (state.path / f"{FILE}.json").exists()
 
 
 async def test_what_is_saved_is_found_at_the_next_start(
@@ -99,7 +105,7 @@ async def test_what_is_saved_is_found_at_the_next_start(
     await keeper.flush()
     assert texts(initial_targets(state, targets("a"), resume=False)) == ["a", "b:7000"]
     await keeper.flush()  # nothing new: nothing to do
-    assert state.load(FILE) == {"launched": ["a"], "targets": ["a", "b:7000"]}
+    assert kept(state) == {"launched": ["a"], "targets": ["a", "b:7000"]}
 
 
 async def test_saved_in_the_background(state: StateDirectory, host: HostThread) -> None:
@@ -111,7 +117,7 @@ async def test_saved_in_the_background(state: StateDirectory, host: HostThread) 
             if number % 7 == 0:
                 await trio.lowlevel.checkpoint()
         await keeper.flush()
-        assert state.load(FILE) == {"launched": [], "targets": ["h49"]}
+        assert kept(state) == {"launched": [], "targets": ["h49"]}
         nursery.cancel_scope.cancel()
 
 
@@ -131,7 +137,7 @@ async def test_the_last_word_is_kept_although_the_host_thread_was_busy(
             await trio.testing.wait_all_tasks_blocked()
             busy.set()
         nursery.cancel_scope.cancel()
-    assert state.load(FILE) == {"launched": [], "targets": ["last"]}
+    assert kept(state) == {"launched": [], "targets": ["last"]}
 
 
 async def test_nothing_is_written_twice(
@@ -171,20 +177,66 @@ async def test_what_a_cancelled_run_did_not_write_is_left_to_flush(
             background.cancel_scope.cancel()
         busy.set()
         await keeper.flush()
-    assert state.load(FILE) == {"launched": [], "targets": ["last"]}
+    assert kept(state) == {"launched": [], "targets": ["last"]}
 
 
-async def test_a_disk_that_refuses_is_said_and_survived(
+async def test_a_damaged_file_in_the_way_is_set_aside(
     state: StateDirectory, host: HostThread, caplog: pytest.LogCaptureFixture
 ) -> None:
     keeper = TargetsStore(state, host, [])
     (state.path / f"{FILE}.json").write_text("damaged")
     keeper.save_soon(("a",))
     with trio.fail_after(5):
-        await keeper.flush()
-    assert "targets not saved" in caplog.text
-    assert (state.path / f"{FILE}.json").read_text() == "damaged"
-    (state.path / f"{FILE}.json").unlink()
-    keeper.save_soon(("b",))
-    await keeper.flush()
-    assert state.load(FILE) == {"launched": [], "targets": ["b"]}
+        assert await keeper.flush() == ""
+    assert "state file damaged" in caplog.text
+    assert (state.path / f"{FILE}.json.damaged-1").read_text() == "damaged"
+    assert kept(state) == {"launched": [], "targets": ["a"]}
+
+
+async def test_a_disk_that_refuses_is_said_once_and_tried_again(
+    state: StateDirectory,
+    host: HostThread,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    caplog.set_level("INFO")
+    save, full, tries = state.save, True, 0
+
+    def saving(name: str, value: object) -> None:
+        nonlocal tries
+        tries += 1
+        if full:
+            raise StateError("cannot write: No space left on device")
+        save(name, value)
+
+    async def run(function: Callable[..., None], *arguments: object) -> None:
+        function(*arguments)  # a thread would stop the clock of this test
+
+    monkeypatch.setattr(state, "save", saving)
+    monkeypatch.setattr(host, "run", run)
+    keeper = TargetsStore(state, host, [], {"epoch": 7})
+    keeper.save_soon(("a",))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keeper.run)
+        await trio.sleep(3 * RETRY_SECONDS + 1)
+        assert "No space left" in await keeper.flush()
+        assert 8 <= tries <= 12
+        assert caplog.text.count("state not saved") <= 1
+        full = False
+        keeper.save_soon(("b",))
+        await trio.sleep(RETRY_SECONDS + 1)
+        nursery.cancel_scope.cancel()
+    assert caplog.text.count("state saved after all") == 1
+    assert kept(state) == {"launched": [], "targets": ["b"]}
+    assert state.load("epoch", lambda payload: payload) == 7
+
+
+async def test_what_can_be_written_is_written_though_another_cannot(
+    state: StateDirectory, host: HostThread
+) -> None:
+    (state.path / "epoch.json").symlink_to("/dev/null")
+    keeper = TargetsStore(state, host, [], {"epoch": 7})
+    keeper.save_soon(("a",))
+    assert "symbolic link" in await keeper.flush()
+    assert kept(state) == {"launched": [], "targets": ["a"]}

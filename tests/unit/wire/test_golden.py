@@ -22,6 +22,7 @@ from weave_py.wire.messages import (
     Gossip,
     Ping,
     Pong,
+    Train,
     Unicast,
     decode_message_untrusted,
     encode_message,
@@ -62,6 +63,7 @@ MESSAGES: dict[str, ControlMessage] = {
     "message-goodbye": Goodbye("leaving the network"),
     "message-gossip": Gossip("topology", b"\x00\x01\xfe\xff"),
     "message-unicast": Unicast("session", NAME_A, NAME_B, 32, b"\x00\x01\xfe\xff"),
+    "message-train": Train(0x5C0, b"\x12\x20\xfe\xff"),
 }
 GOSSIP: dict[str, TopologyGossip] = {
     "gossip-records": Records(((b"first body", b"\x01" * 64), (b"second body", b"\x02" * 64))),

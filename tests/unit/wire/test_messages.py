@@ -16,11 +16,13 @@ from weave_py.wire.messages import (
     Gossip,
     Ping,
     Pong,
+    Train,
     Unicast,
     decode_message_untrusted,
     encode_message,
 )
 from weave_py.wire.packing import pack, unpack_untrusted
+from weave_py.wire.sleeve import MAX_UDP_PAYLOAD
 from weave_py.wire.stream import MAX_FRAME_BYTES
 
 names = st.binary(min_size=6, max_size=6).map(PeerName)
@@ -32,6 +34,7 @@ messages = st.one_of(
     st.builds(Goodbye, st.text(max_size=200)),
     st.builds(Gossip, channels, bodies),
     st.builds(Unicast, channels, names, names, st.integers(0, 255), bodies),
+    st.builds(Train, st.integers(1024, 65_507), st.binary(min_size=1, max_size=200)),
 )
 # Like messages, but with anything in any place.
 likely = st.lists(
@@ -48,6 +51,9 @@ likely = st.lists(
 @example(
     Unicast("\U0010ffff" * MAX_CHANNEL, PeerName(b"n" * 6), PeerName(b"m" * 6), 0, bytes(65000))
 )
+@example(Train(1472, bytes(MAX_UDP_PAYLOAD)))
+@example(Train(MAX_UDP_PAYLOAD, bytes(MAX_UDP_PAYLOAD)))
+@example(Train(17, bytes(17 * 64)))
 def test_a_message_comes_back_and_fits_a_sealed_frame(message: ControlMessage) -> None:
     encoded = encode_message(message)
     assert decode_message_untrusted(encoded) == message
@@ -71,7 +77,7 @@ def test_no_field_may_be_missing(message: ControlMessage, data: st.DataObject) -
         decode_message_untrusted(pack(fields[: data.draw(st.integers(0, len(fields) - 1))]))
 
 
-@given(st.binary(max_size=300) | likely.map(pack) | st.integers(1, 5).map(lambda t: pack([t])))
+@given(st.binary(max_size=300) | likely.map(pack) | st.integers(1, 6).map(lambda t: pack([t])))
 def test_any_bytes_give_a_message_or_a_wire_error(data: bytes) -> None:
     try:
         message = decode_message_untrusted(data)
@@ -81,7 +87,7 @@ def test_any_bytes_give_a_message_or_a_wire_error(data: bytes) -> None:
         assert decode_message_untrusted(encode_message(message)) == message
 
 
-@pytest.mark.parametrize("tag", [6, 255, 2**64 - 1])
+@pytest.mark.parametrize("tag", [7, 255, 2**64 - 1])
 def test_a_newer_peers_message_is_none(tag: int) -> None:
     assert decode_message_untrusted(pack([tag])) is None
     assert decode_message_untrusted(pack([tag, {"a": [1.5]}])) is None
@@ -104,7 +110,12 @@ def test_a_newer_peers_message_is_none(tag: int) -> None:
         pytest.param([5, "c", b"123456", b"12345", 0, b""], id="short destination"),
         pytest.param([5, "c", b"123456", b"123456", 256, b""], id="hop limit too large"),
         pytest.param([5, "c", b"123456", b"123456", 0, bytes(65001)], id="long unicast"),
-        pytest.param([6] + [None] * 16, id="too many fields"),
+        pytest.param([6, 16, b"x"], id="datagrams without room for anything"),
+        pytest.param([6, 65_508, b"x"], id="datagrams longer than UDP has"),
+        pytest.param([6, 17, b""], id="empty train"),
+        pytest.param([6, 17, bytes(17 * 64 + 1)], id="more datagrams than a record takes"),
+        pytest.param([6, 1472, bytes(65_508)], id="long train"),
+        pytest.param([7] + [None] * 16, id="too many fields"),
     ],
 )
 def test_refused(fields: list[object]) -> None:

@@ -16,9 +16,11 @@ from weave_py.wire.probes import (
     PROBE_BYTES,
     Probe,
     ProbeAnswer,
+    Punch,
     decode_untrusted,
     encode_answer,
     encode_probe,
+    encode_punch,
 )
 
 u32, u16 = st.integers(0, 2**32 - 1), st.integers(0, 65535)
@@ -47,6 +49,11 @@ def test_the_layouts() -> None:
     assert encode_answer(answer) == _ANSWER.pack(2, 1, 2, 3, 4) + b"\x7f\x1a\xc0\0\2\1"
 
 
+def test_a_punch_is_ten_zeros_behind_its_kind() -> None:
+    assert encode_punch() == b"\x04" + bytes(10)
+    assert decode_untrusted(encode_punch()) == Punch()
+
+
 def test_counts_wrap() -> None:
     assert decode_untrusted(encode_probe(Probe(1, 2, 2**32 + 3), 0)) == Probe(1, 2, 3)
     answer = ProbeAnswer(1, 64, 2**32 + 5, 2**40 + 4, None)
@@ -72,7 +79,7 @@ def test_any_bytes_give_a_value_or_a_wire_error(body: bytes) -> None:
         decode_untrusted(body)
 
 
-@pytest.mark.parametrize("kind", [0, 4, 7, 255])
+@pytest.mark.parametrize("kind", [0, 5, 7, 255])
 def test_kinds_of_newer_peers_are_passed_over(kind: int) -> None:
     assert decode_untrusted(bytes((kind,)) + bytes(40)) is None
 

@@ -13,7 +13,7 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2s
 from typing import Protocol
 
@@ -36,6 +36,8 @@ class Wire:
     jitter: float = 0.002
     loss: float = 0.0
     """Share of datagrams that get lost, 0–1."""
+    stream_loss: float = 0.0
+    """Share of what is written to streams that gets lost and is sent again by their kernels."""
     up: bool = True
     udp: bool = True
     """Whether datagrams pass at all."""
@@ -69,11 +71,11 @@ class Underlay:
         self.trace = blake2s()
         self.messages = 0
         """Writes to streams."""
-        self.bytes = 0
-        """Of streams and datagrams."""
+        self.stream_bytes = 0
+        self.datagram_bytes = 0
         self.datagrams = 0
         self._default = default
-        self._wires: dict[frozenset[str], Wire] = {}
+        self._wires: dict[tuple[str, str], Wire] = {}
         self._blocked: set[tuple[str, str]] = set()
         self._stations: dict[str, Station] = {}
         self._queue: list[tuple[float, int, Action]] = []
@@ -113,12 +115,9 @@ class Underlay:
 
     def wire(self, a: str, b: str) -> Wire:
         """The wire between two addresses, to be changed at will."""
-        key = frozenset((a, b))
-        wire = self._wires.get(key)
+        wire = self._wires.get((a, b))
         if wire is None:
-            d = self._default
-            wire = Wire(d.latency, d.jitter, d.loss, d.up, d.udp, d.mtu, d.queue)
-            self._wires[key] = wire
+            wire = self._wires[a, b] = self._wires[b, a] = replace(self._default)
         return wire
 
     def block(self, source: str, destination: str) -> None:
@@ -135,6 +134,7 @@ class Underlay:
         wire = self.wire(source.address, to.host)
         self._note(source.address, to.host, datagram)
         self.datagrams += 1
+        self.datagram_bytes += len(datagram)
         is_lost = self.dice.random() < wire.loss
         is_lost |= (source.address, to.host) in self._blocked
         if is_lost or not wire.up or not wire.udp or len(datagram) + UDP_IP_BYTES > wire.mtu:
@@ -186,10 +186,10 @@ class Underlay:
 
     def note_stream(self, source: str, destination: str, data: bytes) -> None:
         self.messages += 1
+        self.stream_bytes += len(data)
         self._note(source, destination, data)
 
     def _note(self, source: str, destination: str, data: bytes) -> None:
-        self.bytes += len(data)
         self.trace.update(f"{self.now:.9f} {source} {destination} ".encode() + data)
 
 
@@ -223,6 +223,12 @@ class StreamEnd:
 
     def _push(self, data: bytes | None) -> None:
         wait = self._underlay.delay(self.host.address, self.other.host.address)
+        wire = self._underlay.wire(self.host.address, self.other.host.address)
+        if wire.stream_loss:
+            again = FIRST_RETRANSMISSION
+            while self._underlay.dice.random() < wire.stream_loss:
+                wait += again
+                again = min(2 * again, LONGEST_RETRANSMISSION)
         self.ready_at = max(self.ready_at, self._underlay.now + wait)
         self._queue.append((self.ready_at, data))
         if not self._is_armed:

@@ -1,0 +1,304 @@
+"""What do the two ends of a fast path tell each other, and when? The engine of one peer's path.
+
+Each end sends probes through the kernel, and statuses through the sleeve that say which of the
+other's probes and how many of its packets arrived. What follows from a status is decided in
+`course` (and there by `evidence`); when messages leave, in `tempo`; whether the device carries
+data, in `usage`. Tell it what happened, take `take_outputs`, look at `wish`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastdp.course import Course
+from fastdp.hearing import Hearing
+from fastdp.prober import Prober
+from fastdp.reasons import Reason
+from fastdp.settings import FastSettings
+from fastdp.standing import FastState, PathOutput, Permission, SendProbe, SendStatus
+from fastdp.tempo import StatusTempo
+from fastdp.usage import Usage
+from weave_py.model.deadlines import Deadline, earliest
+from weave_py.model.fast import EspWish, FastStatus, FastWish
+from weave_py.wire import fast_status
+
+
+class FastPath:
+    """Engine of the fast path to one peer."""
+
+    def __init__(
+        self,
+        vni: int,
+        mtu: int,
+        token_bytes: Callable[[int], bytes],
+        now: float,
+        settings: FastSettings | None = None,
+    ) -> None:
+        """`vni`: where we receive from this peer, and from no other. `mtu`: inner, bytes."""
+        s = self._settings = settings or FastSettings()
+        self.life = int.from_bytes(token_bytes(4), "little") or 1
+        self.usage = Usage(s)
+        self._mtu = mtu
+        self.hearing = Hearing(token_bytes(fast_status.COOKIE_BYTES))
+        self._course = Course(vni, s)
+        self._evidence = self._course.evidence
+        self._statuses = StatusTempo(s, now)
+        self._prober = Prober(self._evidence, self.life, mtu, s, now)
+        self._past_life = 0
+        self._heard_at = self._settled_at = self._past_until = float("-inf")
+        self._number = 0
+        self._outputs: list[PathOutput] = []
+
+    def __repr__(self) -> str:
+        return f"<FastPath {self.state} {self.why}>"
+
+    # --- in ------------------------------------------------------------------------------
+
+    def adopt(self, wish: FastWish) -> None:
+        """The kernel already does this: our predecessor's work. Before anything else is told."""
+        self._course.adopt(wish)
+
+    def permit(self, permission: Permission, now: float) -> None:
+        """Tell again whenever it may have changed."""
+        if permission != self._course.permission:
+            self._course.permission = permission
+            self._settle(now)
+
+    def receive_status_untrusted(self, body: bytes | memoryview, now: float) -> None:
+        """The peer's status came, in its session. WireError if it is malformed."""
+        status, old = fast_status.decode_untrusted(body), self.peer
+        if status.life == self._past_life and now < self._past_until:
+            return
+        is_new_life = old is None or status.life != old.life
+        if old is not None and not is_new_life and status.number <= old.number:
+            return
+        self._course.peer = status
+        self._heard_at = now
+        if old is None or is_new_life:
+            if old is not None:
+                self._past_life, self._past_until = old.life, now + self._settings.overtaken
+            self.hearing.restart()
+            self._course.peer_restarted()
+            self._prober.tempo.hurry(now)
+        elif old.mtu != status.mtu:
+            self._course.full_size_changed()
+        self._statuses.heard(status.number, is_new_life, now)
+        self._course.keys.peer_has(status.spi, now)
+        if status.heard_life == self.life:
+            follows = old is not None and status.number == old.number + 1
+            if self._evidence.report(status, follows, now) and not self._evidence.is_proven:
+                self._prober.tempo.answered(now)
+            self._course.judge(now)
+        else:
+            self._statuses.reply(now)
+        self._settle(now)
+
+    def receive_probe_untrusted(self, frame: bytes | memoryview, now: float) -> None:
+        """A frame with a probe's ethertype came in on the peer's device. Containers can send such
+        frames, too, so those that are none are only counted."""
+        life = self.peer.life if self.peer else 0
+        is_news = now >= self.hearing.heard_at + self._settings.hear_again
+        is_probe = self.hearing.receive_untrusted(frame, life, now)
+        self.usage.probes_in = self.hearing.authentic
+        if is_probe:
+            self._statuses.acknowledge(now)
+            if is_news:
+                self._prober.tempo.hurry(now)
+            self._settle(now)
+
+    def counted(self, tx: int, rx: int, now: float) -> None:
+        """The packet counters of the peer's device were read (see `sample_every`)."""
+        if self.usage.counted(tx, rx, now) and self._is_lively(now):
+            self._prober.touched(now)
+        self._evidence.transmitted(tx, now)
+        self._settle(now)
+
+    def device_ready(self, wish: FastWish, now: float) -> None:
+        """The kernel now does what this wish says. Saying it again costs nothing."""
+        course = self._course
+        if wish == course.applied and not course.failure:
+            return
+        was_ready = course.is_ready
+        course.applied, course.failure = wish, ""
+        if course.is_ready and not was_ready:
+            self._prober.tempo.hurry(now)
+        self._settle(now)
+
+    def device_failed(self, reason: str, now: float) -> None:
+        """The kernel refused the device, or it is broken; it may become ready later."""
+        self._course.failure = reason or "the kernel gave no reason"
+        self._course.applied = None
+        self._settle(now)
+
+    def use_vni(self, vni: int, now: float) -> None:
+        """Receive under another one."""
+        self._course.receive_under(vni)
+        self._settle(now)
+
+    def esp_offered(self, wish: EspWish, now: float) -> None:
+        """The session's keys: inbound oldest first, and the newest outbound one, agreed or not."""
+        self._course.keys.offered(wish)
+        self._settle(now)
+
+    def esp_installed(self, spi: int, now: float) -> None:
+        """This inbound key is in our kernel."""
+        self._course.keys.installed(spi)
+        self._settle(now)
+
+    def woken(self, now: float) -> None:
+        """Frames flow on the sleeve: a good time to try again."""
+        self.usage.woken(now)
+        self._prober.touched(now)
+        self._settle(now)
+
+    def left(self, now: float) -> None:
+        """The peer said goodbye, and took its end of the path away."""
+        self._course.peer = None
+        self._course.absent = Reason.PEER_LEFT
+        self._settle(now)
+
+    def advance(self, now: float) -> None:
+        self._course.keys.advance(now)
+        self._settle(now)
+
+    # --- out -----------------------------------------------------------------------------
+
+    def take_outputs(self) -> list[PathOutput]:
+        taken, self._outputs = self._outputs, []
+        return taken
+
+    @property
+    def state(self) -> FastState:
+        return self._course.state
+
+    @property
+    def why(self) -> str:
+        """Reason code (fastdp.reasons)."""
+        is_hopeless = self._course.why == Reason.PROVING and self._prober.tempo.is_unanswered
+        return Reason.UNANSWERED if is_hopeless else self._course.why
+
+    @property
+    def failure(self) -> str:
+        """What the kernel said, if the reason is `device-failed`."""
+        return self._course.failure
+
+    @property
+    def peer(self) -> FastStatus | None:
+        """What it said last."""
+        return self._course.peer
+
+    @property
+    def vni(self) -> int:
+        return self._course.vni
+
+    @property
+    def wish(self) -> FastWish | None:
+        """What the kernel should do; None: the TAP is the port."""
+        return self._course.wish
+
+    def sample_every(self, now: float) -> float | None:
+        """How often the device's counters should be read, seconds; None: not at all."""
+        if self._course.applied is None or not self._is_carrying:
+            return None
+        is_quick = self._is_busy(now) or self._statuses.is_echoing(now)
+        return self._settings.sample_in_use if is_quick else self._settings.sample_idle
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether it was adopted, and nothing was heard of its peer since."""
+        return self._course.permission is None
+
+    def next_deadline(self) -> Deadline | None:
+        now = self._settled_at
+        due = [self._course.next_deadline(now)]
+        if not self.is_orphan:
+            due.append(Deadline(self._statuses.due, "fast path status"))
+        if self._can_probe:
+            due.append(Deadline(self._probe_at, "fast path probe"))
+            doubt = self._evidence.doubt_at()
+            if doubt is not None and doubt > now and self._evidence.is_proven:
+                due.append(Deadline(doubt, "fast path probe unanswered"))
+        return earliest(due)
+
+    # --- inside --------------------------------------------------------------------------
+
+    @property
+    def _is_carrying(self) -> bool:
+        """Whether either end's frames take the kernel."""
+        return self.state is FastState.FAST or (self.peer is not None and self.peer.using)
+
+    @property
+    def _can_probe(self) -> bool:
+        return self.peer is not None and self.peer.able and self._course.is_ready
+
+    @property
+    def _probe_at(self) -> float:
+        return max(self._prober.tempo.due, self._course.mtu_until)
+
+    def _is_lively(self, now: float) -> bool:
+        return now < self._heard_at + self._settings.lively
+
+    def _is_busy(self, now: float) -> bool:
+        """Whether the peer and we should tell each other everything, often."""
+        if not self._is_lively(now) or not self._is_carrying:
+            return False
+        return self.usage.in_use(now) or self._prober.is_doubtful(now)
+
+    def _settle(self, now: float) -> None:
+        """After any change: decide, then send what is due."""
+        self._settled_at = now
+        if self._course.decide(now):
+            self._prober.tempo.hurry(now)
+        self._outputs += self._course.changes
+        self._course.changes.clear()
+        self._probe(now)
+        self._report(now)
+
+    def _probe(self, now: float) -> None:
+        peer = self.peer
+        if peer is None or not self._can_probe or now < self._course.mtu_until:
+            return
+        in_use = self.state is FastState.FAST and self.usage.in_use(now)
+        frames = self._prober.frames(peer, self._is_lively(now), in_use, now)
+        self.usage.probes_out += len(frames)
+        self._outputs += [SendProbe(frame) for frame in frames]
+
+    def _report(self, now: float) -> None:
+        """Send a status, if one is due."""
+        if self.is_orphan:
+            return
+        status = self._status(now)
+        if self._statuses.is_due(status, self._status_pace(now), now):
+            self._number = status.number
+            self._outputs.append(SendStatus(fast_status.encode(status)))
+
+    def _status_pace(self, now: float) -> float | None:
+        s = self._settings
+        if self._is_busy(now):
+            return s.status_in_use
+        if self._statuses.is_echoing(now):
+            return s.status_echo
+        if self.peer is None:
+            return None
+        return s.status_off if self.state is FastState.OFF else s.status_idle
+
+    def _status(self, now: float) -> FastStatus:
+        course = self._course
+        host = course.permission.host if course.permission else None
+        return FastStatus(
+            life=self.life,
+            number=self._number + 1,
+            able=course.is_able,
+            using=self.state is FastState.FAST,
+            proven=course.is_proven(now),
+            udp_port=host.udp_port if host else 0,
+            vni=course.vni,
+            mtu=self._mtu,
+            cookie=self.hearing.cookie,
+            heard_life=self.peer.life if self.peer else 0,
+            small_seen=self.hearing.small_seen,
+            full_seen=self.hearing.full_seen,
+            received=self.usage.received,
+            spi=course.keys.spi,
+            why="" if self.state is FastState.FAST else self.why,
+        )

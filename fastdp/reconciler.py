@@ -1,0 +1,208 @@
+"""Does the kernel look as wished? Observe, plan, diff, apply, again and again; synchronous.
+
+Each call of `reconcile` looks at the devices it is asked about and makes them as wished. It need
+not know who changed what: our own wishes, a predecessor's devices and somebody else's doing are
+all differences. Around a change of VXLAN devices come the changes of ESP (`sealing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Protocol
+
+from fastdp import diff, plan
+from fastdp.operations import Operation, VniTaken
+from fastdp.sealing import Sealing
+from fastdp.state import KernelState
+from weave_py.model.errors import HostError
+from weave_py.model.fast import FastRemote, FastWish, PortsOutcome, PortWish
+from weave_py.model.names import PeerName
+
+ROUNDS = 4
+"""After repairs comes the flip; and what one round changes may show something to the next."""
+
+Wishes = Mapping[PeerName, FastWish | None]
+
+
+class Devices(Protocol):
+    """The devices of one bridge (fastdp.kernel.Kernel, fastdp.fake.FakeHost)."""
+
+    @property
+    def owners(self) -> Mapping[int, PeerName]: ...
+
+    def observe(self, peers: Iterable[PeerName] | None = None) -> KernelState: ...
+
+    def apply(self, operation: Operation) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one call did."""
+
+    outcome: PortsOutcome
+    done: tuple[Operation, ...]
+    untold: tuple[str, ...]
+    """Refusals that concern no peer's wish, one sentence each."""
+    settled: frozenset[PeerName] = frozenset()
+    """Peers whose TAP is fit for use; all the rest of the port, too, if nothing failed."""
+
+
+@dataclass(slots=True)
+class _Change:
+    """What was done and refused, and how the devices looked last."""
+
+    state: KernelState
+    done: list[Operation] = field(default_factory=list)
+    failed: dict[PeerName, str] = field(default_factory=dict)
+    taken: set[PeerName] = field(default_factory=set)
+    useless: set[PeerName] = field(default_factory=set)
+    """Those of the failed who do not even have a TAP that is a port."""
+
+    def refuse(self, peer: PeerName, error: HostError) -> None:
+        self.failed[peer] = str(error)
+        if isinstance(error, VniTaken):
+            self.taken.add(peer)
+
+
+class Reconciler:
+    """Makes one bridge's ports as wished. For one thread; to be closed at the end."""
+
+    def __init__(
+        self, devices: Devices, bridge: str, mtu: int, udp_port: int, sealing: Sealing | None = None
+    ) -> None:
+        """`mtu`: inner, bytes. `udp_port`: of our VXLAN devices; 0: there are none.
+        `sealing`: None where the kernel has no ESP."""
+        self.devices = devices
+        self._bridge = bridge
+        self._mtu = mtu
+        self._udp_port = udp_port
+        self._sealing = sealing
+
+    def close(self) -> None:
+        self.devices.close()
+        if self._sealing is not None:
+            self._sealing.close()
+
+    def found(self) -> list[tuple[PeerName, FastWish]]:
+        """What a predecessor left running, as wishes: the engine adopts it."""
+        adopted = []
+        for peer, link in self.devices.observe().vxlans.items():
+            if link.udp_port != self._udp_port or link.port is None or not link.up:
+                continue
+            remote = None
+            if len(link.remotes) == 1 and link.local is not None:
+                (to,) = link.remotes
+                remote = FastRemote(link.local, to.host, to.udp_port, to.vni)
+                if self._sealing is not None:
+                    remote = self._sealing.adopted(remote)
+            through = link.through and remote is not None
+            adopted.append((peer, FastWish(link.vni, link.ipv6, remote, through)))
+        return adopted
+
+    def reconcile(self, wishes: Wishes, about: Collection[PeerName] | None, now: float) -> Round:
+        """Look at `about` (None: all devices of ours), and make them as wished.
+
+        A peer whose change is refused does not keep others from theirs.
+        """
+        untold: list[str] = []
+        installed: dict[PeerName, int] = {}
+        remotes = _remotes(wishes)
+        if self._sealing is not None:
+            installed, refusals = self._sealing.protect(remotes, self.devices.observe(), now)
+            untold += refusals
+        change = self._change(wishes, about)
+        failed, state = change.failed, change.state
+        if self._sealing is not None:
+            untold += self._sealing.release(remotes, self.devices.observe(), now)
+        ready = tuple(
+            (peer, wish)
+            for peer, wish in wishes.items()
+            if wish is not None and peer not in failed and _does(state, peer, wish)
+        )
+        settled = frozenset(p for p in state.taps if p in wishes and p not in change.useless)
+        outcome = PortsOutcome(
+            ready, tuple(failed.items()), tuple(sorted(change.taken)), tuple(installed.items())
+        )
+        return Round(outcome, tuple(change.done), tuple(untold), settled)
+
+    def remove_all(self) -> None:
+        """Remove every trace of the fast datapath of this bridge."""
+        state = self.devices.observe()
+        wanted = plan.plan(self._bridge, self._mtu, self._udp_port, (), state)
+        for step in diff.diff(wanted, state):
+            self.devices.apply(step)
+        if self._sealing is not None:
+            self._sealing.remove_all()
+
+    def next_deadline(self) -> float | None:
+        """When to call again though nothing has happened."""
+        return None if self._sealing is None else self._sealing.next_deadline()
+
+    # --- inside --------------------------------------------------------------------------
+
+    def _change(self, wishes: Wishes, about: Collection[PeerName] | None) -> _Change:
+        change = self._attempt(wishes, about)
+        change.useless = set(change.failed)
+        stranded = {p: None for p in change.failed if wishes.get(p) is not None}
+        if stranded:
+            # No VXLAN device for them: then the TAP is the port, or they would have none.
+            more = self._attempt(stranded, stranded.keys())
+            change.done += more.done
+            change.useless -= stranded.keys() - more.failed.keys()
+            change.state = self.devices.observe(about)
+        return change
+
+    def _attempt(self, wishes: Wishes, about: Collection[PeerName] | None) -> _Change:
+        change = _Change(self.devices.observe(about))
+        for _ in range(ROUNDS):
+            steps = self._steps(wishes, about, change.state)
+            steps = [step for step in steps if step.peer not in change.failed]
+            if not steps:
+                break
+            for step in steps:
+                if step.peer in change.failed:
+                    continue
+                try:
+                    self.devices.apply(step)
+                    change.done.append(step)
+                except HostError as error:
+                    change.refuse(step.peer, error)
+            change.state = self.devices.observe(about)
+        return change
+
+    def _steps(
+        self, wishes: Wishes, about: Collection[PeerName] | None, state: KernelState
+    ) -> list[Operation]:
+        concerned = [
+            PortWish(peer, wish) for peer, wish in wishes.items() if about is None or peer in about
+        ]
+        wanted = plan.plan(self._bridge, self._mtu, self._udp_port, concerned, state)
+        return diff.diff(wanted, state)
+
+
+def _remotes(wishes: Wishes) -> dict[PeerName, FastRemote]:
+    return {
+        peer: wish.remote
+        for peer, wish in wishes.items()
+        if wish is not None and wish.remote is not None
+    }
+
+
+def _does(state: KernelState, peer: PeerName, wish: FastWish) -> bool:
+    """Whether the kernel does what the wish says. (As to its keys: see `installed`.)"""
+    link = state.vxlans.get(peer)
+    if link is None or not link.up or link.port is None or not link.guarded:
+        return False
+    if (link.vni, link.ipv6) != (wish.vni, wish.ipv6):
+        return False
+    if wish.remote is None or not plan.is_usable(wish.remote, wish.ipv6):
+        return not link.remotes
+    to = wish.remote
+    there = [(str(ip_address(r.host)), r.udp_port, r.vni) for r in link.remotes]
+    if there != [(str(ip_address(to.host)), to.udp_port, to.vni)]:
+        return False
+    return link.through if wish.through else link.diverted

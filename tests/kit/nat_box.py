@@ -1,0 +1,122 @@
+"""What does a NAT or firewall do to simulated datagrams? An underlay with boxes between hosts.
+
+The kinds are those of `weave_py.lab.nats`, in virtual time and from their definitions (RFC 3489,
+RFC 4787), not from what Linux does: the two check each other.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from tests.kit.simulation import Simulation
+from weave_py.lab.nats import TRANSLATING, Kind
+from weave_py.model.names import Endpoint
+from weave_py.sim.host import SimHost
+from weave_py.sim.network import PORT
+from weave_py.sim.underlay import UDP_IP_BYTES, Station, Underlay, Wire
+
+FORGET_AFTER = 30.0  # seconds; RFC 4787 asks for two minutes, many give less
+
+
+class Box:
+    """What is between one host and the internet."""
+
+    def __init__(self, kind: Kind, inner: str, outer: str) -> None:
+        self.kind = kind
+        self.inner = inner
+        self.outer = outer if kind in TRANSLATING else inner
+        self._ports = itertools.count(40_000)
+        self._mappings: dict[Endpoint | None, int] = {}
+        self._contacts: dict[tuple[int, Endpoint], float] = {}
+        """When something last went from a port of ours to a place."""
+
+    def forget(self) -> None:
+        """Restarted: new ports from now on."""
+        self._mappings.clear()
+        self._contacts.clear()
+
+    def source(self, to: Endpoint, now: float) -> Endpoint | None:
+        """As who a datagram to there goes out; None: it does not."""
+        if self.kind in (Kind.NO_UDP, Kind.TCP_OUT):
+            return None
+        port = PORT
+        if self.kind in TRANSLATING:
+            key = to if self.kind is Kind.SYMMETRIC else None
+            if key not in self._mappings:
+                self._mappings[key] = next(self._ports)
+            port = self._mappings[key]
+        self._contacts[port, to] = now
+        return Endpoint(self.outer, port)
+
+    def admits(self, port: int, source: Endpoint, now: float) -> bool:
+        """Whether a datagram from there to a port of ours gets in."""
+        places = [
+            place
+            for (used, place), at in self._contacts.items()
+            if used == port and now < at + FORGET_AFTER
+        ]
+        match self.kind:
+            case Kind.NO_UDP | Kind.TCP_OUT:
+                return False
+            case Kind.OPEN:
+                return port == PORT
+            case Kind.FULL_CONE | Kind.HAIRPIN:
+                return port in self._mappings.values()
+            case Kind.RESTRICTED:
+                return any(place.host == source.host for place in places)
+        return source in places
+
+
+class Boxes(Underlay):
+    """An underlay on which hosts at inner addresses are behind boxes."""
+
+    def __init__(self, seed: int, default: Wire) -> None:
+        super().__init__(seed, default)
+        self._by_inner: dict[str, Box] = {}
+        self._by_outer: dict[str, Box] = {}
+
+    def put(self, box: Box) -> None:
+        self._by_inner[box.inner] = self._by_outer[box.outer] = box
+
+    def box(self, host: SimHost) -> Box:
+        return self._by_inner[host.address]
+
+    def send_datagram(self, source: Station, to: Endpoint, datagram: bytes) -> None:
+        """As the base does, but through the boxes on the way."""
+        wire = self.wire(source.address, to.host)
+        self.datagrams += 1
+        box = self._by_inner.get(source.address)
+        origin = Endpoint(source.address, PORT) if box is None else box.source(to, self.now)
+        is_lost = self.dice.random() < wire.loss or len(datagram) + UDP_IP_BYTES > wire.mtu
+        if is_lost or origin is None:
+            return
+
+        def arrive() -> None:
+            box = self._by_outer.get(to.host)
+            if box is not None and not box.admits(to.port, origin, self.now):
+                return
+            station = self.at(to.host if box is None else box.inner)
+            if station is not None and (box is not None or to.host not in self._by_inner):
+                self.when_awake(station, lambda: station.on_datagram(datagram, origin))
+
+        self.later(self.delay(source.address, to.host), arrive)
+
+    def dial(self, source: Station, number: int, remote: Endpoint) -> None:
+        """Only who is open, or blocks nothing but UDP, can be called."""
+        box = self._by_inner.get(remote.host) or self._by_outer.get(remote.host)
+        if box is not None and box.kind not in (Kind.OPEN, Kind.NO_UDP):
+            self.later(1.0, lambda: source.on_dial_failed(number, "no answer"))
+        else:
+            super().dial(source, number, remote)
+
+
+def behind(seed: int, *kinds: Kind, loss: float = 0.0) -> tuple[Simulation, Boxes, list[SimHost]]:
+    """A public host and one behind each of these; all call the public one."""
+    simulation = Simulation(seed, default=Wire(loss=loss))
+    boxes = Boxes(seed, Wire(loss=loss))
+    simulation.underlay, simulation.dice = boxes, boxes.dice
+    hosts = [simulation.add(address="198.51.100.1")]
+    for number, kind in enumerate(kinds, start=2):
+        boxes.put(Box(kind, f"10.9.{number}.2", f"198.51.100.{number}"))
+        hosts.append(simulation.add(hosts[0], address=f"10.9.{number}.2"))
+    return simulation, boxes, hosts

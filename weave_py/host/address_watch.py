@@ -1,0 +1,49 @@
+"""When do this host's addresses change? The kernel says so on a netlink socket (RFC 3549)."""
+
+from __future__ import annotations
+
+import socket
+from types import TracebackType
+from typing import Self
+
+from weave_py.host.refusal import refused
+
+# linux/rtnetlink.h: RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
+GROUPS = 0x10 | 0x100
+
+
+class AddressWatch:
+    """Readable whenever an address came or went: `drain`, then look. A context manager."""
+
+    def __init__(self) -> None:
+        """HostError if the kernel refuses."""
+        kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        try:
+            self.sock = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
+            self.sock.bind((0, GROUPS))
+        except OSError as error:
+            raise refused("cannot watch this host's addresses", error.errno) from None
+
+    def drain(self) -> None:
+        """Forget what has been said so far; what it was does not matter."""
+        while True:
+            try:
+                self.sock.recv(65_536)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # more than the socket could hold: as good as any message
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

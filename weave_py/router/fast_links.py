@@ -1,0 +1,116 @@
+"""Which of our links may have a fast path? What the router tells the fast paths of its links."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable
+
+from fastdp.esp_keys import EpochKeys, esp_key
+from fastdp.paths import FastPaths, PathsOutput
+from fastdp.standing import Direct
+from weave_py.link.link import Link
+from weave_py.model.deadlines import Deadline
+from weave_py.model.fast import EspWish, FastHost, FastWish
+from weave_py.model.names import Endpoint, PeerName
+from weave_py.router.settings import EngineSettings
+
+
+class FastLinks:
+    """Feeds `paths`, one for each link that has had a session."""
+
+    def __init__(
+        self, token_bytes: Callable[[int], bytes], settings: EngineSettings, is_secret: bool
+    ) -> None:
+        self._is_off = settings.fast_host is None
+        self._host = settings.fast_host or FastHost(0, "disabled")
+        self.paths = FastPaths(token_bytes, self._host, settings.mtu, settings.fast)
+        self._is_secret = is_secret
+        self._trusted = settings.trusted_subnets
+        self._local: tuple[str, ...] = ()
+        self._encrypted: dict[PeerName, bool] = {}
+        self._offered: dict[PeerName, tuple[int, ...]] = {}
+        """Session indexes of the epochs whose keys each path was offered last."""
+
+    # --- in ------------------------------------------------------------------------------
+
+    def adopt(self, found: Iterable[tuple[PeerName, FastWish]], now: float) -> None:
+        """What a predecessor left running. Whether that had to be encrypted is known for sure
+        once the sleeve reaches the peer; until then it is what the predecessor thought."""
+        adopted = list(found)
+        for peer, wish in adopted:
+            if wish.remote is not None:
+                self._encrypted[peer] = wish.remote.esp is not None
+        self.paths.adopt(adopted, now)
+
+    def set_local(self, hosts: Iterable[str]) -> None:
+        """The underlay addresses of this host."""
+        self._local = tuple(hosts)
+
+    def link_changed(self, link: Link, now: float) -> None:
+        """Tell it as often as you like."""
+        if self._is_off or (link.session.current is None and self.paths.get(link.peer) is None):
+            return  # nobody to agree with yet
+        direct = self._direct(link)
+        if direct is not None:
+            self._encrypted[link.peer] = self._is_secret and not self._is_trusted(direct.host)
+        encrypted = self.is_encrypted(link.peer)
+        self.paths.permit(link.peer, direct, encrypted, now)
+        if encrypted and self._host.esp:
+            self._offer_keys(link, now)
+
+    def forget(self, peer: PeerName) -> None:
+        self.paths.forget(peer)
+        self._encrypted.pop(peer, None)
+        self._offered.pop(peer, None)
+
+    # --- out -----------------------------------------------------------------------------
+
+    def is_encrypted(self, peer: PeerName) -> bool:
+        """Whether plain VXLAN to the peer, where it was reached last, is forbidden."""
+        return self._encrypted.get(peer, self._is_secret)
+
+    def take_outputs(self) -> list[PathsOutput]:
+        return self.paths.take_outputs()
+
+    def next_deadline(self) -> Deadline | None:
+        return self.paths.next_deadline()
+
+    # --- inside --------------------------------------------------------------------------
+
+    def _direct(self, link: Link) -> Direct | None:
+        best = link.paths.best
+        if best is None or best.way.endpoint is None:
+            return None
+        host = best.way.endpoint.host
+        local = self._local_towards(host, link.observed)
+        return None if local is None else Direct(local, host)
+
+    def _local_towards(self, host: str, observed: Endpoint | None) -> str | None:
+        """Our address on the way to `host`: where the peer sees us, or (behind a NAT that shows
+        another one) the most similar of that family (as RFC 6724 §5 has it, rule 8)."""
+        if observed is not None and observed.host in self._local:
+            return observed.host
+        alike = [h for h in self._local if (":" in h) == (":" in host)]
+        return max(alike, key=lambda h: _common_bits(h, host), default=None)
+
+    def _is_trusted(self, host: str) -> bool:
+        address = ipaddress.ip_address(host.partition("%")[0])
+        return any(address in net for net in self._trusted if net.version == address.version)
+
+    def _offer_keys(self, link: Link, now: float) -> None:
+        epochs = link.session.epochs
+        indexes = tuple(epoch.index for epoch in epochs)
+        if not epochs or self._offered.get(link.peer) == indexes:
+            return
+        self._offered[link.peer] = indexes
+        keys = [EpochKeys(e.index, e.theirs, e.send_key, e.receive_key) for e in epochs]
+        inbound = tuple(esp_key(k.receive, k.ours) for k in keys)
+        newest = keys[-1]
+        wish = EspWish(inbound, esp_key(newest.send, newest.theirs))
+        self.paths.esp_offered(link.peer, wish, now)
+
+
+def _common_bits(one: str, other: str) -> int:
+    """Length of the longest prefix that two addresses of one family share."""
+    a, b = (ipaddress.ip_address(host.partition("%")[0]) for host in (one, other))
+    return a.max_prefixlen - (int(a) ^ int(b)).bit_length()

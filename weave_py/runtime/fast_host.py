@@ -1,0 +1,97 @@
+"""What can this host's kernel do for the fast datapath, and how is it told?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+
+import trio
+
+from fastdp import guard, words
+from fastdp.esp import EspNetwork
+from fastdp.kernel import Kernel
+from fastdp.probes import ProbeSocket
+from fastdp.reconciler import Reconciler
+from fastdp.sealing import Sealing
+from fastdp.selftest import probe_host
+from fastdp.xfrm import Xfrm, kernel_has_esp
+from weave_py.config import Config
+from weave_py.model.errors import HostError
+from weave_py.model.fast import FastHost
+from weave_py.observe.log import event
+from weave_py.runtime.host_thread import HostThread
+
+_log = logging.getLogger(__name__)
+
+
+def find_out(config: Config) -> FastHost:
+    """Try what the fast datapath needs, and see to it that no stranger's VXLAN gets in. For the
+    host thread."""
+    host = _tried(config)
+    if host.udp_port:
+        event(_log, logging.INFO, "fast datapath", udp_port=host.udp_port, esp=host.esp)
+    elif config.fastdp:
+        why = words.why_never(host.why)
+        event(_log, logging.WARNING, "no fast datapath: all takes the sleeve", why=why)
+    return host
+
+
+@asynccontextmanager
+async def reconciling(
+    config: Config, thread: HostThread, host: FastHost
+) -> AsyncIterator[Reconciler]:
+    """Of this router's ports; for the host thread, where it is made and closed, too."""
+    made = await thread.run(_reconciler, config, host)
+    try:
+        yield made
+    finally:
+        with trio.CancelScope(shield=True):
+            await thread.run(made.close)
+
+
+def unguard(config: Config) -> None:
+    """Once the VXLAN devices are gone."""
+    with suppress(HostError):  # without nft there are no rules of ours either
+        if config.password is not None:
+            guard.remove(config.bridge)
+
+
+def _reconciler(config: Config, host: FastHost) -> Reconciler:
+    sealing = None
+    if host.esp:
+        trusted = tuple(config.trusted_subnets)
+        network = EspNetwork(host.udp_port, config.password is not None, trusted)
+        sealing = Sealing(network, Xfrm())
+    return Reconciler(Kernel(config.bridge), config.bridge, config.mtu, host.udp_port, sealing)
+
+
+def _tried(config: Config) -> FastHost:
+    host = probe_host(config.bridge, enabled=config.fastdp)
+    if not host.udp_port:
+        return host
+    try:
+        ProbeSocket().close()
+    except HostError as error:
+        event(_log, logging.WARNING, "no probes for the fast datapath", error=error)
+        return FastHost(0, "no-privileges")
+    if config.password is None:
+        return host  # an open network: anybody may join it anyway
+    host = replace(host, esp=kernel_has_esp())
+    if not (host.esp or config.trusted_subnets):
+        event(
+            _log,
+            logging.WARNING,
+            "this kernel has no ESP: only the sleeve can carry encrypted traffic "
+            "(load the modules esp4 and esp6, or see --trusted-subnets)",
+        )
+        return host  # nothing will ever be sent by VXLAN: the paths say why
+    try:
+        guard.apply(
+            guard.ruleset(config.bridge, host.udp_port, config.trusted_subnets, decrypted=host.esp)
+        )
+    except HostError as error:
+        event(_log, logging.WARNING, "no guard for the fast datapath", error=error)
+        return FastHost(0, "no-guard")
+    return host

@@ -1,0 +1,1 @@
+"""The real engines of many routers in one process, in virtual time."""
