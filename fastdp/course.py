@@ -17,11 +17,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fastdp.evidence import Evidence
-from fastdp.hold_down import HoldDown
+from fastdp.hold_down import HoldDown, MtuPause
 from fastdp.keying import Keying
 from fastdp.reasons import NEVER, Reason, peer_reason
 from fastdp.settings import FastSettings
-from fastdp.standing import Changed, FastState, Permission, unreachable
+from fastdp.standing import Changed, FastState, Permission, obstacle, unreachable
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.fast import FastRemote, FastStatus, FastWish
 
@@ -43,8 +43,8 @@ class Course:
         """What it said when it refused that."""
         self.evidence = Evidence(settings)
         self.keys = Keying(settings)
-        self.mtu_until = float("-inf")
-        """Until then there is no use in probing: full-sized frames do not pass."""
+        self.mtu = MtuPause(settings)
+        """While it lasts there is no use in probing."""
         self.changes: list[Changed] = []
         self._settings = settings
         self._encrypted = False
@@ -94,7 +94,7 @@ class Course:
             return
         self.evidence.restart()
         if verdict is Reason.MTU:
-            self.mtu_until = now + self._settings.mtu_retry
+            self.mtu.narrow(now)
 
     def receive_under(self, vni: int) -> None:
         """Another one: the kernel refused the last."""
@@ -104,7 +104,7 @@ class Course:
 
     def full_size_changed(self) -> None:
         """What was found out about full-sized frames is void."""
-        self.mtu_until = float("-inf")
+        self.mtu.void()
         if self.state is not FastState.FAST:
             self._begin()
 
@@ -122,6 +122,7 @@ class Course:
                 self._become(FastState.DEGRADED if self._fell else FastState.PROBING, waiting)
             else:
                 self._fell = ""
+                self.mtu.passed()
                 self._differs_since = None
                 self.evidence.forget_reports()
                 self._become(FastState.FAST, Reason.NONE)
@@ -241,7 +242,7 @@ class Course:
         if remote == self._remote and encrypted == self._encrypted:
             return
         if remote is not None:
-            self.mtu_until = float("-inf")
+            self.mtu.void()
         self._remote, self._encrypted = remote, encrypted
         self._begin()
 
@@ -256,16 +257,7 @@ class Course:
         return FastRemote(direct.local, direct.host, peer.udp_port, peer.vni)
 
     def _own_reason(self) -> str:
-        permission = self.permission
-        if permission is None:
-            return Reason.PEER_SILENT
-        if not permission.host.udp_port:
-            return permission.host.why or Reason.DISABLED
-        if permission.encrypted and not permission.host.esp:
-            return Reason.NO_KERNEL_ESP
-        return unreachable(permission.direct) or (
-            Reason.DEVICE_FAILED if self.failure else Reason.NONE
-        )
+        return obstacle(self.permission) or (Reason.DEVICE_FAILED if self.failure else Reason.NONE)
 
     def _off_because(self) -> str:
         if own := self._own_reason():
@@ -280,7 +272,7 @@ class Course:
         if not self.is_ready:
             return Reason.DEVICE
         if not self.evidence.is_proven:
-            return Reason.MTU if now < self.mtu_until else self._fell or Reason.PROVING
+            return Reason.MTU if now < self.mtu.until else self._fell or Reason.PROVING
         if self._hold_down.holds(now):
             return Reason.HOLD_DOWN
         if self.peer is not None and not self.peer.proven:

@@ -27,3 +27,24 @@ class HoldDown:
 
     def holds(self, now: float) -> bool:
         return now < self.until
+
+
+class MtuPause:
+    """Full-sized frames do not pass: when is the next time to try? Ever later."""
+
+    def __init__(self, settings: FastSettings) -> None:
+        self.until = float("-inf")
+        self._steps = settings.mtu_retry
+        self._step = 0
+
+    def narrow(self, now: float) -> None:
+        """They did not pass, once more."""
+        self.until = now + self._steps[self._step]
+        self._step = min(self._step + 1, len(self._steps) - 1)
+
+    def void(self) -> None:
+        """Something is different now: try at once."""
+        self.until = float("-inf")
+
+    def passed(self) -> None:
+        self._step = 0

@@ -49,9 +49,6 @@ class FastPath:
         self._number = 0
         self._outputs: list[PathOutput] = []
 
-    def __repr__(self) -> str:
-        return f"<FastPath {self.state} {self.why}>"
-
     # --- in ------------------------------------------------------------------------------
 
     def adopt(self, wish: FastWish) -> None:
@@ -178,8 +175,7 @@ class FastPath:
         return Reason.UNANSWERED if is_hopeless else self._course.why
 
     @property
-    def failure(self) -> str:
-        """What the kernel said, if the reason is `device-failed`."""
+    def failure(self) -> str:  # what the kernel said, if the reason is `device-failed`
         return self._course.failure
 
     @property
@@ -233,7 +229,7 @@ class FastPath:
 
     @property
     def _probe_at(self) -> float:
-        return max(self._prober.tempo.due, self._course.mtu_until)
+        return max(self._prober.tempo.due, self._course.mtu.until)
 
     def _is_lively(self, now: float) -> bool:
         return now < self._heard_at + self._settings.lively
@@ -256,7 +252,7 @@ class FastPath:
 
     def _probe(self, now: float) -> None:
         peer = self.peer
-        if peer is None or not self._can_probe or now < self._course.mtu_until:
+        if peer is None or not self._can_probe or now < self._course.mtu.until:
             return
         in_use = self.state is FastState.FAST and self.usage.in_use(now)
         frames = self._prober.frames(peer, self._is_lively(now), in_use, now)

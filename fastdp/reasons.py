@@ -50,5 +50,10 @@ def peer_reason(code: str) -> str:
     return f"peer-{code or Reason.PROVING}"
 
 
-NEVER = frozenset({Reason.DISABLED, Reason.NO_VXLAN, "no-tc", "port-taken", "no-privileges"})
+NEVER = frozenset(
+    {Reason.DISABLED, Reason.NO_VXLAN, "no-tc", "port-taken", "no-privileges", "no-guard"}
+)
 """Host codes (model.fast.FastHost) that no waiting changes: the TAP itself is the port then."""
+
+NARROW = frozenset({Reason.MTU, peer_reason(Reason.MTU)})
+"""Left because full-sized frames do not pass any more, in the one direction or the other."""

@@ -10,9 +10,10 @@ class FastSettings:
     """All ours to tune but for the peer, which must not wait longer than its statuses' pace."""
 
     # Statuses: how long after the last one the next follows. A change is told at once.
-    status_in_use: float = 0.05
-    """Three reports show a standstill: a cut is left in about 0.3 s under traffic."""
-    status_echo: float = 0.1
+    status_in_use: float = 0.1
+    """Three reports show a standstill: a cut is left in about half a second under traffic. Twice
+    as often would cost twice the CPU time, which the kernel needs for frames."""
+    status_echo: float = 0.2
     """To a peer in use, while we are not. Fewer than `echo_steps` in `echo_within`, so that two
     idle ends never keep each other busy."""
     status_idle: float = 1.0
@@ -28,7 +29,7 @@ class FastSettings:
     """Statuses of a life that ended may come after the next one's for so long. Not for ever: if we
     took the wrong one for the older, we must find out."""
     echo_steps: int = 3
-    echo_within: float = 0.2
+    echo_within: float = 0.4
     late: float = 0.02
     """Woken so much too late, we first read what waits: a status that does not know of probes in
     our own socket would be evidence of nothing but our sloth."""
@@ -49,8 +50,9 @@ class FastSettings:
     """Between bursts that nobody answers. Never given up."""
     proving_tries: int = 30
     """Answered, but not in a row: a lossy path is left alone after that many, for a pause."""
-    mtu_retry: float = 60.0
-    """The underlay's MTU rarely changes by itself."""
+    mtu_retry: tuple[float, ...] = (2.0, 5.0, 10.0, 30.0, 60.0)
+    """Full-sized frames do not pass: until we try again, ever more rarely, for an underlay's MTU
+    seldom changes back."""
     hear_again: float = 5.0
     """The peer's probes arrive after a silence like this: ours might, too."""
 
@@ -73,7 +75,7 @@ class FastSettings:
     """How long after traffic a path counts as in use; as long as the sleeve's (link.link)."""
     stray_packets: int = 3
     """So few packets are no use (a lone ARP request goes to every peer)."""
-    sample_in_use: float = 0.05
+    sample_in_use: float = 0.1
     sample_idle: float = 0.25
     """How long traffic may go on until we know; one reading of all devices."""
 

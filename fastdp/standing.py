@@ -72,3 +72,14 @@ def unreachable(direct: Direct | None) -> Reason:
     if address.version == 6 and address.is_link_local:
         return Reason.LINK_LOCAL
     return Reason.NONE
+
+
+def obstacle(permission: Permission | None) -> str:
+    """Why there is no fast path as far as we can tell alone; empty if there could be one."""
+    if permission is None:
+        return Reason.PEER_SILENT
+    if not permission.host.udp_port:
+        return permission.host.why or Reason.DISABLED
+    if permission.encrypted and not permission.host.esp:
+        return Reason.NO_KERNEL_ESP
+    return unreachable(permission.direct)

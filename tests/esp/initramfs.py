@@ -20,6 +20,8 @@ from pathlib import Path
 FILES = ("crc32c_generic", "virtio_pci", "9pnet_virtio", "9p", "overlay")
 """For the host's files."""
 NETWORK = ("veth", "bridge", "vxlan", "dummy", "tun", "af_packet", "nf_tables", "nft_counter")
+GUARD = ("nft_ct", "nft_fib_inet")
+"""For what fastdp.guard has nft do."""
 TRAFFIC = ("sch_ingress", "cls_u32", "cls_matchall", "act_mirred", "act_gact")
 ESP = ("xfrm_user", "esp4", "esp6", "gcm", "ctr", "ghash_generic", "seqiv", "aesni_intel")
 NONCES = ("sha256_generic", "sha512_generic", "hmac", "jitterentropy_rng", "drbg")
@@ -56,7 +58,9 @@ def main() -> None:
     files = {"init": (INIT.encode(), 0o755), "command": (Path(command).read_bytes(), 0o644)}
     files["bin/busybox"] = (Path(busybox).read_bytes(), 0o755)
     order = []
-    for name, image in in_order(modules_of(Path(kernel)), FILES + NETWORK + TRAFFIC + ESP + NONCES):
+    for name, image in in_order(
+        modules_of(Path(kernel)), FILES + NETWORK + GUARD + TRAFFIC + ESP + NONCES
+    ):
         files[f"modules/{name}"] = (image, 0o644)
         order.append(name)
     files["modules/order"] = ("\n".join(order).encode() + b"\n", 0o644)

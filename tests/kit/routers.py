@@ -99,7 +99,7 @@ def our_devices(lab: Lab, name: str) -> set[str]:
     return {
         device
         for device in devices(lab, name)
-        if device == BRIDGE or device.startswith(("wvt", "vethwe", "ethwe"))
+        if device == BRIDGE or device.startswith(("wvt", "wvx", "vethwe", "ethwe"))
     }
 
 

@@ -14,6 +14,7 @@ import pytest
 from fastdp.events import RECEIVE_BYTES, concerned, open_events
 from fastdp.kernel import Kernel
 from fastdp.operations import AddVxlan, DeleteVxlan, SetUp
+from fastdp.plan import TAP_QUEUE_FRAMES
 from fastdp.state import Device, KernelState, Port, Redirect, Remote
 from tests.kit.fast_hosts import (
     BRIDGE,
@@ -74,7 +75,7 @@ def test_the_device_is_as_wanted(make_lab: MakeLab) -> None:
         if shell(host, "ls /proc/sys/net/ipv6 2>/dev/null || true"):
             for name in (VXLAN, TAP):
                 assert shell(host, f"cat /proc/sys/net/ipv6/conf/{name}/disable_ipv6") == "1\n"
-        assert "qlen 64" in shell(host, f"ip link show {TAP}")
+        assert f"qlen {TAP_QUEUE_FRAMES}" in shell(host, f"ip link show {TAP}")
         link = host.observe().vxlans[PEER]
         assert (link.vni, link.udp_port, link.ipv6, link.local) == (7000, 4789, False, "10.99.1.1")
         assert link.remotes == (Remote("10.99.1.2", 4789, 7000),)

@@ -60,6 +60,7 @@ def test_another_relay_takes_over(ring: LabMesh, tmp_path: Path, how: str) -> No
     result = parse(log.read_text())
     times = answer_times(log)
     gaps = [later - earlier for earlier, later in pairwise(times)]
+    print(f"the relay {how}: nothing got through for {max(gaps):.2f} s")
     assert max(gaps) < longest_gap
     assert (result.sent - result.received) * INTERVAL < longest_gap
     assert result.duplicates == 0

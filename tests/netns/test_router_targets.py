@@ -44,7 +44,8 @@ def caller(hosts: LabMesh) -> Iterator[Host]:
     host = hosts["h1"]
     yield host
     host.stop()
-    (host.state_dir / "targets.json").unlink(missing_ok=True)
+    for path in host.state_dir.glob("targets.json*"):
+        path.unlink()
 
 
 def start(host: Host, peers: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ from weave_py.runtime.http import (
     MAX_CONNECTIONS,
     MAX_HEAD_BYTES,
     REQUEST_SECONDS,
+    Places,
     control_listeners,
     serve_connection,
     serve_http,
@@ -92,12 +93,12 @@ async def ask(
     service: Service,
     raw: str | bytes,
     hosts: frozenset[str] | None = HOSTS,
-    slots: trio.Semaphore | None = None,
+    places: Places | None = None,
 ) -> tuple[int, str, str]:
     """Send bytes to a server on memory streams; status, head and body of the answer."""
     ours, theirs = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_connection, theirs, service, hosts, slots or trio.Semaphore(9))
+        nursery.start_soon(serve_connection, theirs, service, hosts, places or Places(9))
         await ours.send_all(raw.encode() if isinstance(raw, str) else raw)
         answer = b""
         while piece := await ours.receive_some(65536):
@@ -204,7 +205,7 @@ async def test_stop_counts_even_if_nobody_waits_for_the_answer(service: Service)
     ours, theirs = trio.testing.memory_stream_pair()
     await ours.send_all(get("/stop", method="POST").encode())
     await ours.aclose()
-    await serve_connection(theirs, service, HOSTS, trio.Semaphore(1))
+    await serve_connection(theirs, service, HOSTS, Places(1))
     assert service.told == ["stop"]
 
 
@@ -298,7 +299,7 @@ async def test_who_waits_for_a_go_ahead_gets_it(service: Service) -> None:
     head, _, form = post("/connect", "peer=a", "Expect: 100-continue").partition("\r\n\r\n")
     ours, theirs = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_connection, theirs, service, HOSTS, trio.Semaphore(1))
+        nursery.start_soon(serve_connection, theirs, service, HOSTS, Places(1))
         await ours.send_all(f"{head}\r\n\r\n".encode())
         assert (await ours.receive_some()).startswith(b"HTTP/1.1 100")
         await ours.send_all(form.encode())
@@ -350,13 +351,27 @@ async def test_a_router_that_is_too_busy_says_so(
     assert trio.current_time() - began == pytest.approx(REQUEST_SECONDS)
 
 
-async def test_beyond_the_last_slot_the_answer_is_503(service: Service) -> None:
-    slots = trio.Semaphore(1)
-    assert (await ask(service, get("/status"), slots=slots))[0] == 200
-    assert slots.value == 1
-    slots.acquire_nowait()
-    assert (await ask(service, get("/status"), slots=slots))[0] == 503
-    assert slots.value == 0
+async def test_beyond_the_last_place_the_answer_is_503(service: Service) -> None:
+    places = Places(1)
+    assert (await ask(service, get("/status"), places=places))[0] == 200
+    with places.taken() as is_taken:
+        assert is_taken
+        assert (await ask(service, get("/status"), places=places))[0] == 503
+    assert (await ask(service, get("/status"), places=places))[0] == 200
+
+
+async def test_who_dawdles_makes_room(service: Service) -> None:
+    places, dawdlers = Places(3), [trio.testing.memory_stream_pair() for _ in range(3)]
+    async with trio.open_nursery() as nursery:
+        for ours, theirs in dawdlers:
+            nursery.start_soon(serve_connection, theirs, service, HOSTS, places)
+            await ours.send_all(b"GET /sta")
+            await trio.testing.wait_all_tasks_blocked()
+        assert (await ask(service, get("/status"), places=places))[0] == 200
+        assert await dawdlers[0][0].receive_some() == b""  # the one that was there longest
+        for ours, _ in dawdlers[1:]:
+            await ours.send_all(get("/status")[len("GET /sta") :].encode())
+            assert (await ours.receive_some()).startswith(b"HTTP/1.1 200")
 
 
 async def test_a_bug_is_a_500_with_a_traceback_in_the_log(
@@ -432,8 +447,10 @@ async def test_no_more_connections_than_allowed(service: Service) -> None:
         idle = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(MAX_CONNECTIONS)]
         await trio.testing.wait_all_tasks_blocked(0.05)
         extra = await trio.open_tcp_stream("127.0.0.1", port)
-        assert (await extra.receive_some()).startswith(b"HTTP/1.1 503")
-        for stream in (*idle, extra):
+        assert await idle[0].receive_some() == b""
+        raw = f"GET /status HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"
+        assert (await exchange(extra, raw)).startswith(b"HTTP/1.1 200")
+        for stream in idle:
             await stream.aclose()
 
 

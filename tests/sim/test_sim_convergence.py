@@ -24,8 +24,8 @@ def test_thirty_peers_with_one_seed_peer_become_a_full_mesh_within_seconds(seed:
     kilobytes = simulation.underlay.stream_bytes / len(hosts) / 1000
     print(f"{seconds:.2f} s, {messages:.0f} messages and {kilobytes:.0f} kB per peer")
     # 29 handshakes of 5 messages are the floor; the rest is gossip and sessions.
-    assert messages < 600
-    assert kilobytes < 2000
+    assert messages < 700
+    assert kilobytes < 400
     simulation.run(3)
     assert simulation.is_full_mesh()
     simulation.check_no_leaks()
@@ -33,7 +33,8 @@ def test_thirty_peers_with_one_seed_peer_become_a_full_mesh_within_seconds(seed:
 
 @over_seeds(3)
 def test_a_network_at_rest_says_little(seed: int) -> None:
-    """Per connection and second a ping and a pong each way; no gossip but digests."""
+    """Per connection and second a ping and a pong, now and then one the other way; no gossip but
+    digests."""
     simulation = Simulation(seed)
     hosts = simulation.mesh(6)
     simulation.run_until(simulation.is_full_mesh, within=4)
@@ -43,8 +44,8 @@ def test_a_network_at_rest_says_little(seed: int) -> None:
     simulation.run(20)
     assert [host.engine.ourself.record.order for host in hosts] == orders
     connections = len(hosts) * (len(hosts) - 1) // 2
-    heartbeats = connections * 20 * 4
-    assert heartbeats * 0.9 < simulation.messages - before < heartbeats * 1.1 + 6 * 2 * 4
+    heartbeats = connections * 20 * 2
+    assert heartbeats * 0.9 < simulation.messages - before < heartbeats * 1.2 + 6 * 2 * 4
 
 
 @over_seeds(3)

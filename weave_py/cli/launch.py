@@ -36,8 +36,8 @@ _OPTIONS = (
 )  # fmt: skip
 _SWITCHES = (
     ("--no-discovery", "Do not connect to peers that were only heard of."),
-    ("--no-fastdp", "Never use the kernel's datapath. It does not exist yet: for now all traffic "
-     "takes the encrypted userspace tunnel (sleeve), with this option or without."),
+    ("--no-fastdp", "Never let the kernel carry frames (VXLAN): all traffic takes the encrypted "
+     "userspace tunnel (sleeve)."),
     ("--resume", "Connect to the peers of the last run; give none then."),
 )  # fmt: skip
 

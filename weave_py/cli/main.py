@@ -29,6 +29,7 @@ COMMANDS = {
     "stop": "control",
     "reset": "reset",
     "demo": "demo",
+    "sim": "sim",
     "doctor": "doctor",
 }
 

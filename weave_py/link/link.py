@@ -185,6 +185,15 @@ class Link:
         self.paths.hurry(now)
         self._settle(now)
 
+    def carried(self, now: float) -> bool:
+        """The kernel carries frames straight to the peer: should that break, it will be the
+        sleeve that tells (if both break, nobody else does), so its path counts as in use. False
+        if it did so a moment ago."""
+        if now < self._used_at + IN_USE_FOR / 4:
+            return False
+        self.woken(now)
+        return True
+
     def neighbour_joined(self, now: float) -> None:
         """A control connection with the peer came up: most likely datagrams get through too."""
         self.paths.restart(now)
@@ -193,6 +202,11 @@ class Link:
     def check(self, now: float) -> None:
         """Something has changed underneath: do our paths still work?"""
         self.paths.check(now)
+        self._settle(now)
+
+    def narrowed(self, now: float) -> None:
+        """The kernel's full-sized frames for the peer do not pass any more."""
+        self.paths.narrowed(now)
         self._settle(now)
 
     def drop(self, now: float) -> None:

@@ -213,6 +213,11 @@ class Path:
                 self.mtu.black_hole(now)
             self._full_misses = 1  # small probes must go on telling whether the path is alive
 
+    def narrowed(self, now: float) -> None:
+        """Less passes than before, as others found out: take no risk, and ask anew."""
+        if self.mtu.size > BASE:
+            self.mtu.black_hole(now)
+
     def next_deadline(self) -> Deadline:
         soonest = [Deadline(self._probe_at, f"probe {self.way.text}")]
         if self._outstanding:

@@ -189,6 +189,11 @@ class Paths:
             if path.is_waiting_for(number):
                 path.refused(number, now)
 
+    def narrowed(self, now: float) -> None:
+        """See Path.narrowed: of the straight ways, which the kernel's frames take as well."""
+        for path in self._direct.values():
+            path.narrowed(now)
+
     def next_deadline(self) -> Deadline | None:
         return earliest(path.next_deadline() for path in self._all() if not self._rests(path))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 
 BURST = 5.0  # failed handshakes
 PER_SECOND = 1.0
@@ -21,6 +22,7 @@ class _Bucket:
     at: float
 
 
+@lru_cache(maxsize=1024)  # asked for each handshake in progress, at each connection
 def source_of(host: str) -> str:
     """What counts as one source: the address, or the /64 of an IPv6 one."""
     address = ipaddress.ip_address(host.partition("%")[0])

@@ -1,4 +1,9 @@
-"""How is one control connection doing? Its life from first byte to goodbye, with heartbeats."""
+"""How is one control connection doing? Its life from first byte to goodbye, with heartbeats.
+
+The side that called sends a ping every `heartbeat`, and its answers tell that the other lives. The
+other side hears the pings, so it need not send its own, but for now and then one to measure the
+round trip; it does as soon as pings fail to come.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +32,8 @@ class ConnectionSettings:
 
     handshake_timeout: float = 5.0
     heartbeat: float = 1.0
+    most_spared: int = 14
+    """As many pings in a row the side that was called may leave to the other."""
     dead_after: float = 3.0
     """Silence that long ends the connection (Weave: 60 s; memberlist suspects within seconds)."""
     stall: float = 1.0
@@ -94,6 +101,7 @@ class Connection:
         self._ping_sent_at = now
         self._heard_at = now
         self._next_ping_at = now + self._settings.heartbeat
+        self._spared = 0
         self._started_at = now
 
     def __repr__(self) -> str:
@@ -158,6 +166,7 @@ class Connection:
             self._ping_number = (self._ping_number + 1) & 0xFFFF_FFFF
             self._ping_sent_at = now
             self._next_ping_at = now + self._settings.heartbeat
+            self._spared = 0
             self.send(Ping(self._ping_number))
 
     # --- out -----------------------------------------------------------------------------
@@ -207,12 +216,18 @@ class Connection:
                     pass  # a newer peer's message
                 case Ping(number):
                     self.send(Pong(number))
+                    self._spare_a_ping(now)
                 case Pong(number):
                     self._measure(number, now)
                 case Goodbye(reason):
                     self._end(f"the peer said goodbye: {reason}", planned=True)
                 case _:
                     self._events.append(MessageReceived(message))
+
+    def _spare_a_ping(self, now: float) -> None:
+        if not self.outbound and self._ping_number and self._spared < self._settings.most_spared:
+            self._spared += 1
+            self._next_ping_at = max(self._next_ping_at, now + 1.5 * self._settings.heartbeat)
 
     def _measure(self, number: int, now: float) -> None:
         if number == self._ping_number:

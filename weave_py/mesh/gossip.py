@@ -38,6 +38,7 @@ from weave_py.wire.topology import (
 
 CHANNEL = "topology"
 MAX_SUMMARY = 1500  # entries of 30 bytes: well below the size of a message
+MANY = 200  # peers; with more than that deltas are proportionally fewer
 EAGER = 5  # neighbours, about, that get others' records themselves: a connected random graph
 
 
@@ -88,6 +89,11 @@ class TopologyGossip:
         self._turn = 0
         self.errors: list[str] = []
         """What was wrong with records we refused, since last taken (for the log)."""
+
+    @property
+    def audience(self) -> int:
+        """Peers who hear our news."""
+        return len(self._topology)
 
     # --- in ------------------------------------------------------------------------------
 
@@ -180,7 +186,9 @@ class TopologyGossip:
     def _schedule(self, name: PeerName, neighbour: _Neighbour, now: float) -> None:
         if neighbour.pending and not neighbour.is_flush_due:
             neighbour.is_flush_due = True
-            at = max(now, neighbour.last_flush + self._settings.flush_every)
+            # The more peers, the more news there may be at a time: fewer, larger messages then.
+            pause = self._settings.flush_every * max(1.0, self.audience / MANY)
+            at = max(now, neighbour.last_flush + pause)
             self._agenda.set((name, True), Deadline(at, "send topology delta"))
         if neighbour.hints and not neighbour.is_hint_due:
             neighbour.is_hint_due = True
@@ -190,9 +198,10 @@ class TopologyGossip:
     def _is_eager(self, name: PeerName, neighbour: _Neighbour) -> bool:
         """Whether records of others are sent to this neighbour unasked: both ends find the same,
         as far as they know how many neighbours the other has."""
+        if neighbour.draw * len(self._neighbours) >= EAGER << 32:
+            return False
         record = self._topology.record(name)
-        degree = max(len(self._neighbours), 0 if record is None else len(record.neighbours))
-        return neighbour.draw * degree < EAGER << 32
+        return record is None or neighbour.draw * len(record.neighbours) < EAGER << 32
 
     def _hear_it_from_owner(self, owner: PeerName, signed: SignedRecord) -> Collection[PeerName]:
         """Whom this peer tells its news itself, among our neighbours: those it is connected with,

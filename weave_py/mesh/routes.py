@@ -24,8 +24,7 @@ def compute_routes(
     """Routes from `ourself`, which must have a record too. O(peers + connections)."""
     claims = {name: record.claims for name, record in records.items()}
     unicast, hops, all_direct = _search(ourself, claims, direct_only=False)
-    # Edges that the search did not look at lead back to where it was already: they would not
-    # have changed the search of the data paths either.
+    # The best ways of all, if they happen to be data paths, are the best data paths.
     relay = unicast if all_direct else _search(ourself, claims, direct_only=True)[0]
     return RouteTable(
         version, MappingProxyType(unicast), MappingProxyType(relay), MappingProxyType(hops)
@@ -35,7 +34,7 @@ def compute_routes(
 def _search(
     ourself: PeerName, claims: Claims, direct_only: bool
 ) -> tuple[dict[PeerName, PeerName], dict[PeerName, int], bool]:
-    """(Destination → next hop, destination → hops, whether all ways seen have direct data paths),
+    """(Destination → next hop, destination → hops, whether all these ways have direct data paths),
     level by level. The innermost loop of the control road: it runs for every connection of the
     network whenever anything changes."""
     next_hop: dict[PeerName, PeerName] = {}
@@ -45,7 +44,7 @@ def _search(
     all_direct = True
     while level:
         depth += 1
-        found: dict[PeerName, tuple[int, PeerName]] = {}
+        found: dict[PeerName, tuple[int, PeerName, bool]] = {}
         for name, cost in level.items():
             for other, there in claims[name].items():
                 if other in hops or other not in claims:
@@ -53,15 +52,15 @@ def _search(
                 back = claims[other].get(name)
                 if back is None:
                     continue
-                if not (there.direct and back.direct):
-                    all_direct = False
-                    if direct_only:
-                        continue
-                way = (cost + max(there.cost, back.cost), name)
+                is_direct = there.direct and back.direct
+                if direct_only and not is_direct:
+                    continue
+                way = (cost + max(there.cost, back.cost), name, is_direct)
                 if other not in found or way < found[other]:
                     found[other] = way
-        for other, (_, parent) in found.items():
+        for other, (_, parent, is_direct) in found.items():
             hops[other] = depth
             next_hop[other] = other if parent == ourself else next_hop[parent]
-        level = {other: cost for other, (cost, _) in found.items()}
+            all_direct = all_direct and is_direct
+        level = {other: cost for other, (cost, _, _) in found.items()}
     return next_hop, hops, all_direct

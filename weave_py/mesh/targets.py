@@ -33,8 +33,8 @@ class TargetSettings:
     trim_above: int = 64
     """In a network with more peers than this, connections that we made when it was smaller and
     would not make today are ended, also those with configured targets: these would else be
-    neighbours of everybody, and every change of their large records news for all. (Not just above `full_mesh_up_to`, or one peer that comes and
-    goes would make and end hundreds of connections.)"""
+    neighbours of everybody, and every change of their large records news for all. (Not just above
+    `full_mesh_up_to`, or one peer that comes and goes would make and end hundreds.)"""
     trim_after: float = 5.0
     """… once they have been superfluous for so long."""
     courtesy: float = 1.0

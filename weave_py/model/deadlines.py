@@ -16,7 +16,11 @@ class Deadline(NamedTuple):
 
 def earliest(deadlines: Iterable[Deadline | None]) -> Deadline | None:
     """The first of several deadlines to come; None if there is none."""
-    return min((d for d in deadlines if d is not None), default=None)
+    first = None
+    for deadline in deadlines:  # asked after every event of a router: min() takes twice as long
+        if deadline is not None and (first is None or deadline < first):
+            first = deadline
+    return first
 
 
 K = TypeVar("K", bound=Hashable)

@@ -20,9 +20,10 @@ from weave_py.router.links import Links
 from weave_py.router.neighbours import Neighbours
 from weave_py.wire.topology import Neighbour
 
+TOGETHER = 0.2  # seconds
 BUSY = 3.0  # seconds; who announces again within that takes longer and longer pauses, up to
 LONGEST_PAUSE = 1.0
-MANY = 32  # neighbours; with more than that we announce proportionally less often
+MANY_NEIGHBOURS, MANY_PEERS = 32, 200  # with more than that we announce proportionally less often
 OUTRANK_FIRST, OUTRANK_LONGEST = 0.2, 60.0  # seconds, doubling
 
 
@@ -57,11 +58,21 @@ class Announcements:
         self.local = usable(places, ())
         self.soon(now)
 
+    def joined(self, now: float) -> None:
+        """We have a new neighbour. Soon there is a direct data path to it, and its round trip is
+        measured: that makes one announcement of it, if it is not our only way to be heard of."""
+        if len(self._neighbours) > 1:
+            self.soon(now + TOGETHER)
+        else:
+            self.soon(now)
+
     def soon(self, now: float) -> None:
         """Something that our record says has changed, or may have."""
-        if self._announce_at is None:
+        if self._announce_at is None or now < self._announce_at:
             # A large record is a large message to everybody: the more it says, the less often.
-            pause = self._pause * max(1.0, len(self._ourself.record.neighbours) / MANY)
+            # And so it is with many peers who are to hear it, and may just be doing the same.
+            many = len(self._ourself.record.neighbours) / MANY_NEIGHBOURS
+            pause = self._pause * max(1.0, many, self._gossip.audience / MANY_PEERS)
             self._announce_at = max(now, self._announced_at + pause)
 
     def outranked(self, now: float) -> bool:

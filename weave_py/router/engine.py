@@ -65,7 +65,7 @@ CLONED = (
     "Run 'weave-py reset' on one of the two"
 )
 BROKEN_FOR = 10.0  # seconds in which the other side of a broken connection notices, too
-MANY = 200  # peers; with more than that routes are computed proportionally less often
+MANY = 100  # peers; with more than that routes are computed proportionally less often
 CLONED_EVERY = 60.0  # seconds between two complaints about it
 FUTILE_PAUSE = 60.0  # seconds before we call again who had no room for us, or was ourself
 
@@ -113,7 +113,8 @@ class Engine:
         """Peers that we reach elsewhere, or not any more, since routes were last computed."""
         self._refresh_at: float | None = None
         self._refreshed_at = float("-inf")
-        self._discover_at = float("-inf")
+        self._discover_at: float | None = None
+        """Until when nobody that we hear of is called."""
         self._complained_at = float("-inf")
         self._broken_at: dict[bytes, float] = {}
         """When the connection with a neighbour last broke."""
@@ -247,8 +248,7 @@ class Engine:
     def fast_counted(self, counts: Mapping[PeerName, Carried], now: float) -> None:
         """What peers' VXLAN devices have carried."""
         for peer, carried in counts.items():
-            paths = self.links.fast.paths
-            paths.counted(peer, carried.packets_out, carried.packets_in, now)
+            self.links.fast_counted(peer, carried.packets_out, carried.packets_in, now)
         self._settle(now)
 
     def fast_ports_changed(self, outcome: PortsOutcome, now: float) -> None:
@@ -277,6 +277,10 @@ class Engine:
                 self._drain(stream, now)
         self.gossip.advance(now)
         self.links.advance(now)
+        self._trim(now)
+        if self._discover_at is not None and now >= self._discover_at:
+            self._discover_at = None
+            self._refresh_soon(now)
         forget = self.topology.next_deadline()
         if forget is not None and now >= forget.at:
             self._refresh_soon(now)
@@ -295,6 +299,8 @@ class Engine:
         ]
         # Forgetting waits for the next refresh: it is not due before it (or we would be woken
         # again and again until then).
+        if self._discover_at is not None:
+            due.append(Deadline(self._discover_at, "discover"))
         if self._refresh_at is not None:
             due.append(Deadline(self._refresh_at, "routes"))
         else:
@@ -360,7 +366,7 @@ class Engine:
         self._set_connected()
         self.gossip.neighbour_joined(hello.name, now)
         self.links.neighbour_joined(hello.name, now)
-        self._announcements.soon(now)
+        self._announcements.joined(now)
         self._make_room(stream, now)
 
     def _refusal(self, hello: Hello) -> str:
@@ -466,11 +472,10 @@ class Engine:
             self._refresh_soon(now)
         if self._refresh_at is not None and now >= self._refresh_at:
             self._refresh(now)
-        self._trim(now)
         self._call(now)
         for destination, body in self.links.take_unicasts():
             self.send_unicast(Unicast(SESSION, self.name, destination, HOP_LIMIT, body))
-        self.links.drain_fast()
+        self.links.drain_fast(now)
         self._outputs += self.links.take_outputs()
         for neighbour, body in self.gossip.take_messages():
             self._send(neighbour, Gossip(TOPOLOGY, body))
@@ -507,9 +512,7 @@ class Engine:
             if self.topology.record(link.peer) is None:
                 self.links.peer_forgotten(link.peer, now)
         self.links.use_routes(routes, now)
-        if self.settings.discovery and now < self._discover_at:
-            self._refresh_at = self._discover_at
-        elif self.settings.discovery:
+        if self.settings.discovery and self._discover_at is None:
             limit = self.settings.conn_limit
             room = limit - len(self.neighbours) if limit else len(places)
             called = frozenset(n for n, _, c in self.neighbours.established() if c.outbound)

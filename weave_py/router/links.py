@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
-from fastdp.paths import SendFastStatus
+from fastdp.paths import FastPathChanged, SendFastStatus
+from fastdp.reasons import NARROW
+from fastdp.standing import FastState
 from weave_py.crypto.identity import Identity
 from weave_py.link.control import ControlRecord
 from weave_py.link.link import InstallOpener, Link, RemoveOpener, SendControl, SendUnicast
@@ -223,6 +225,13 @@ class Links:
             self.fast.paths.woken(peer, now)
             self._drain(link, now)
 
+    def fast_counted(self, peer: PeerName, packets_out: int, packets_in: int, now: float) -> None:
+        """What the peer's VXLAN device has carried so far."""
+        self.fast.paths.counted(peer, packets_out, packets_in, now)
+        path, link = self.fast.paths.get(peer), self._links.get(peer)
+        if path is not None and link is not None and path.usage.in_use(now) and link.carried(now):
+            self._drain(link, now)
+
     def advance(self, now: float) -> None:
         for peer in self._due.take_due(now):
             link = self._links[peer]
@@ -231,7 +240,7 @@ class Links:
         if self._check_soon:
             self._check_all(now)
         self.fast.paths.advance(now)
-        self.drain_fast()
+        self.drain_fast(now)
 
     # --- out -----------------------------------------------------------------------------
 
@@ -267,19 +276,35 @@ class Links:
         self._watch(link, now)
         if link.peer in self._links:
             self.fast.link_changed(link, now)
-            self.drain_fast()
+            self.drain_fast(now)
 
-    def drain_fast(self) -> None:
+    def drain_fast(self, now: float) -> None:
         """Carry on with what the fast paths have to say."""
         for output in self.fast.take_outputs():
-            if not isinstance(output, SendFastStatus):
-                self._outputs.append(output)
+            if isinstance(output, SendFastStatus):
+                link = self._links.get(output.peer)
+                best = link.paths.best if link is not None else None
+                if best is not None:
+                    record = SendControlRecord(output.peer, best.way, output.body, None)
+                    self._outputs.append(record)
                 continue
-            link = self._links.get(output.peer)
-            best = link.paths.best if link is not None else None
-            if best is not None:
-                record = SendControlRecord(output.peer, best.way, output.body, None)
-                self._outputs.append(record)
+            self._outputs.append(output)
+            if isinstance(output, FastPathChanged):
+                self._warn_sleeve(output, now)
+
+    def _warn_sleeve(self, change: FastPathChanged, now: float) -> None:
+        """What broke the fast path may have broken the sleeve's, too: it must not find out for
+        itself, at the cost of more frames."""
+        link = self._links.get(change.peer)
+        if link is None:
+            return
+        if change.why in NARROW:
+            link.narrowed(now)
+        elif change.old is FastState.FAST:
+            link.check(now)
+        else:
+            return
+        self._drain(link, now)
 
     def _watch(self, link: Link, now: float) -> None:
         """What one link finds out may concern others."""

@@ -27,19 +27,20 @@ from weave_py import __version__
 from weave_py.config import Config
 from weave_py.crypto.membership import Membership, password_strength_warning
 from weave_py.host.address_watch import AddressWatch
+from weave_py.host.limits import raise_descriptor_limit
 from weave_py.host.locks import claim_bridge
 from weave_py.host.privileges import check_privileges
 from weave_py.host.state import StateDirectory
 from weave_py.host.udp import UdpSocket, open_tcp_listeners, open_udp
 from weave_py.model.abilities import Abilities
 from weave_py.model.errors import HostError, WeaveError
-from weave_py.model.fast import PortWish
 from weave_py.model.names import PeerUID, Target, name_text
 from weave_py.observe.log import configure, event
 from weave_py.router.engine import Engine
 from weave_py.router.settings import EngineSettings
+from weave_py.runtime.accepting import serve_listeners
 from weave_py.runtime.control import RouterControl
-from weave_py.runtime.fast_host import find_out, reconciling, unguard
+from weave_py.runtime.fast_host import adopt, find_out, reconciling, unguard
 from weave_py.runtime.host_thread import HostThread
 from weave_py.runtime.http import control_listeners, serve_http
 from weave_py.runtime.main_loop import MainLoop
@@ -68,6 +69,7 @@ def run(config: Config) -> int:
     """
     configure(config.log_level)
     os.umask(0o077)
+    raise_descriptor_limit()
     try:
         loop = MainLoop()
         loop.run(_main, config, loop)
@@ -137,7 +139,7 @@ async def _main(config: Config, loop: MainLoop) -> None:
             reconciling(config, host, fast_host) as kernel,
         ):
             events = rungs.enter_context(open_events())
-            pump = Pump(engine, config.host, store.save_soon)
+            pump = Pump(engine, config.host, store.save_soon, loop)
             ports = PeerPorts(host, kernel, config.bridge, pump.on_ports)
             udp, listeners = sockets
             probes = None
@@ -157,12 +159,7 @@ async def _main(config: Config, loop: MainLoop) -> None:
             )
             rungs.callback(roads.close)
             pump.use(roads, ports)
-            adopted = await host.run(kernel.found)
-            if adopted:
-                event(_log, logging.INFO, "fast paths adopted", paths=len(adopted))
-                for peer, wish in adopted:
-                    ports.wish(PortWish(peer, wish))
-                pump.tell(engine.adopt_fast_paths, adopted)
+            await adopt(host, kernel, ports, pump)
             control = RouterControl(config, pump, host, shutdown, store.flush, abilities)
             await _serve(
                 config,
@@ -202,7 +199,7 @@ async def _serve(
         nursery.start_soon(store.run)
         nursery.start_soon(_watch_underlay, config, pump, control)
         streams = [trio.SocketListener(trio.socket.from_stdlib_socket(s)) for s in listeners]
-        nursery.start_soon(trio.serve_listeners, pump.serve_stream, streams)
+        nursery.start_soon(serve_listeners, pump.serve_stream, streams)
         if api:
             nursery.start_soon(serve_http, api, control)
         nursery.start_soon(_wait_for_signals, shutdown)

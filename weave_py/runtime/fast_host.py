@@ -19,9 +19,11 @@ from fastdp.selftest import probe_host
 from fastdp.xfrm import Xfrm, kernel_has_esp
 from weave_py.config import Config
 from weave_py.model.errors import HostError
-from weave_py.model.fast import FastHost
+from weave_py.model.fast import FastHost, PortWish
 from weave_py.observe.log import event
 from weave_py.runtime.host_thread import HostThread
+from weave_py.runtime.peer_ports import PeerPorts
+from weave_py.runtime.pump import Pump
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +51,16 @@ async def reconciling(
     finally:
         with trio.CancelScope(shield=True):
             await thread.run(made.close)
+
+
+async def adopt(thread: HostThread, kernel: Reconciler, ports: PeerPorts, pump: Pump) -> None:
+    """Go on with what a predecessor left running."""
+    adopted = await thread.run(kernel.found)
+    if adopted:
+        event(_log, logging.INFO, "fast paths adopted", paths=len(adopted))
+        for peer, wish in adopted:
+            ports.wish(PortWish(peer, wish))
+        pump.tell(pump.engine.adopt_fast_paths, adopted)
 
 
 def unguard(config: Config) -> None:

@@ -20,6 +20,7 @@ import trio
 
 from weave_py.config import HttpAddress
 from weave_py.model.errors import HostError, WeaveError
+from weave_py.runtime.accepting import serve_listeners
 from weave_py.runtime.http_api import (
     ControlService,
     Request,
@@ -28,8 +29,9 @@ from weave_py.runtime.http_api import (
     answer,
     text,
 )
+from weave_py.runtime.http_places import Places
 
-__all__ = ["ControlService", "control_listeners", "serve_connection", "serve_http"]
+__all__ = ["ControlService", "Places", "control_listeners", "serve_connection", "serve_http"]
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_BODY_BYTES = 64 * 1024
@@ -120,12 +122,12 @@ async def serve_http(
     task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer requests on all listeners until cancelled. No client can make it end."""
-    slots = trio.Semaphore(MAX_CONNECTIONS)
+    places = Places(MAX_CONNECTIONS)
 
     async def serve(stream: trio.SocketStream) -> None:
-        await serve_connection(stream, service, _hosts(stream), slots)
+        await serve_connection(stream, service, _hosts(stream), places)
 
-    await trio.serve_listeners(serve, list(listeners), task_status=task_status)
+    await serve_listeners(serve, listeners, task_status=task_status)
 
 
 def _hosts(stream: trio.SocketStream) -> frozenset[str] | None:
@@ -140,22 +142,18 @@ async def serve_connection(
     stream: Stream,
     service: ControlService,
     hosts: frozenset[str] | None,
-    slots: trio.Semaphore,
+    places: Places,
 ) -> None:
     """Answer the one request of a connection and close it; raises nothing but Cancelled."""
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
     try:
         async with stream:
-            try:
-                slots.acquire_nowait()
-            except trio.WouldBlock:
-                busy = text(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections: try again")
-                await _send(stream, connection, busy, head_only=False)
-                return
-            try:
-                await _exchange(stream, connection, service, hosts)
-            finally:
-                slots.release()
+            with places.taken() as has_place:
+                if has_place:
+                    await _exchange(stream, connection, service, hosts, places)
+                    return
+            busy = text(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections: try again")
+            await _send(stream, connection, busy, head_only=False)
     except (
         OSError,
         trio.BrokenResourceError,
@@ -172,12 +170,16 @@ async def _exchange(
     connection: h11.Connection,
     service: ControlService,
     hosts: frozenset[str] | None,
+    places: Places,
 ) -> None:
     request: Request | None = None
     response = text(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive")
     with trio.move_on_after(REQUEST_SECONDS):
         try:
-            request = await _read_untrusted(stream, connection)
+            with places.reading() as scope:
+                request = await _read_untrusted(stream, connection)
+            if scope.cancelled_caught:
+                return  # it made room for another one
             response = text(HTTPStatus.SERVICE_UNAVAILABLE, "the router is busy: try again")
             response = await _answer(request, service, hosts)
         except _Refused as refused:

@@ -6,16 +6,21 @@ frame took about 100 µs longer, four times per round trip.) So the loop here is
 everything else, the whole control road, runs in trio's *guest mode*: trio waits for its own
 descriptors and timers in a thread of its own, and its tasks run here, between two turns of the
 road, in the same thread. Nothing needs a lock.
+
+What happens often takes no detour by trio either: control connections (`watch`) and the engine's
+timer (`wake_at`) are served here. A heartbeat through two threads and a scheduler cost three times
+as much, and with thirty neighbours that was most of what a router cost that has nothing to do.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import outcome
 import trio
@@ -28,6 +33,26 @@ Turn = Callable[[list[tuple[int, int]]], None]
 # were woken after a long rest, the next frame is not likely to come at once either.
 SPIN = 0.000_1
 SHORT_REST = 0.000_5
+
+
+class Loop(Protocol):
+    """Who calls what serves sockets and time without being a task (MainLoop, or a test's)."""
+
+    on_time: Callable[[], None]
+    """Called when it is time."""
+
+    def watch(self, fd: int, events: int, on_ready: Callable[[int], None]) -> None:
+        """Call `on_ready(events)` whenever any of these (select.EPOLLIN …) is there, and at
+        errors. For one descriptor the last call counts."""
+
+    def unwatch(self, fd: int) -> None:
+        """Before it is closed; harmless if it is not watched."""
+
+    def wake_at(self, at: float) -> None:
+        """Call `on_time` then (trio's clock; inf: never), instead of when it was said before."""
+
+    def soon(self, function: Callable[[], None]) -> None:
+        """Call it once, when what is ready now has been served."""
 
 
 class MainLoop:
@@ -43,6 +68,10 @@ class MainLoop:
         self._outcome: outcome.Outcome[object] | None = None
         self._failure: BaseException | None = None
         self._failed: Callable[[], object] = self._not_watched
+        self._watched: dict[int, Callable[[int], None]] = {}
+        self._wake_at = math.inf
+        self._todo: list[Callable[[], None]] = []
+        self.on_time: Callable[[], None] = self._not_watched
 
     @trio.lowlevel.enable_ki_protection
     def run(self, main: Callable[..., Awaitable[T]], *arguments: object) -> T:
@@ -76,6 +105,27 @@ class MainLoop:
         finally:
             self._turn = None
 
+    def watch(self, fd: int, events: int, on_ready: Callable[[int], None]) -> None:
+        """See Loop."""
+        if fd in self._watched:
+            self.epoll.modify(fd, events)
+        else:
+            self.epoll.register(fd, events)
+        self._watched[fd] = on_ready
+
+    def unwatch(self, fd: int) -> None:
+        """See Loop."""
+        if self._watched.pop(fd, None) is not None:
+            self.epoll.unregister(fd)
+
+    def wake_at(self, at: float) -> None:
+        """See Loop."""
+        self._wake_at = at - trio.current_time() + time.perf_counter()
+
+    def soon(self, function: Callable[[], None]) -> None:
+        """See Loop."""
+        self._todo.append(function)
+
     # --- inside --------------------------------------------------------------------------
 
     def _loop(self) -> None:
@@ -83,10 +133,10 @@ class MainLoop:
         was_short = False
         while self._outcome is None:
             asleep_at = clock()
-            ready = poll()
+            ready = poll(self._patience(asleep_at))
             now = clock()
             is_short = now - asleep_at < SHORT_REST
-            spin = SPIN if is_short and was_short else 0.0
+            spin = SPIN if is_short and was_short and ready else 0.0
             was_short = is_short
             quiet_at = now + spin
             while self._outcome is None:
@@ -96,22 +146,53 @@ class MainLoop:
                     else:
                         self._run_turn(ready)
                     quiet_at = clock() + spin
-                elif clock() >= quiet_at:
-                    break
-                else:
+                # What waits in sockets is read before time passes: who has spoken is not silent.
+                is_time = clock() >= self._wake_at
+                if is_time or self._todo:
+                    self._run_own(is_time)
+                elif not ready:
+                    if clock() >= quiet_at:
+                        break
                     os.sched_yield()  # who has something to do on this core goes first
                 ready = poll(0)
 
+    def _patience(self, now: float) -> float | None:
+        """How long the kernel may let us sleep, in seconds."""
+        return None if self._wake_at == math.inf else max(self._wake_at - now, 0.0)
+
     def _run_turn(self, ready: list[tuple[int, int]]) -> None:
-        if self._turn is not None:
-            try:
-                self._turn(ready)
-            except Exception as error:  # a bug: let it be seen where the road's owner waits
-                self._turn = None
-                self._failure = error
-                self._failed()
+        road = []
+        try:
+            for each in ready:
+                on_ready = self._watched.get(each[0])
+                if on_ready is None:
+                    road.append(each)
+                else:
+                    on_ready(each[1])
+            if road and self._turn is not None:
+                self._turn(road)
+        except Exception as error:
+            self._fail(error)
         if any(fd == self._wake_fd for fd, _ in ready):
             self._run_guest()
+
+    def _run_own(self, is_time: bool) -> None:
+        """What is to be done at the end of a turn."""
+        try:
+            if is_time:
+                self._wake_at = math.inf
+                self.on_time()
+            todo, self._todo = self._todo, []
+            for function in todo:
+                function()
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """A bug: let it be seen where the road's owner waits."""
+        self._turn = None
+        self._failure = error
+        self._failed()
 
     def _run_guest(self) -> None:
         os.eventfd_read(self._wake_fd)

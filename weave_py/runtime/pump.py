@@ -39,6 +39,7 @@ from weave_py.router.outputs import (
     TrainReceived,
     UseRoutes,
 )
+from weave_py.runtime.main_loop import Loop
 from weave_py.runtime.peer_ports import PeerPorts
 from weave_py.runtime.roads import Roads
 from weave_py.runtime.streams import ControlStream, dial, remote_of, tune, why
@@ -58,15 +59,17 @@ class Pump:
         engine: Engine,
         local: str | None,
         on_targets: Callable[[tuple[str, ...]], None],
+        loop: Loop,
     ) -> None:
-        """`local`: the address to call from; `on_targets`: keep these."""
+        """`local`: the address to call from; `on_targets`: keep these; `loop` serves the
+        connections and tells the time."""
         self.engine = engine
+        self._loop = loop
         self.roads: Roads | None = None
         self._ports: PeerPorts | None = None
         self._local = local
         self._on_targets = on_targets
         self._streams: dict[int, ControlStream] = {}
-        self._timer = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._refused: list[tuple[PeerName, int]] = []
         self._counts: deque[tuple[PeerName, ...]] = deque()
@@ -86,12 +89,13 @@ class Pump:
         """Serve the engine's timer and calls until cancelled; `tell` works once started."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery  # this task's own: calls live and end with it
+            self._loop.on_time = self._on_time
+            self._arm()
             task_status.started()
-            while True:
-                with self._timer:
-                    await trio.sleep_until(self._timer.deadline)
-                self._timer = trio.CancelScope()
-                self.tell(self.engine.advance)
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._loop.wake_at(math.inf)
 
     def tell(self, method: Callable[..., T], *arguments: object) -> T:
         """Tell the engine that something happened, now; then do all it wants done."""
@@ -110,7 +114,7 @@ class Pump:
             event(_log, logging.DEBUG, "connection refused", remote=remote.text)
             return
         tune(stream)
-        control = self._streams[number] = ControlStream(stream)
+        control = self._streams[number] = ControlStream(stream, self._loop)
         self._settle()
         await self._serve(number, control)
 
@@ -159,8 +163,14 @@ class Pump:
             counts = counters.read(self._counts.popleft())
             self.engine.fast_counted(counts, trio.current_time())
             self._carry_out()
+        self._arm()
+
+    def _arm(self) -> None:
         deadline = self.engine.next_deadline()
-        self._timer.deadline = deadline.at if deadline else math.inf
+        self._loop.wake_at(deadline.at if deadline else math.inf)
+
+    def _on_time(self) -> None:
+        self.tell(self.engine.advance)
 
     def _carry_out(self) -> None:
         """What the engine wants, in order: what it wants while we are at it comes last. (Bytes
@@ -234,7 +244,7 @@ class Pump:
             self.tell(self.engine.dial_failed, number, why(error))
             return
         tune(stream)
-        control = self._streams[number] = ControlStream(stream)
+        control = self._streams[number] = ControlStream(stream, self._loop)
         self.tell(self.engine.dialled, number, remote)
         await self._serve(number, control)
 

@@ -1,14 +1,20 @@
-"""How do control streams reach the engine? Sockets, one nursery task each way, bounded buffers."""
+"""How do control streams reach the engine? Sockets served by the main loop, bounded buffers.
+
+A stream has a task, which owns the socket and sleeps until the stream ends: bytes come and go in
+callbacks of `runtime.main_loop`.
+"""
 
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Callable, Iterable
 
 import trio
 
 from weave_py.model.names import Endpoint, Target, endpoint
+from weave_py.runtime.main_loop import Loop
 
 DIAL_SECONDS = 5.0
 RESOLVE_SECONDS = 5.0
@@ -23,37 +29,47 @@ MAX_QUEUED_BYTES = 4 * 1024 * 1024
 
 
 class ControlStream:
-    """A TCP connection. `send` and `close` never block; `run` does the work."""
+    """A TCP connection. `send` and `close` never block; `run` lives as long as it does."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream, loop: Loop) -> None:
         self._stream = stream
-        self._queue: list[bytes] = []
+        self._loop = loop
+        self._fd = -1
+        """What the loop watches; −1: nothing (yet, or any more)."""
+        self._queue: list[bytes | memoryview] = []
         self._queued = 0
-        self._sending = 0
-        self._wake = trio.Event()
+        self._is_flush_due = False
+        self._is_full = False
+        """Whether the kernel takes no more for now."""
         self._is_closing = False
+        self._is_deaf = False
+        """Whether the peer has said its last word."""
         self._reason = "the peer takes no bytes"
         """Why it ends, if it is us who end it."""
         self._scope = trio.CancelScope()
+        self._ended = trio.Event()
+        self._end_reason = ""
+        self._failure: Exception | None = None
+        self._on_bytes: Callable[[bytes], None] = self._ignore
 
     @property
     def waiting(self) -> int:
         """Bytes that the kernel has not taken yet."""
-        return self._queued + self._sending
+        return self._queued
 
     def send(self, data: bytes) -> None:
-        """Write in order, some time soon."""
+        """Write in order, at the end of the loop's turn."""
         self._queue.append(data)
         self._queued += len(data)
         if self._queued > MAX_QUEUED_BYTES:
             self._scope.cancel()
-        self._wake.set()
+        self._flush_soon()
 
     def close(self) -> None:
         """Close as soon as everything is written, or FLUSH_SECONDS from now."""
         self._is_closing = True
         self._scope.deadline = trio.current_time() + FLUSH_SECONDS
-        self._wake.set()
+        self._flush_soon()
 
     @property
     def local_host(self) -> str | None:
@@ -70,50 +86,107 @@ class ControlStream:
         self._scope.cancel()
 
     async def run(self, on_bytes: Callable[[bytes], None], on_end: Callable[[str], None]) -> None:
-        """Read and write until the stream ends. `on_end` is told why, unless we closed it."""
-        reason = ""
+        """Read and write until the stream ends. `on_end` is told why, unless we closed it.
+
+        What `on_bytes` raises, a bug, is raised here.
+        """
+        self._on_bytes = on_bytes
         async with self._stream:
-            with self._scope:
-                reason = await self._carry(on_bytes)
-            if self._scope.cancelled_caught:
-                reason = self._reason
-        if not self._is_closing:
-            on_end(reason)
-
-    async def _carry(self, on_bytes: Callable[[bytes], None]) -> str:
-        reason = "connection closed by the peer"
-        async with trio.open_nursery() as nursery:
-
-            async def read() -> None:
-                nonlocal reason
-                try:
-                    while data := await self._stream.receive_some(RECEIVE_BYTES):
-                        on_bytes(data)
-                except trio.BrokenResourceError as error:
-                    reason = why(error)
-                if not self._is_closing:
-                    nursery.cancel_scope.cancel()
-
-            nursery.start_soon(read, name="control stream reader")
+            self._fd = self._stream.socket.fileno()
+            self._watch()
+            self._flush_soon()
             try:
-                await self._write()
-            except trio.BrokenResourceError as error:
-                reason = why(error)
-            nursery.cancel_scope.cancel()
-        return reason
+                with self._scope:
+                    await self._ended.wait()
+            finally:
+                self._unwatch()
+        if self._failure is not None:
+            raise self._failure
+        if not self._is_closing:
+            on_end(self._reason if self._scope.cancelled_caught else self._end_reason)
 
-    async def _write(self) -> None:
-        """Until there is nothing more to write and `close` was called."""
-        while True:
-            while self._queue:
-                data, self._queue = b"".join(self._queue), []
-                self._queued, self._sending = 0, len(data)
-                await self._stream.send_all(data)
-                self._sending = 0
-            if self._is_closing:
+    # --- inside: called by the loop ------------------------------------------------------
+
+    def _ready(self, events: int) -> None:
+        try:
+            if events & ~select.EPOLLOUT and not self._is_deaf:
+                self._read()
+            if events & select.EPOLLOUT and self._fd >= 0:
+                self._is_full = False
+                self._flush()
+        except OSError as error:
+            self._end(why(error))
+        except Exception as error:
+            self._failure = error
+            self._end("")
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._fd, RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        if data:
+            self._on_bytes(data)
+            return
+        self._is_deaf = True
+        if self._is_closing:
+            self._watch()
+        else:
+            self._end("connection closed by the peer")
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        if self._fd < 0 or self._is_full:
+            return
+        try:
+            self._write()
+        except OSError as error:
+            self._end(why(error))
+            return
+        if self._is_full or self._is_deaf:
+            self._watch()
+        if self._is_closing and not self._queue:
+            self._end("")
+
+    def _write(self) -> None:
+        """As much as the kernel takes."""
+        while self._queue:
+            data = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
+            try:
+                written = os.write(self._fd, data)
+            except BlockingIOError:
+                written = 0
+            self._queued -= written
+            if written == len(data):
+                self._queue = []
+            else:
+                self._queue = [memoryview(data)[written:]]
+            self._is_full = not written
+            if self._is_full:
                 return
-            await self._wake.wait()
-            self._wake = trio.Event()
+
+    def _flush_soon(self) -> None:
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self._loop.soon(self._flush)
+
+    def _watch(self) -> None:
+        events = select.EPOLLIN * (not self._is_deaf) | select.EPOLLOUT * self._is_full
+        self._loop.watch(self._fd, events, self._ready)
+
+    def _unwatch(self) -> None:
+        if self._fd >= 0:
+            self._loop.unwatch(self._fd)
+            self._fd = -1
+
+    def _end(self, reason: str) -> None:
+        self._unwatch()
+        self._end_reason = reason
+        self._ended.set()
+
+    @staticmethod
+    def _ignore(data: bytes) -> None:
+        """Nobody listens before `run`."""
 
 
 async def dial(host: str, port: int, local: str | None) -> trio.SocketStream:

@@ -206,7 +206,7 @@ class Scenario:
         alive = network.alive
         group = network.dice.sample(alive, min(BROADCASTERS, len(alive)))
         figures.violations += drills.broadcast(network, group, options.loss > 0)
-        figures.violations += drills.loops(network)
+        figures.violations += drills.loops(network, options.loss > 0)
 
     # --- inside --------------------------------------------------------------------------
 

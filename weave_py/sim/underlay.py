@@ -36,6 +36,11 @@ class Wire:
     jitter: float = 0.002
     loss: float = 0.0
     """Share of datagrams that get lost, 0–1."""
+    twice: float = 0.0
+    """Share of datagrams that arrive twice, each after a delay of its own."""
+    dawdling: float = 0.0
+    """Share of datagrams that take `dawdle` seconds more: later ones overtake them."""
+    dawdle: float = 0.05
     stream_loss: float = 0.0
     """Share of what is written to streams that gets lost and is sent again by their kernels."""
     up: bool = True
@@ -146,7 +151,13 @@ class Underlay:
             if station is not None:
                 self.when_awake(station, lambda: station.on_datagram(datagram, origin))
 
-        self.later(self.delay(source.address, to.host), arrive)
+        self.later(self._datagram_delay(source.address, to.host, wire), arrive)
+        if wire.twice and self.dice.random() < wire.twice:
+            self.later(self._datagram_delay(source.address, to.host, wire), arrive)
+
+    def _datagram_delay(self, a: str, b: str, wire: Wire) -> float:
+        late = wire.dawdling and self.dice.random() < wire.dawdling
+        return self.delay(a, b) + (wire.dawdle if late else 0.0)
 
     def dial(self, source: Station, number: int, remote: Endpoint) -> None:
         """Make a stream; the source hears `on_dialled` or `on_dial_failed`."""

@@ -150,7 +150,7 @@ def test_an_epoch_that_was_lost_is_not_given_again(state: StateDirectory) -> Non
 @pytest.mark.parametrize("stored", [True, -1, "3", 1.0])
 def test_an_epoch_that_is_no_count(state: StateDirectory, stored: object) -> None:
     state.save("epoch", stored)
-    assert state.next_epoch() == 2
+    assert state.next_epoch() == 1
     (loss,) = state.losses
     assert "it does not hold a count" in loss.what
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from weave_py.sim.host import SimHost
 from tests.kit.simulation import Simulation
 from weave_py.model.names import Endpoint, parse_target
 from weave_py.model.snapshot import CONNECTION_STATES, ConnectionView, RouterSnapshot
 from weave_py.router.engine import Engine
 from weave_py.router.view import snapshot
+from weave_py.sim.host import SimHost
 
 
 def view(engine: Engine, now: float) -> RouterSnapshot:
@@ -62,6 +62,7 @@ def test_two_routers_with_a_path() -> None:
         peer=a.name,
         nickname="h1",
         mtu=1380,
+        fits=1450,
         rtt=connection.rtt,
     )
     assert connection.rtt == pytest.approx(0.02, rel=0.5)

@@ -16,7 +16,7 @@ from weave_py.config import Config
 from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership
 from weave_py.model.abilities import Abilities
-from weave_py.model.errors import HostError
+from weave_py.model.errors import HostError, StateError
 from weave_py.model.names import PeerName, PeerUID
 from weave_py.router.engine import Engine
 from weave_py.runtime.control import RouterControl
@@ -77,6 +77,7 @@ class Kit:
         self.shutdown = trio.Event()
         config = Config(nickname="h1", state_dir=Path("/nowhere"))
         self.kept: list[tuple[str, ...]] = []
+        self.trouble = ""
         self.control = RouterControl(
             config, pump, cast(HostThread, self.host), self.shutdown, self._keep, Abilities()
         )
@@ -85,9 +86,10 @@ class Kit:
     def last_kept(self) -> tuple[str, ...]:
         return self.kept[-1]
 
-    async def _keep(self) -> None:
+    async def _keep(self) -> str:
         await trio.lowlevel.checkpoint()
         self.kept.append(self.saved[-1])
+        return self.trouble
 
 
 A, B, C, D = "192.0.2.1", "192.0.2.2:7000", "[2001:db8::3]:7000", "192.0.2.4"
@@ -130,6 +132,17 @@ async def test_forget() -> None:
     await kit.control.connect([A, B], replace=False)
     await kit.control.forget([A, "unknown"])
     assert kit.last_kept() == (B,)
+
+
+async def test_what_is_done_but_cannot_be_kept_is_said() -> None:
+    kit = Kit()
+    kit.trouble = "the disk is full"
+    (line,) = await kit.control.connect([A], replace=False)
+    assert line == "done, but not kept for the next start: the disk is full"
+    assert kit.engine.targets.configured == (A,)
+    with pytest.raises(StateError, match="not kept for the next start: the disk is full"):
+        await kit.control.forget([A])
+    assert not kit.engine.targets.configured
 
 
 async def test_stop_begins_the_end() -> None:

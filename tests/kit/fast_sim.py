@@ -1,0 +1,112 @@
+"""How do two simulated routers get kernels that carry frames? In as few words as that needs.
+
+Wishes come true at once; probes cross from device to device unless the way is cut.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+
+from fastdp.paths import (
+    FastPathChanged,
+    FastPathForgotten,
+    ReadCounters,
+    SendFastProbe,
+    UsePort,
+)
+from tests.kit.simulation import Simulation
+from weave_py.model.fast import Carried, FastHost, FastWish, PortsOutcome
+from weave_py.model.names import PeerName
+from weave_py.router.outputs import Output
+from weave_py.router.settings import EngineSettings
+from weave_py.sim.host import SimHost
+
+HOST = FastHost(4789, esp=True)
+
+
+@dataclass(slots=True)
+class Kernel:
+    """Of one host."""
+
+    host: SimHost
+    wishes: dict[PeerName, FastWish | None] = field(default_factory=dict)
+    sent: Counter[PeerName] = field(default_factory=Counter)
+    received: Counter[PeerName] = field(default_factory=Counter)
+    changes: list[FastPathChanged] = field(default_factory=list)
+    forgotten: list[PeerName] = field(default_factory=list)
+    cut: bool = False
+    """What leaves it does not arrive."""
+
+
+class FastSimulation(Simulation):
+    """Its hosts have kernels."""
+
+    def __init__(
+        self,
+        password: str | None = None,
+        host: FastHost | None = HOST,
+        trusted: tuple[IPv4Network | IPv6Network, ...] = (),
+    ) -> None:
+        settings = EngineSettings(fast_host=host, mtu=1376, trusted_subnets=trusted)
+        super().__init__(password=password, settings=settings)
+        self.kernels: dict[PeerName, Kernel] = {}
+
+    def start(self, *targets: SimHost) -> SimHost:
+        """A router with a kernel."""
+        host = self.add(*targets)
+        kernel = self.kernels[host.name] = Kernel(host)
+        do = host._do
+
+        def do_more(output: Output) -> None:
+            do(output)
+            self._do(kernel, output)
+
+        host._do = do_more  # type: ignore[method-assign]
+        return host
+
+    def pair(self) -> tuple[SimHost, SimHost]:
+        a = self.start()
+        return a, self.start(a)
+
+    def _do(self, kernel: Kernel, output: Output) -> None:
+        engine = kernel.host.engine
+        match output:
+            case UsePort(wish):
+                kernel.wishes[wish.peer] = wish.fast
+                if wish.fast is None:
+                    return
+                esp = wish.fast.remote.esp if wish.fast.remote else None
+                newest = esp.inbound[-1:] if esp else ()
+                outcome = PortsOutcome(
+                    ready=((wish.peer, wish.fast),),
+                    installed=tuple((wish.peer, key.spi) for key in newest),
+                )
+                self._later(kernel, lambda now: engine.fast_ports_changed(outcome, now))
+            case SendFastProbe(peer, frame):
+                kernel.sent[peer] += 1
+                far = self.kernels.get(peer)
+                if far is not None and not kernel.cut and far.host.alive:
+                    far.received[kernel.host.name] += 1
+                    self._later(far, lambda now: far.host.engine.fast_probe_received(frame, now))
+            case ReadCounters(peers):
+                counts = {p: Carried(kernel.sent[p], kernel.received[p], 0, 0) for p in peers}
+                self._later(kernel, lambda now: engine.fast_counted(counts, now))
+            case FastPathChanged():
+                kernel.changes.append(output)
+            case FastPathForgotten(peer):
+                kernel.forgotten.append(peer)
+
+    def _later(self, kernel: Kernel, action: Callable[[float], object]) -> None:
+        def act() -> None:
+            if kernel.host.alive:
+                action(self.now)
+                kernel.host.carry_out()
+
+        self.underlay.later(0.001, act)
+
+    def is_fast(self, host: SimHost, peer: SimHost) -> bool:
+        wish = self.kernels[host.name].wishes.get(peer.name)
+        return wish is not None and wish.through

@@ -1,0 +1,262 @@
+"""Does the kernel look as wished after each call, whatever it was like, whatever it refuses?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from fastdp.esp import EspNetwork, Target
+from fastdp.fake import FakeHost
+from fastdp.fake_net import FakeNet
+from fastdp.operations import DeleteVxlan, Divert, Operation, Undivert
+from fastdp.reconciler import Reconciler
+from fastdp.sealing import Sealing
+from fastdp.state import Device
+from fastdp.xfrm_values import AddState, StateId, XfrmTables
+from fastdp.xfrm_values import Operation as EspOperation
+from tests.kit.fake_xfrm import FakeXfrm
+from weave_py.model.errors import HostError
+from weave_py.model.fast import EspKey, EspWish, FastRemote, FastWish
+from weave_py.model.names import PeerName
+
+ONE, TWO, THREE = (PeerName(bytes((2, 0, 0, 0, 0, n))) for n in (1, 2, 3))
+REMOTE = FastRemote("192.0.2.1", "192.0.2.2", 4789, 8000)
+FAST = FastWish(7000, False, REMOTE, through=True)
+SLOW = replace(FAST, through=False)
+ESP = EspWish((EspKey(1001, b"i" * 36),), EspKey(2001, b"o" * 36))
+SEALED = replace(FAST, remote=replace(REMOTE, esp=ESP))
+PEER_HOST = ip_address("192.0.2.2")
+NETWORK = EspNetwork(4789, has_secret=True)
+
+
+class Tables(FakeXfrm):
+    """As fastdp.xfrm.Xfrm."""
+
+    refuses = False
+
+    def read(self) -> XfrmTables:
+        return self.tables()
+
+    def apply(self, operation: EspOperation) -> None:
+        if self.refuses and isinstance(operation, AddState):
+            raise HostError("no state today")
+        super().apply(operation)
+
+    def close(self) -> None:
+        pass
+
+
+class Kit:
+    def __init__(self, tables: Tables | None = None) -> None:
+        self.host = FakeHost(FakeNet(), "192.0.2.1")
+        self.tables = tables
+        self.wishes: dict[PeerName, FastWish | None] = {}
+        self.reconciler = self.restarted()
+
+    def restarted(self, udp_port: int = 4789) -> Reconciler:
+        """A successor, to whom the kernel is all there is."""
+        sealing = None if self.tables is None else Sealing(NETWORK, self.tables)
+        return Reconciler(self.host, "weave", 1376, udp_port, sealing)
+
+    def add(self, peer: PeerName, wish: FastWish | None) -> None:
+        self.host.open_tap(peer)
+        self.wishes[peer] = wish
+
+    def die(self) -> None:
+        """The process, and with it the TAPs."""
+        for peer in self.wishes:
+            self.host.close_tap(peer)
+
+
+def test_wishes_are_carried_out_in_one_call() -> None:
+    kit = Kit()
+    kit.add(ONE, FAST)
+    kit.add(TWO, replace(SLOW, vni=7001, remote=None))
+    kit.add(THREE, None)
+    done = kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    assert dict(done.outcome.ready) == {ONE: FAST, TWO: kit.wishes[TWO]}
+    assert done.outcome.failed == ()
+    assert done.settled == {ONE, TWO, THREE}
+    state = kit.host.observe()
+    assert state.vxlans.keys() == {ONE, TWO}
+    assert state.vxlans[ONE].through
+    assert state.vxlans[TWO].diverted
+    assert kit.reconciler.reconcile(kit.wishes, None, 1.0).done == ()
+
+
+def test_only_those_asked_about_are_looked_at() -> None:
+    kit = Kit()
+    kit.add(ONE, FAST)
+    kit.add(TWO, None)
+    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    kit.host.vxlan(ONE).up = False
+    kit.host.tap(TWO).is_port = False
+    done = kit.reconciler.reconcile(kit.wishes, {TWO}, 1.0)
+    assert {step.peer for step in done.done} == {TWO}
+    assert done.settled == {TWO}
+    assert not kit.host.vxlan(ONE).up
+
+
+def test_a_peer_without_a_wish_loses_its_device() -> None:
+    kit = Kit()
+    kit.add(ONE, FAST)
+    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    kit.die()
+    done = kit.reconciler.reconcile({}, {ONE}, 1.0)
+    assert DeleteVxlan(ONE) in done.done
+    assert kit.host.observe().vxlans == {}
+
+
+def test_a_flip_is_one_operation() -> None:
+    kit = Kit()
+    kit.add(ONE, FAST)
+    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    (down,) = kit.reconciler.reconcile({ONE: SLOW}, {ONE}, 1.0).done
+    (up,) = kit.reconciler.reconcile({ONE: FAST}, {ONE}, 2.0).done
+    assert (type(down), type(up)) == (Divert, Undivert)
+
+
+def test_one_refusal_does_not_keep_others_from_theirs() -> None:
+    kit = Kit()
+    kit.host.taken_vnis.add(7000)
+    kit.add(ONE, FAST)
+    kit.add(TWO, replace(FAST, vni=7001))
+    done = kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    assert [peer for peer, _ in done.outcome.failed] == [ONE]
+    assert done.outcome.taken == (ONE,)
+    assert [peer for peer, _ in done.outcome.ready] == [TWO]
+
+
+def test_a_peer_whose_device_is_refused_has_the_tap_as_its_port() -> None:
+    kit = Kit()
+    kit.add(ONE, FAST)
+    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    kit.host.remove(Device.VXLAN.ifname(ONE))
+    kit.host.taken_ports.add(4789)
+    done = kit.reconciler.reconcile(kit.wishes, {ONE}, 1.0)
+    assert [peer for peer, _ in done.outcome.failed] == [ONE]
+    assert done.outcome.ready == ()
+    assert done.outcome.taken == ()
+    assert done.settled == {ONE}, "the sleeve can be used"
+    port = kit.host.observe().taps[ONE].port
+    assert port is not None
+    assert port.floods
+    kit.host.taken_ports.clear()
+    assert kit.reconciler.reconcile(kit.wishes, {ONE}, 2.0).outcome.ready == ((ONE, FAST),)
+
+
+def test_where_nothing_works_nothing_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    kit = Kit()
+    kit.add(ONE, FAST)
+
+    def refuse(operation: Operation) -> None:
+        raise HostError(f"not {operation}")
+
+    monkeypatch.setattr(kit.host, "apply", refuse)
+    done = kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    assert done.settled == frozenset()
+    assert [peer for peer, _ in done.outcome.failed] == [ONE]
+
+
+def test_a_successor_finds_what_was_left() -> None:
+    kit = Kit()
+    kit.add(ONE, FAST)
+    kit.add(TWO, replace(SLOW, vni=7001))
+    kit.add(THREE, None)
+    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    kit.die()
+    successor = kit.restarted()
+    found = dict(successor.found())
+    assert found == {ONE: FAST, TWO: kit.wishes[TWO]}
+    before = kit.host.observe()
+    assert successor.reconcile(found, None, 1.0).done == (), "without a TAP nothing is touched"
+    kit.host.open_tap(ONE)
+    done = successor.reconcile(found, {ONE}, 2.0)
+    assert not any(isinstance(step, Divert | Undivert) for step in done.done)
+    assert kit.host.observe().vxlans[ONE] == before.vxlans[ONE]
+
+
+def test_what_is_not_as_we_would_have_it_is_not_adopted() -> None:
+    kit = Kit()
+    kit.add(ONE, FAST)
+    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    assert kit.restarted(udp_port=6784).found() == []
+    kit.host.vxlan(ONE).up = False
+    assert kit.restarted().found() == []
+
+
+def test_two_destinations_are_none() -> None:
+    kit = Kit()
+    kit.add(ONE, FAST)
+    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    vxlan = kit.host.vxlan(ONE)
+    vxlan.remotes.append(vxlan.remotes[0]._replace(vni=9))
+    assert kit.restarted().found() == [(ONE, FastWish(7000, False, None, through=False))]
+
+
+def test_at_the_end_nothing_is_left() -> None:
+    tables = Tables()
+    kit = Kit(tables)
+    kit.add(ONE, SEALED)
+    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    assert tables.states
+    assert tables.policies
+    kit.die()
+    kit.reconciler.remove_all()
+    assert kit.host.observe().vxlans == {}
+    assert (tables.states, tables.policies) == ({}, {})
+
+
+def test_keys_are_in_the_kernel_before_frames_take_it() -> None:
+    tables = Tables()
+    kit = Kit(tables)
+    kit.add(ONE, SEALED)
+    done = kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    assert done.outcome.installed == ((ONE, 1001),)
+    assert tables.spis() == {1001, 2001}
+    assert done.outcome.ready == ((ONE, SEALED),)
+
+
+def test_keys_that_are_refused_are_told_of_and_tried_again() -> None:
+    tables = Tables()
+    kit = Kit(tables)
+    tables.refuses = True
+    kit.add(ONE, SEALED)
+    done = kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    assert done.outcome.installed == ()
+    assert "no state today" in done.untold
+    tables.refuses = False
+    done = kit.reconciler.reconcile(kit.wishes, None, 1.0)
+    assert done.outcome.installed == ((ONE, 1001),)
+
+
+def test_a_successor_adopts_what_is_sealed_by_keys_it_does_not_know() -> None:
+    tables = Tables()
+    kit = Kit(tables)
+    kit.add(ONE, SEALED)
+    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    kit.die()
+    successor = kit.restarted()
+    ((peer, found),) = successor.found()
+    assert peer == ONE
+    assert found == replace(FAST, remote=replace(REMOTE, esp=EspWish((), None)))
+    kit.host.open_tap(ONE)
+    successor.reconcile({ONE: found}, None, 100.0)
+    successor.reconcile({ONE: found}, None, 200.0)
+    policy = tables.exit(Target(PEER_HOST, 4789))
+    assert policy is not None
+    assert tables.works(policy), "what its predecessor agreed goes on"
+    assert 1001 in tables.spis(), "the peer may still send under it"
+    assert kit.host.observe().vxlans[ONE].through
+
+
+def test_what_is_not_sealed_is_not_adopted() -> None:
+    tables = Tables()
+    kit = Kit(tables)
+    kit.add(ONE, SEALED)
+    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    kit.die()
+    del tables.states[StateId(PEER_HOST, 2001)]
+    assert kit.restarted().found() == [(ONE, FastWish(7000, False, None, through=False))]

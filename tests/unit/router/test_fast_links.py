@@ -1,0 +1,231 @@
+"""Which links get a fast path, to where, under which keys, and what does the router show of it?"""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import pytest
+
+from fastdp.reasons import Reason
+from fastdp.standing import FastState
+from tests.kit.fast_sim import HOST, FastSimulation
+from weave_py.model.fast import Carried, FastHost, FastRemote, FastWish, PortsOutcome
+from weave_py.model.names import Endpoint, PeerName
+from weave_py.router.fast_links import FastLinks
+from weave_py.router.settings import EngineSettings
+from weave_py.router.view import snapshot
+from weave_py.sim.host import SimHost
+
+SECRET = "not to be seen in clear"
+
+
+def fast_pair(net: FastSimulation) -> tuple[SimHost, SimHost]:
+    a, b = net.pair()
+    net.run_until(lambda: net.is_fast(a, b) and net.is_fast(b, a), within=5)
+    return a, b
+
+
+def why(host: SimHost, peer: SimHost) -> str:
+    return host.path_view(peer).why
+
+
+def test_an_open_pair_goes_fast_and_shows_it() -> None:
+    net = FastSimulation()
+    a, b = fast_pair(net)
+    wish = net.kernels[a.name].wishes[b.name]
+    assert wish is not None
+    far = net.kernels[b.name].wishes[a.name]
+    assert far is not None
+    assert wish.remote == FastRemote(a.address, b.address, 4789, far.vni)
+    net.run(1)
+    view = a.path_view(b)
+    assert (view.kind, view.cipher, view.why) == ("fastdp", "none", "")
+    assert view.fast is not None
+    assert (view.fast.state, view.fast.why) == ("fast", "")
+    assert view.fits == view.datagram_bytes - 22
+    (connection,) = a.view().connections
+    assert (connection.overlay, connection.encrypted) == ("fastdp", False)
+    assert connection.mtu == 1500
+    assert connection.fits == view.fits
+
+
+def test_what_the_kernel_carried_is_counted() -> None:
+    net = FastSimulation()
+    a, b = fast_pair(net)
+    shown = snapshot(
+        a.engine,
+        mtu=1376,
+        trusted_subnets=(),
+        counters={},
+        now=net.now,
+        carried={b.name: Carried(1, 2, 3, 4)},
+    )
+    (path,) = shown.paths
+    counted = {name: value for name, value in path.counters.items() if name.startswith("kernel_")}
+    assert counted == {
+        "kernel_packets_out": 1,
+        "kernel_packets_in": 2,
+        "kernel_bytes_out": 3,
+        "kernel_bytes_in": 4,
+    }
+    assert a.path_view(b).counters["kernel_packets_out"] == 0
+
+
+def test_a_cut_is_left_and_told() -> None:
+    net = FastSimulation()
+    a, b = fast_pair(net)
+    net.run(5)
+    net.kernels[a.name].cut = True
+    net.run_until(lambda: not net.is_fast(a, b) and not net.is_fast(b, a), within=10)
+    assert a.path_view(b).kind == "direct"
+    assert why(a, b) == Reason.PROBE_LOST
+    assert why(b, a) == "peer-probe-lost"
+    net.kernels[a.name].cut = False
+    net.run_until(lambda: net.is_fast(a, b) and net.is_fast(b, a), within=40)
+
+
+def test_a_secret_network_seals_with_keys_of_the_session() -> None:
+    net = FastSimulation(SECRET)
+    a, b = fast_pair(net)
+    one, other = net.kernels[a.name].wishes[b.name], net.kernels[b.name].wishes[a.name]
+    assert one is not None
+    assert other is not None
+    assert one.remote is not None
+    assert other.remote is not None
+    assert one.remote.esp is not None
+    assert other.remote.esp is not None
+    assert one.remote.esp.outbound == other.remote.esp.inbound[-1]
+    assert other.remote.esp.outbound == one.remote.esp.inbound[-1]
+    view = a.path_view(b)
+    assert (view.kind, view.cipher) == ("fastdp", "esp-aes-256-gcm")
+    assert a.view().connections[0].encrypted
+    assert view.fits is not None
+    assert view.fits < view.datagram_bytes - 22
+
+
+def test_keys_are_renewed_without_leaving_the_path() -> None:
+    net = FastSimulation(SECRET)
+    a, b = fast_pair(net)
+    before = net.kernels[a.name].wishes[b.name]
+    changes = len(net.kernels[a.name].changes)
+    net.run(300)  # a session renews its keys every two minutes
+    after = net.kernels[a.name].wishes[b.name]
+    assert before is not None
+    assert after is not None
+    assert before.remote is not None
+    assert after.remote is not None
+    assert before.remote.esp is not None
+    assert after.remote.esp is not None
+    assert after.remote.esp.outbound != before.remote.esp.outbound
+    assert len(net.kernels[a.name].changes) == changes
+
+
+def test_without_esp_a_secret_keeps_it_on_the_sleeve() -> None:
+    net = FastSimulation(SECRET, FastHost(4789, esp=False))
+    a, b = net.pair()
+    net.run_until(net.all_paths, within=10)
+    net.run(5)
+    assert a.path_view(b).kind == "direct"
+    assert why(a, b) == Reason.NO_KERNEL_ESP
+
+
+def test_trusted_subnets_need_no_keys() -> None:
+    trusted = (ip_network("10.0.0.0/16"),)
+    net = FastSimulation(SECRET, FastHost(4789, esp=False), trusted)
+    a, b = fast_pair(net)
+    wish = net.kernels[a.name].wishes[b.name]
+    assert wish is not None
+    assert wish.remote is not None
+    assert wish.remote.esp is None
+    assert not a.view().connections[0].encrypted
+
+
+@pytest.mark.parametrize("code", ["disabled", "no-vxlan", "port-taken", "no-guard"])
+def test_a_host_that_cannot_says_so(code: str) -> None:
+    net = FastSimulation(host=FastHost(0, code))
+    a, b = net.pair()
+    net.run_until(net.all_paths, within=10)
+    net.run(5)
+    assert why(a, b) == code
+    assert net.kernels[a.name].wishes.get(b.name) is None
+
+
+def test_a_router_without_a_fast_datapath_tells_nobody() -> None:
+    net = FastSimulation(host=None)
+    a, b = net.pair()
+    net.run_until(net.all_paths, within=10)
+    net.run(5)
+    assert a.engine.links.fast.paths.get(b.name) is None
+    assert why(a, b) == ""
+    assert a.path_view(b).fast is None
+
+
+def test_another_vni_is_drawn_where_one_is_taken() -> None:
+    net = FastSimulation()
+    a, b = net.pair()
+    net.run_until(lambda: net.kernels[a.name].wishes.get(b.name) is not None, within=5)
+    first = net.kernels[a.name].wishes[b.name]
+    assert first is not None
+    outcome = PortsOutcome(failed=((b.name, "another device has that VNI"),), taken=(b.name,))
+    a.engine.fast_ports_changed(outcome, net.now)
+    a.carry_out()
+    net.run_until(lambda: net.is_fast(a, b) and net.is_fast(b, a), within=10)
+    wish = net.kernels[a.name].wishes[b.name]
+    far = net.kernels[b.name].wishes[a.name]
+    assert wish is not None
+    assert wish.vni != first.vni
+    assert far is not None
+    assert far.remote is not None
+    assert far.remote.vni == wish.vni
+
+
+def test_who_says_goodbye_is_left_at_once() -> None:
+    net = FastSimulation()
+    a, b = fast_pair(net)
+    b.engine.stop(net.now)
+    b.carry_out()
+    net.run(0.2)
+    assert not net.is_fast(a, b)
+    path = a.engine.links.fast.paths.get(b.name)
+    assert path is not None
+    assert (path.state, path.why) == (FastState.OFF, Reason.PEER_LEFT)
+
+
+def test_an_adopted_path_whose_peer_never_comes_is_given_up() -> None:
+    net = FastSimulation()
+    a = net.start()
+    gone = PeerName(b"\x02gone!")
+    remote = FastRemote(a.address, "10.9.9.9", 4789, 8000)
+    a.engine.adopt_fast_paths([(gone, FastWish(7000, False, remote, True))], net.now)
+    a.carry_out()
+    net.run(130)
+    assert net.kernels[a.name].forgotten == [gone]
+
+
+# --- where we are, and where they are ----------------------------------------------------
+
+
+def links_at(*local: str) -> FastLinks:
+    fast = FastLinks(lambda n: bytes(n), EngineSettings(fast_host=HOST), is_secret=False)
+    fast.set_local(local)
+    return fast
+
+
+@pytest.mark.parametrize(
+    ("local", "host", "observed", "expected"),
+    [
+        (("192.0.2.1",), "192.0.2.2", "192.0.2.1", "192.0.2.1"),
+        (("10.0.0.1", "192.0.2.1"), "192.0.2.2", "10.0.0.1", "10.0.0.1"),  # it knows best
+        (("10.0.0.1", "192.0.2.1"), "192.0.2.2", "198.51.100.7", "192.0.2.1"),  # a NAT
+        (("192.0.2.1", "10.0.0.1"), "10.0.0.9", None, "10.0.0.1"),
+        (("192.0.2.1", "2001:db8::1"), "2001:db8::2", None, "2001:db8::1"),
+        (("192.0.2.1",), "2001:db8::2", None, None),
+        (("fe80::1", "2001:db8::1"), "fe80::2%eth0", None, "fe80::1"),
+        ((), "192.0.2.2", None, None),
+    ],
+)
+def test_our_address_on_the_way(
+    local: tuple[str, ...], host: str, observed: str | None, expected: str | None
+) -> None:
+    seen = None if observed is None else Endpoint(observed, 6783)
+    assert links_at(*local)._local_towards(host, seen) == expected
