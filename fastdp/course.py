@@ -87,14 +87,12 @@ class Course:
         """A status has just been put to the evidence: what does it say?"""
         is_fast = self.state is FastState.FAST
         verdict = self.evidence.verdict(is_fast, now)
-        if verdict is Reason.NONE:
-            return
-        if is_fast:
+        if verdict is not Reason.NONE and is_fast:
             self._fall(verdict, now)
-            return
-        self.evidence.restart()
-        if verdict is Reason.MTU:
-            self.mtu.narrow(now)
+        elif verdict is not Reason.NONE:
+            self.evidence.restart()
+            if verdict is Reason.MTU:
+                self.mtu.narrow(now)
 
     def receive_under(self, vni: int) -> None:
         """Another one: the kernel refused the last."""
@@ -167,7 +165,10 @@ class Course:
         if not self._encrypted:
             return applied.remote.esp is None
         esp, ours = applied.remote.esp, self.keys.outbound
-        return ours is not None and esp is not None and esp.outbound == ours
+        if ours is None or esp is None or esp.outbound is None:
+            return False
+        # What is proven stays so while one key follows another.
+        return esp.outbound == ours or self.evidence.is_proven
 
     def next_deadline(self, now: float) -> Deadline | None:
         due = [self.keys.next_deadline()]

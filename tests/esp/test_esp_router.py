@@ -12,7 +12,7 @@ import pytest
 from tests.kit.ping_trace import pinging
 from tests.kit.routers import events, paths, wait_path
 from tests.kit.waiting import until
-from weave_py.lab.hosts import LaunchOptions
+from weave_py.lab.hosts import Host, LaunchOptions
 from weave_py.lab.mesh import LabMesh
 from weave_py.lab.namespaces import Lab
 from weave_py.lab.topology import build
@@ -27,12 +27,18 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabMesh]:
     directory = tmp_path_factory.mktemp("esp")
     with Lab(build("full", 2)) as lab, LabMesh(lab, directory, OPTIONS) as mesh:
         mesh.launch()
-        mesh.wait_ready(PATIENCE)
+        for host in mesh.hosts.values():
+            wait_started(host, 1)
         for host in mesh.hosts.values():
             mesh.attach_one(host)
         mesh.wait_reachable(PATIENCE)
         wait_sealed(mesh)
         yield mesh
+
+
+def wait_started(host: Host, times: int) -> None:
+    """By its log: asking the router may take longer than whoever asks waits."""
+    until(lambda: len(events(host, "router started")) == times, PATIENCE, f"{host.name} started")
 
 
 def wait_sealed(mesh: LabMesh) -> None:
@@ -63,11 +69,13 @@ def test_a_restarted_router_adopts_what_it_cannot_read(pair: LabMesh, tmp_path: 
         pair["h1"].kill()
         time.sleep(1)
         pair["h1"].launch(["10.99.1.2"])
-        pair["h1"].wait_ready(PATIENCE)
+        wait_started(pair["h1"], 2)
         wait_sealed(pair)
         until(lambda: paths(pair["h1"])["h2"]["Fast"]["Why"] == "", PATIENCE, "heard of the peer")
         time.sleep(5)
     print(trace)
+    for host in pair.hosts.values():
+        print(host.name, *(f"\n  {e.at:%H:%M:%S.%f} {e.text}" for e in events(host, "")))
     assert events(pair["h1"], "fast paths adopted")
     assert (trace.lost, trace.duplicates) == (0, 0)
     wait_sealed(pair)

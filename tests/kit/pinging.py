@@ -80,6 +80,12 @@ class Pinging:
         numbers = {number for moment, number in self._answers() if since <= moment <= before}
         return 1 - len(numbers) / (max(numbers) - min(numbers) + 1) if numbers else 1.0
 
+    @property
+    def lost(self) -> int:
+        """Pings without an answer although later ones have theirs. (The last may be under way.)"""
+        numbers = {number for _, number in self._answers()}
+        return max(numbers) - min(numbers) + 1 - len(numbers)
+
     def stop(self) -> PingResult:
         """What it says in the end."""
         assert self._process is not None

@@ -92,13 +92,13 @@ class Watch:
         """Print what it cost; nothing was lost, and memory and descriptors are bounded."""
         result = self.result
         assert result is not None
-        lost = result.sent - result.received
+        lost = self._pinging.lost
         print(
             f"{attack}: {lost} of {result.sent} pings lost; RSS {self.before:.0f} MiB before, "
             f"{self.most:.0f} at most; {self.fds_before} descriptors before, {self.fds} at most; "
             f"{self.cpu:.0%} of a core"
         )
-        assert lost <= 1  # the last one may be under way
+        assert lost == 0
         assert self.most - self.before < MORE_MIB
         assert self.fds - self.fds_before < MORE_FDS
         assert not [e for e in events(self._host, "connection ended") if "(h2)" in e.text]

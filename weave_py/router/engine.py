@@ -1,7 +1,7 @@
 """What does the router do next? The one engine that drivers see: `mesh` and `link`, composed.
 
-It owns no socket, clock or task. A driver (the trio shell in `runtime`, or the simulator in the
-tests) tells it what happened, with the time; after *each* such call it carries out
+It owns no socket, clock or task. A driver (the trio shell in `runtime`, or the simulation in
+`sim`) tells it what happened, with the time; after *each* such call it carries out
 `take_outputs()` and re-arms its timer with `next_deadline()`.
 """
 

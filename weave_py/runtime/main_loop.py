@@ -71,7 +71,7 @@ class MainLoop:
         self._watched: dict[int, Callable[[int], None]] = {}
         self._wake_at = math.inf
         self._todo: list[Callable[[], None]] = []
-        self.on_time: Callable[[], None] = self._not_watched
+        self.on_time: Callable[[], None] = self._nobodys_time
 
     @trio.lowlevel.enable_ki_protection
     def run(self, main: Callable[..., Awaitable[T]], *arguments: object) -> T:
@@ -205,6 +205,9 @@ class MainLoop:
 
     def _end(self, result: outcome.Outcome[object]) -> None:
         self._outcome = result
+
+    def _nobodys_time(self) -> None:
+        """Whoever sets `on_time` says then when it is to be."""
 
     def _not_watched(self) -> None:
         raise AssertionError("a turn without an owner")

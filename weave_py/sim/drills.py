@@ -111,8 +111,9 @@ def _catch(network: Network, ring: Ring) -> list[RouteTable]:
 
 
 def _slack(messages: int) -> int:
-    """A few heartbeats more or less fall into a period."""
-    return messages // 5 + 60
+    """Heartbeats more or less fall into a period, and news may; but what goes round for ever is
+    passed on a hundred times a second, each of FRAMES."""
+    return messages // 2 + 200
 
 
 def _stirring(network: Network, hosts: Ring) -> int:

@@ -472,3 +472,64 @@ def test_garbage_changes_nothing(bodies: list[bytes]) -> None:
     two.run(1)
     assert two.low.current is not None
     assert crosses(two.low, two.high)
+
+
+# --- on demand -------------------------------------------------------------------------------
+
+
+class TestCall:
+    """The responder wants keys, and the initiator may not know that it should begin."""
+
+    def test_the_initiator_begins_when_it_is_called(self) -> None:
+        two = Two()
+        two.high.peer_known(LOW.static_public, LOW_UID, two.now)
+        two.high.call(two.now)
+        two.high.advance(two.now)
+        (call,) = two.high.take_messages()
+        two.low.peer_known(HIGH.static_public, HIGH_UID, two.now)  # a link was made for it
+        two.low.receive_untrusted(call, two.now)
+        two.advance()
+        two.carry()
+        assert two.low.current is not None
+        assert two.high.current is not None
+
+    def test_calls_are_repeated_less_and_less_often_until_there_are_keys(self) -> None:
+        two = Two()
+        two.high.peer_known(LOW.static_public, LOW_UID, two.now)
+        two.high.call(two.now)
+        calls = 0
+        for _ in range(6):
+            deadline = two.high.next_deadline()
+            assert deadline is not None
+            assert deadline.why == "call for a session"
+            two.now = deadline.at
+            two.high.advance(two.now)
+            calls += len(two.high.take_messages())
+        assert calls == 6
+        assert two.now > 1005
+        two.meet()
+        two.carry()
+        two.run(20)
+        two.high.take_messages()
+        deadline = two.high.next_deadline()
+        assert deadline is None or deadline.why != "call for a session"
+
+    def test_who_has_keys_or_initiates_itself_does_not_call(self) -> None:
+        two = Two()
+        two.meet()
+        two.carry()
+        two.low.call(two.now)
+        two.high.call(two.now)
+        two.advance()
+        assert two.low.take_messages() == two.high.take_messages() == []
+
+    def test_a_call_does_not_renew_keys_that_are_there(self) -> None:
+        two = Two()
+        two.meet()
+        two.carry()
+        two.low.receive_untrusted(pack([3]), two.now)
+        two.low.advance(two.now)
+        assert two.low.take_messages() == []
+        two.high.receive_untrusted(pack([3]), two.now)
+        two.high.advance(two.now)
+        assert two.high.take_messages() == [], "who is not the initiator never begins"

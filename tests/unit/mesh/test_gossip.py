@@ -433,3 +433,78 @@ def test_what_a_broken_connection_lost_arrives_by_repair() -> None:
     assert one.said() == []
     repair(one, other)
     assert holdings(one) == holdings(other)
+
+
+# --- hints -----------------------------------------------------------------------------------
+
+
+def star(neighbours: int) -> tuple[Node, list[int], list[int]]:
+    """Node 0 with many neighbours, and which of them it sends others' records unasked or not."""
+    numbers = list(range(1, neighbours + 1))
+    node = joined(*numbers)
+    came = signed_record(90)
+    node.hear(Node(91), records_of(came))
+    node.gossip.advance(START + 0.1)
+    eager = {to for to, message in node.said() if isinstance(message, Records)}
+    return (
+        node,
+        [n for n in numbers if name(n) in eager],
+        [n for n in numbers if name(n) not in eager],
+    )
+
+
+def test_a_record_goes_to_a_few_and_its_name_to_the_others() -> None:
+    node, eager, others = star(40)
+    assert 0 < len(eager) < 15
+    assert node.said() == []
+    node.gossip.advance(START + SETTINGS.hint_after + 0.01)
+    said = node.said()
+    assert {to for to, _ in said} == {name(n) for n in others}
+    for _, message in said:
+        assert isinstance(message, Summary)
+        assert [held.name for held in message.held] == [name(90)]
+        assert message.buckets == b""
+
+
+def test_who_lacks_what_it_is_told_of_asks_and_gets_it() -> None:
+    node, _, others = star(40)
+    node.gossip.advance(START + 1)
+    hint = next(message for to, message in node.said() if to == name(others[0]))
+    asker = Node(others[0])
+    asker.hear(node, hint)
+    ((to, question),) = asker.said()
+    assert to == node.name
+    assert question == Summary(b"", (), (name(90),))
+    node.hear(asker, question)
+    ((to, answer),) = node.said()
+    assert to == asker.name
+    assert isinstance(answer, Records)
+    assert asker.hear(node, answer)
+    asker.hear(node, hint)
+    assert asker.said() == [], "now it has it"
+
+
+def test_who_has_told_us_of_it_needs_no_hint() -> None:
+    node, _, others = star(40)
+    node.gossip.advance(START + 1)
+    hints = dict(node.said())
+    silent, told_us = others[0], others[1]
+    again = signed_record(90, version=5)
+    node.hear(Node(91), records_of(again), START + 2)
+    other = Node(told_us, again)
+    other.gossip.neighbour_joined(node.name, START)
+    node.hear(other, Summary(b"", tuple(other.topology.held()[:]), ()), START + 2.1)
+    node.said()
+    node.gossip.advance(START + 3)
+    later = {to for to, message in node.said() if isinstance(message, Summary)}
+    assert name(silent) in later
+    assert name(told_us) not in later
+    assert name(told_us) in hints
+
+
+def test_our_own_news_goes_to_all_at_once() -> None:
+    numbers = list(range(1, 41))
+    node = joined(*numbers)
+    node.gossip.spread([node.change(7)], START + 1, None)
+    node.gossip.advance(START + 1)
+    assert told(node.said()).keys() == {name(n) for n in numbers}
