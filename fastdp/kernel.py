@@ -12,9 +12,6 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from fastdp import filters, observation, vxlan
 from fastdp.filters import EVERYTHING, PASS, PROBES, Action, Hook
 from fastdp.links import EVERYWHERE, flooding, forgetting, index_of, isolating, link_named
@@ -52,6 +49,7 @@ from fastdp.state import (
     Remote,
     alias_of,
 )
+from weave_py.host.pyroute import IPRoute, NetlinkError
 from weave_py.host.refusal import refused
 from weave_py.host.sysctl import require_sysctl
 from weave_py.model.errors import HostError

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pyroute2.netlink.exceptions import NetlinkError
-
+from weave_py.host.pyroute import NetlinkError
 from weave_py.host.refusal import refused
 
 

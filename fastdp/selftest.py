@@ -12,9 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from fastdp import filters, observation, vxlan
 from fastdp.filters import EVERYTHING, PASS, PROBES, Hook
 from fastdp.links import links_of_kind, vxlan_identity
@@ -28,6 +25,7 @@ from fastdp.state import (
     alias_of,
     peer_of,
 )
+from weave_py.host.pyroute import IPRoute, NetlinkError
 from weave_py.model.errors import HostError
 from weave_py.model.fast import VXLAN_PORT, FastHost
 from weave_py.model.names import PeerName

@@ -1,7 +1,7 @@
 """How is the kernel's switch set up, and what does it know?
 
-The only importer of pyroute2 (some 0.1 s to import), behind a typed façade around its synchronous
-`IPRoute`. It works in any thread, and sees the network namespace of the thread that made it.
+A typed façade around pyroute2's synchronous `IPRoute` (see host.pyroute). It works in any thread,
+and sees the network namespace of the thread that made it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,6 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from weave_py.host.linkinfo import (
     PortInfo,
     address_fields,
@@ -28,6 +25,7 @@ from weave_py.host.linkinfo import (
     port_info,
     underlay_of,
 )
+from weave_py.host.pyroute import IPRoute, NetlinkError
 from weave_py.host.refusal import checked_ifname, refused
 from weave_py.host.sysctl import require_sysctl
 from weave_py.model.errors import HostError

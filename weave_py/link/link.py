@@ -20,6 +20,7 @@ from weave_py.link.session import Session, SessionSettings
 from weave_py.link.trains import datagram_overhead
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.names import Endpoint, PeerName, PeerUID
+from weave_py.model.strain import Strain
 from weave_py.wire.probes import (
     PROBE_BYTES,
     Probe,
@@ -87,15 +88,17 @@ class Link:
         session_settings: SessionSettings | None = None,
         path_settings: PathSettings | None = None,
         most_datagrams: int = MAX_SEGMENTS,
+        strain: Strain | None = None,
     ) -> None:
-        """`most_datagrams`: how many datagrams a record may take at the most."""
+        """`most_datagrams`: how many datagrams a record may take at the most. `strain`: the
+        router's own."""
         self.peer = peer
         self.outlet = Outlet(peer)
         self.session = Session(
-            identity, uid, peer, suites, token_bytes, new_index, session_settings
+            identity, uid, peer, suites, token_bytes, new_index, session_settings, strain
         )
         self._path_settings = path_settings or PathSettings()
-        self.paths = Paths(self._path_settings)
+        self.paths = Paths(self._path_settings, strain)
         self.loss = LossMeter()
         self.observed: Endpoint | None = None
         """Our own address as the peer sees it."""
@@ -218,6 +221,8 @@ class Link:
         self._watch_usage(now)
         self._meter(now)
         self.session.advance(now)
+        if self.paths.is_sound:
+            self._worked_at = now
         if self.session.current is not None and now >= self._worked_at + RENEW_AFTER:
             self._worked_at = now
             self.session.renew(now)
@@ -233,8 +238,9 @@ class Link:
     def next_deadline(self) -> Deadline | None:
         if self.session.current is None:
             return self.session.next_deadline()
-        doubt = Deadline(self._worked_at + RENEW_AFTER, "no path has worked")
-        due = [self.session.next_deadline(), self.paths.next_deadline(), doubt]
+        due = [self.session.next_deadline(), self.paths.next_deadline()]
+        if not self.paths.is_sound:
+            due.append(Deadline(self._worked_at + RENEW_AFTER, "no path has worked"))
         if self.outlet.busy:
             due.append(Deadline(self._used_at + IN_USE_FOR, "still in use?"))
             due.append(Deadline(self._metered_at + METER_EVERY, "how much arrives?"))

@@ -25,6 +25,8 @@ class PathSettings:
 
     probe_in_use: float = 1.0
     probe_idle: float = 5.0
+    """More rarely if there are many peers, but no NAT must forget us meanwhile:"""
+    longest_idle: float = 25.0
     probe_missing: float = 0.1
     """While nothing comes back, until we doubt the path."""
     probe_suspect: float = 0.25
@@ -46,6 +48,8 @@ class PathSettings:
     doubt_after: float = 0.75
     """From the first unanswered probe: then another way that works is used meanwhile. Ten probes
     in a row are lost by then."""
+    grace: float = 2.0
+    """Who is late itself (model.strain) waits so much longer, for each second of it."""
     check_every: float = 0.5
     punch_every: float = 1.0
     better_by: float = 0.005
@@ -72,6 +76,7 @@ class _Outstanding(NamedTuple):
     size: int
 
 
+MAX_OVERDUE = 16  # probes
 SMALL_PROBE = 64  # bytes of the datagram: room for every header
 
 
@@ -86,8 +91,16 @@ class Path:
         self.heard_at = float("-inf")
         """When an authentic record last came from there (direct ways only)."""
         self.answered_at = float("-inf")
+        self.grace = 0.0
+        """Seconds more that an answer may take, because we are late ourselves."""
+        self.crowd = 1.0
+        """How much more rarely we ask who does not answer, because many do not."""
+        self.leisure = 1.0
+        """How much more rarely than `probe_idle`, because there are many peers."""
         self._settings = settings
         self._outstanding: dict[int, _Outstanding] = {}
+        self._overdue: dict[int, _Outstanding] = {}
+        """Probes that count as lost, unless their answers come after all."""
         self._probe_at = now
         self._heartbeat_at = now
         self._poked_at = float("-inf")
@@ -126,7 +139,7 @@ class Path:
         return self._missing_since is not None and now >= self._missing_since + patience
 
     def is_waiting_for(self, number: int) -> bool:
-        return number in self._outstanding
+        return number in self._outstanding or number in self._overdue
 
     def poke(self, now: float) -> None:
         """There is reason to believe that it works: probe at once (once a second at the most)."""
@@ -151,6 +164,7 @@ class Path:
     def rest(self) -> None:
         """It is not to be probed for now: what was not answered so far says nothing later."""
         self._outstanding.clear()
+        self._overdue.clear()
         self._missing_since = self._suspect_since = None
 
     def hurry(self, now: float) -> None:
@@ -161,9 +175,12 @@ class Path:
     def advance(self, now: float, in_use: bool) -> list[tuple[Kind, int]]:
         """Time has passed: the (kind, size) of probes to send now."""
         for number in [n for n, o in self._outstanding.items() if now >= self._expiry(o)]:
-            self._missed(self._outstanding.pop(number), now)
+            self._overdue[number] = missed = self._outstanding.pop(number)
+            if len(self._overdue) > MAX_OVERDUE:
+                del self._overdue[next(iter(self._overdue))]
+            self._missed(missed, now)
         if self._suspect_since is not None and (
-            now >= self._suspect_since + self._settings.dead_after
+            now >= self._suspect_since + self._settings.dead_after + self.grace
         ):
             self._die(now)
         due: list[tuple[Kind, int]] = []
@@ -188,7 +205,7 @@ class Path:
 
     def answered(self, number: int, size: int, now: float) -> None:
         """The probe's answer came; it says that `size` bytes arrived."""
-        outstanding = self._outstanding.pop(number)
+        outstanding = self._outstanding.pop(number, None) or self._overdue.pop(number)
         self._tries = 0
         sample = max(now - outstanding.sent_at, 1e-6)
         self.rtt = sample if self.rtt is None else self.rtt + (sample - self.rtt) / 8
@@ -205,7 +222,7 @@ class Path:
 
     def refused(self, number: int, now: float) -> None:
         """Our kernel said that the probe is too large for the interface."""
-        outstanding = self._outstanding.pop(number)
+        outstanding = self._outstanding.pop(number, None) or self._overdue.pop(number)
         if outstanding.kind is Kind.MTU:
             self.mtu.refused(outstanding.size, now)
         else:
@@ -224,7 +241,7 @@ class Path:
             first = min(self._expiry(o) for o in self._outstanding.values())
             soonest.append(Deadline(first, f"answer of {self.way.text}"))
         if self._suspect_since is not None:
-            dead = self._suspect_since + self._settings.dead_after
+            dead = self._suspect_since + self._settings.dead_after + self.grace
             soonest.append(Deadline(dead, f"give up {self.way.text}"))
         elif self.state is PathState.UP:
             soonest.append(self.mtu.next_deadline())
@@ -236,7 +253,8 @@ class Path:
         return outstanding.sent_at + self._patience()
 
     def _patience(self) -> float:
-        return max(self._settings.answer_timeout, min(3 * (self.rtt or 0.3), 1.0))
+        usual = max(self._settings.answer_timeout, min(3 * (self.rtt or 0.3), 2.0))
+        return usual + self.grace
 
     def _heartbeat(self, in_use: bool) -> list[tuple[Kind, int]]:
         small, full = (Kind.SMALL, SMALL_PROBE), (Kind.FULL, self.mtu.size)
@@ -252,13 +270,15 @@ class Path:
         s = self._settings
         if self.state is PathState.UP:
             if self._missing_since is not None and not self.is_doubtful(now):
-                return s.probe_missing
+                return s.probe_missing * self.crowd + self.grace
             if self._suspect_since is not None or self._full_misses:
-                return s.probe_suspect
-            return s.probe_in_use if in_use else s.probe_idle
+                return s.probe_suspect * self.crowd + self.grace
+            if in_use:
+                return s.probe_in_use
+            return min(s.probe_idle * self.leisure, s.longest_idle)
         pause = self._backoff
         self._backoff = min(self._backoff * s.retry_factor, s.longest_retry)
-        return pause
+        return pause + self.grace
 
     def _missed(self, outstanding: _Outstanding, now: float) -> None:
         if outstanding.kind is Kind.MTU:

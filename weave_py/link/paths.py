@@ -20,6 +20,7 @@ from weave_py.link.outlet import Way
 from weave_py.link.path import Path, PathSettings, PathState
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.names import Endpoint, PeerName
+from weave_py.model.strain import Strain
 
 FRESH = 2.0  # seconds for which an answer proves a way that was not probed regularly
 
@@ -35,8 +36,10 @@ class ProbeRequest(NamedTuple):
 class Paths:
     """All ways to one peer."""
 
-    def __init__(self, settings: PathSettings | None = None) -> None:
+    def __init__(self, settings: PathSettings | None = None, strain: Strain | None = None) -> None:
+        """`strain`: the router's own."""
         self._settings = settings or PathSettings()
+        self._strain = strain or Strain()
         self._direct: dict[Endpoint, Path] = {}
         self._told: frozenset[Endpoint] = frozenset()
         self._relay: Path | None = None
@@ -68,6 +71,11 @@ class Paths:
     @property
     def is_direct(self) -> bool:
         return self._best is not None and self._best.way.endpoint is not None
+
+    @property
+    def is_sound(self) -> bool:
+        """The path in use works, and no answer is overdue."""
+        return self._best is not None and self._best.is_sound
 
     @property
     def is_shaken(self) -> bool:
@@ -123,12 +131,12 @@ class Paths:
     def set_relay(self, via: PeerName | None, now: float) -> None:
         """The neighbour through which the peer can be reached by UDP, if any."""
         if via != self.relay:
-            self._relay = None if via is None else Path(Way(None, via), now, self._settings)
+            self._relay = None if via is None else self._detour(Way(None, via), now)
 
     def set_tcp(self, via: PeerName | None, now: float) -> None:
         """The neighbour (or the peer itself) inside whose control connection datagrams may go."""
         if via != self.tcp:
-            self._tcp = None if via is None else Path(Way(None, via, True), now, self._settings)
+            self._tcp = None if via is None else self._detour(Way(None, via, True), now)
 
     # --- reasons to probe ----------------------------------------------------------------
 
@@ -136,7 +144,7 @@ class Paths:
         """The peer started anew, or we have new hope: prove everything again, soon."""
         self._has_hope = True
         for path in self._all():
-            path.restart(now)
+            path.restart(now if path.way.endpoint is not None else self._not_first(now))
 
     def check(self, now: float) -> None:
         """Something has changed underneath: does the best path still work, or another one now?"""
@@ -158,7 +166,10 @@ class Paths:
 
     def advance(self, now: float, in_use: bool) -> list[ProbeRequest]:
         requests = []
+        grace = self._settings.grace * self._strain.lag(now)
         for path in self._all():
+            path.grace = grace
+            path.crowd, path.leisure = self._strain.crowd, self._strain.leisure
             if self._rests(path):
                 path.rest()
                 continue
@@ -198,6 +209,15 @@ class Paths:
         return earliest(path.next_deadline() for path in self._all() if not self._rests(path))
 
     # --- inside --------------------------------------------------------------------------
+
+    def _detour(self, way: Way, now: float) -> Path:
+        return Path(way, self._not_first(now), self._settings)
+
+    def _not_first(self, now: float) -> float:
+        """When a new detour is to be probed: not before direct ways had time to answer, if that
+        takes long. Of many links that come up together nearly all would do it in vain. (Frames
+        take the detour meanwhile.)"""
+        return now + self._settings.grace * self._strain.lag(now)
 
     def _all(self) -> list[Path]:
         detours = (path for path in (self._relay, self._tcp) if path is not None)

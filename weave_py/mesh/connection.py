@@ -15,6 +15,7 @@ from weave_py.mesh.handshake import ControlHandshake, Hello, Step
 from weave_py.model.deadlines import Deadline
 from weave_py.model.errors import PeerError
 from weave_py.model.names import Endpoint
+from weave_py.model.strain import Strain
 from weave_py.wire.messages import (
     ControlMessage,
     Goodbye,
@@ -24,6 +25,8 @@ from weave_py.wire.messages import (
     encode_message,
 )
 from weave_py.wire.stream import FrameReader, frame
+
+BEATS = 4  # moments in which connections are pinged, per heartbeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class ConnectionSettings:
     """As many pings in a row the side that was called may leave to the other."""
     dead_after: float = 3.0
     """Silence that long ends the connection (Weave: 60 s; memberlist suspects within seconds)."""
+    grace: float = 4.0
+    """Who is late itself (model.strain) waits so much longer, for each second of it."""
     stall: float = 1.0
     """Being woken this late means that *we* stood still (SIGSTOP, suspend): others are not blamed
     for the silence before they had a chance to speak again."""
@@ -82,7 +87,9 @@ class Connection:
         remote: Endpoint,
         now: float,
         settings: ConnectionSettings | None = None,
+        strain: Strain | None = None,
     ) -> None:
+        """`strain`: the router's own."""
         self.remote = remote
         self.outbound = handshake.initiator
         self.state = State.HANDSHAKE
@@ -91,6 +98,9 @@ class Connection:
         """Seconds, smoothed as in RFC 6298 section 2."""
         self.hash = b""
         self._settings = settings or ConnectionSettings()
+        self._strain = strain or Strain()
+        self._grace = 0.0
+        """Seconds more that the peer has to answer, because we are late ourselves."""
         self._handshake = handshake
         self._reader = FrameReader()
         self._out = bytearray(handshake.start())
@@ -155,17 +165,18 @@ class Connection:
         due = self.next_deadline()
         if due is not None and now - due.at > self._settings.stall:
             self._heard_at = max(self._heard_at, now - self._settings.heartbeat)
+        self._grace = self._settings.grace * self._strain.lag(now)
         if self.state is State.HANDSHAKE:
-            if now >= self._started_at + self._settings.handshake_timeout:
+            if now >= self._started_at + self._settings.handshake_timeout + self._grace:
                 self._end("no answer to the handshake: is a weave-py router listening there?")
             return
-        if now >= self._heard_at + self._settings.dead_after:
+        if now >= self._heard_at + self._settings.dead_after + self._grace:
             self._end(f"nothing heard for {self._settings.dead_after:g} s")
             return
         if now >= self._next_ping_at:
             self._ping_number = (self._ping_number + 1) & 0xFFFF_FFFF
             self._ping_sent_at = now
-            self._next_ping_at = now + self._settings.heartbeat
+            self._next_ping_at = self._beat(now + self._settings.heartbeat)
             self._spared = 0
             self.send(Ping(self._ping_number))
 
@@ -174,11 +185,12 @@ class Connection:
     def next_deadline(self) -> Deadline | None:
         match self.state:
             case State.HANDSHAKE:
-                return Deadline(self._started_at + self._settings.handshake_timeout, "handshake")
+                patience = self._settings.handshake_timeout + self._grace
+                return Deadline(self._started_at + patience, "handshake")
             case State.OPEN:
                 return min(
                     Deadline(self._next_ping_at, "heartbeat"),
-                    Deadline(self._heard_at + self._settings.dead_after, "silence"),
+                    Deadline(self._heard_at + self._settings.dead_after + self._grace, "silence"),
                 )
         return None
 
@@ -228,6 +240,11 @@ class Connection:
         if not self.outbound and self._ping_number and self._spared < self._settings.most_spared:
             self._spared += 1
             self._next_ping_at = max(self._next_ping_at, now + 1.5 * self._settings.heartbeat)
+
+    def _beat(self, at: float) -> float:
+        """Not later than `at`, and for all connections of a router together: it is woken once."""
+        beats = self._settings.heartbeat / BEATS
+        return at // beats * beats
 
     def _measure(self, number: int, now: float) -> None:
         if number == self._ping_number:

@@ -15,10 +15,11 @@ two narrow it down to buckets, to versions, and to the records that one of them 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2s
 
 from weave_py.crypto.identity import peer_name_of
+from weave_py.mesh.news import Asked, Audience
 from weave_py.mesh.topology import Topology, bucket_of
 from weave_py.model.deadlines import Agenda, Deadline, earliest
 from weave_py.model.errors import PeerError
@@ -29,7 +30,6 @@ from weave_py.wire.topology import (
     Digest,
     Held,
     Records,
-    RecordVersion,
     SignedRecord,
     Summary,
     decode_gossip_untrusted,
@@ -53,26 +53,6 @@ class GossipSettings:
     """Seconds between digests; each goes to one neighbour, in turn."""
 
 
-@dataclass(slots=True)
-class _Neighbour:
-    draw: int = 0
-    """32 bits, the same at both ends: see _is_eager."""
-    pending: dict[PeerName, SignedRecord] = field(default_factory=dict)
-    """To be sent, by owner."""
-    hints: dict[PeerName, SignedRecord] = field(default_factory=dict)
-    """To be mentioned."""
-    last_flush: float = float("-inf")
-    is_flush_due: bool = False
-    is_hint_due: bool = False
-
-    def knows(self, owner: PeerName, mark: bytes, order: RecordVersion) -> None:
-        """It told us of this record, so we need not tell it of that, or of an older one."""
-        for waiting in (self.pending, self.hints):
-            ours = waiting.get(owner)
-            if ours is not None and (ours.mark == mark or ours.record.order < order):
-                del waiting[owner]
-
-
 class TopologyGossip:
     """The gossip of one topology with all neighbours, each known by its name."""
 
@@ -81,9 +61,10 @@ class TopologyGossip:
     ) -> None:
         self._topology = topology
         self._settings = settings or GossipSettings()
-        self._neighbours: dict[PeerName, _Neighbour] = {}
+        self._neighbours: dict[PeerName, Audience] = {}
         self._agenda: Agenda[tuple[PeerName, bool]] = Agenda()
         """When each neighbour is to be sent records (True) or hints."""
+        self._asked = Asked()
         self._out: list[tuple[PeerName, bytes]] = []
         self._digest_at = now + self._settings.digest_every
         self._turn = 0
@@ -100,11 +81,14 @@ class TopologyGossip:
     def neighbour_joined(self, name: PeerName, now: float) -> None:
         low, high = sorted((self._topology.ourself.name, name))
         draw = int.from_bytes(blake2s(low + high, digest_size=4).digest(), "big")
-        self._neighbours[name] = _Neighbour(draw, last_flush=now)
-        self._say(name, Digest(self._topology.digest()))
+        self._neighbours[name] = Audience(draw, last_flush=now)
+        if name == high:
+            # One of the two begins: each asks the other for what it lacks in any case.
+            self._say(name, Digest(self._topology.digest()))
 
     def neighbour_left(self, name: PeerName) -> None:
         self._neighbours.pop(name, None)
+        self._asked.lost(name)
         for is_flush in (True, False):
             self._agenda.set((name, is_flush), None)
 
@@ -118,13 +102,9 @@ class TopologyGossip:
             if name == source:
                 continue
             is_eager = source is None or self._is_eager(name, neighbour)
-            waiting, other = neighbour.pending, neighbour.hints
-            if not is_eager:
-                waiting, other = other, waiting
             for owner, signed in fresh.items():
                 if name not in heard_by[owner]:
-                    waiting[owner] = signed
-                    other.pop(owner, None)
+                    neighbour.add(owner, signed, is_eager)
             self._schedule(name, neighbour, now)
 
     def receive_untrusted(self, source: PeerName, body: bytes, now: float) -> list[SignedRecord]:
@@ -149,7 +129,7 @@ class TopologyGossip:
                 if differ:
                     self._summarise(source, differ)
             case Summary():
-                self._answer_summary(source, message)
+                self._answer_summary(source, message, now)
         return []
 
     def advance(self, now: float) -> None:
@@ -183,7 +163,7 @@ class TopologyGossip:
 
     # --- inside --------------------------------------------------------------------------
 
-    def _schedule(self, name: PeerName, neighbour: _Neighbour, now: float) -> None:
+    def _schedule(self, name: PeerName, neighbour: Audience, now: float) -> None:
         if neighbour.pending and not neighbour.is_flush_due:
             neighbour.is_flush_due = True
             # The more peers, the more news there may be at a time: fewer, larger messages then.
@@ -195,7 +175,7 @@ class TopologyGossip:
             at = now + self._settings.hint_after
             self._agenda.set((name, False), Deadline(at, "mention topology records"))
 
-    def _is_eager(self, name: PeerName, neighbour: _Neighbour) -> bool:
+    def _is_eager(self, name: PeerName, neighbour: Audience) -> bool:
         """Whether records of others are sent to this neighbour unasked: both ends find the same,
         as far as they know how many neighbours the other has."""
         if neighbour.draw * len(self._neighbours) >= EAGER << 32:
@@ -224,7 +204,7 @@ class TopologyGossip:
         self, source: PeerName, pairs: Iterable[tuple[bytes, bytes]], now: float
     ) -> list[SignedRecord]:
         news = []
-        neighbour = self._neighbours.get(source) or _Neighbour()
+        neighbour = self._neighbours.get(source) or Audience()
         for body, signature in pairs:
             try:
                 signed = self._topology.merge_untrusted(body, signature)
@@ -233,6 +213,7 @@ class TopologyGossip:
                 continue
             if signed is not None:
                 news.append(signed)
+                self._asked.came(peer_name_of(signed.record.identity))
             owner = self._topology.owner(body)
             held = None if owner is None else self._topology.signed(owner)
             if owner is not None and held is not None:
@@ -262,7 +243,7 @@ class TopologyGossip:
         for at in range(0, len(held), MAX_SUMMARY):
             self._say(to, Summary(b"", tuple(held[at : at + MAX_SUMMARY])))
 
-    def _answer_summary(self, source: PeerName, summary: Summary) -> None:
+    def _answer_summary(self, source: PeerName, summary: Summary, now: float) -> None:
         """What they hold more or newer we ask for, and what they lack in the buckets of which
         they have told us all we send."""
         theirs = {held.name: held for held in summary.held}
@@ -278,7 +259,11 @@ class TopologyGossip:
         # Each once, however often a peer asks: records are large.
         found = (self._topology.signed(name) for name in dict.fromkeys((*newer, *summary.wanted)))
         self._say_records(source, [signed for signed in found if signed is not None])
-        wanted = tuple(held.name for held in theirs.values() if self._lacks(held))
+        wanted = tuple(
+            held.name
+            for held in theirs.values()
+            if self._lacks(held) and self._asked.ask(held, source, now)
+        )
         if wanted:
             self._say(source, Summary(b"", (), wanted))
         neighbour = self._neighbours.get(source)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from weave_py.mesh.favourites import Favourites
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.names import Endpoint, PeerName, Target
+from weave_py.model.strain import Strain
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,12 @@ class TargetSettings:
     longest_retry: float = 30.0
     concurrent: int = 8
     """Calls at a time: no storms when a hundred peers appear at once."""
+    enough: int = 4
+    """With as many neighbours we are well connected. Whom else we discovered is called `pace`
+    seconds apart (± 50 %, and longer while we are late ourselves), `leisurely` at a time: the mesh
+    works already, and dozens of handshakes at once would keep it from doing so."""
+    pace: float = 0.1
+    leisurely: int = 3
     full_mesh_up_to: int = 32
     """Peers in a network in which everybody connects to everybody."""
     sparse_degree: int = 4
@@ -38,7 +45,8 @@ class TargetSettings:
     trim_after: float = 5.0
     """… once they have been superfluous for so long."""
     courtesy: float = 1.0
-    """Of two peers that discover each other the lower-named calls; the other waits this long."""
+    """Of two peers that discover each other the lower-named calls; the other waits this long, and
+    a pace more for each one above `enough` that has to be called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +97,12 @@ class Targets:
         ourself: PeerName,
         jitter: Callable[[], float],
         settings: TargetSettings | None = None,
+        strain: Strain | None = None,
     ) -> None:
-        """`jitter` returns a uniform random number in [0, 1)."""
+        """`jitter` returns a uniform random number in [0, 1). `strain`: the router's own."""
+        self._strain = strain or Strain()
+        self._leisure_at = float("-inf")
+        """When the next call may be made that is not urgent."""
         self._ourself = ourself
         self._jitter = jitter
         self._settings = settings or TargetSettings()
@@ -164,10 +176,12 @@ class Targets:
             attempt.wanted = attempt.peer in wanted
             if not attempt.calling and not attempt.wanted:
                 del self._attempts[key]
+        many = max(len(wanted) - self._settings.enough, 0)
+        courtesy = self._settings.courtesy + self._settings.pace * many
         for name in wanted:
             for place in peers[name]:
                 if place.text not in self._attempts:
-                    wait = 0.0 if self._ourself < name else self._settings.courtesy
+                    wait = 0.0 if self._ourself < name else courtesy
                     self._attempts[place.text] = _Attempt(
                         place.host, place.port, configured=False, peer=name, due=now + wait
                     )
@@ -198,7 +212,9 @@ class Targets:
         missing = [n for n in (peers if is_small else favourites) if n not in self._connected]
         if self._connected:  # in need we may not be choosy
             missing = [name for name in missing if name not in self._left_alone]
-        return [name for name in sorted(missing) if peers[name]][: max(room, 0)]
+        # Each begins with those that follow it, not all with the same ones.
+        order = sorted(missing, key=lambda name: (name < self._ourself, name))
+        return [name for name in order if peers[name]][: max(room, 0)]
 
     # --- calling -------------------------------------------------------------------------
 
@@ -218,10 +234,18 @@ class Targets:
                 continue
             if attempt.peer is not None and attempt.peer in busy_peers:
                 continue  # one address of a peer at a time
+            if not self._is_urgent(attempt):
+                if busy + len(calls) >= self._settings.leisurely or now < self._leisure_at:
+                    continue
+                pace = self._settings.pace * (0.5 + self._jitter())
+                self._leisure_at = now + max(pace, 2 * self._strain.lag(now))
             attempt.calling = True
             busy_peers.add(attempt.peer)
             calls.append(Call(key, attempt.host, attempt.port))
         return calls
+
+    def _is_urgent(self, attempt: _Attempt) -> bool:
+        return attempt.configured or len(self._connected) < self._settings.enough
 
     def _is_waiting(self, attempt: _Attempt) -> bool:
         connected = attempt.peer is not None and attempt.peer in self._connected
@@ -286,13 +310,15 @@ class Targets:
         return self._next
 
     def _next_call(self) -> Deadline | None:
-        if sum(a.calling for a in self._attempts.values()) >= self._settings.concurrent:
-            return None  # `failed` or `reached` comes first
         calling = {a.peer for a in self._attempts.values() if a.calling}
+        busy = sum(a.calling for a in self._attempts.values())
+        if busy >= self._settings.concurrent:
+            return None  # `failed` or `reached` comes first
         return earliest(
-            Deadline(a.due, f"call {key}")
+            Deadline(a.due if is_urgent else max(a.due, self._leisure_at), f"call {key}")
             for key, a in self._attempts.items()
             if self._is_waiting(a) and (a.peer is None or a.peer not in calling)
+            if (is_urgent := self._is_urgent(a)) or busy < self._settings.leisurely
         )
 
     def next_trim(self) -> Deadline | None:

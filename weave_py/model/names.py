@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import NamedTuple, NewType
 
 PeerName = NewType("PeerName", bytes)
@@ -46,6 +47,7 @@ class Endpoint(NamedTuple):
         return ":" in self.host
 
 
+@lru_cache(maxsize=4096)  # each record names the same ones again, and more
 def endpoint(host: str, port: int) -> Endpoint:
     """A canonical `Endpoint` (IPv4-mapped becomes IPv4); ValueError unless `host` is numeric."""
     numeric, percent, scope = host.partition("%")

@@ -20,7 +20,9 @@ from weave_py.router.links import Links
 from weave_py.router.neighbours import Neighbours
 from weave_py.wire.topology import Neighbour
 
-TOGETHER = 0.2  # seconds
+TOGETHER = 0.2  # seconds; and with more neighbours than FEW, so much longer in proportion, up to
+LONGEST_TOGETHER = 2.0
+FEW = 3
 BUSY = 3.0  # seconds; who announces again within that takes longer and longer pauses, up to
 LONGEST_PAUSE = 1.0
 MANY_NEIGHBOURS, MANY_PEERS = 32, 200  # with more than that we announce proportionally less often
@@ -62,7 +64,7 @@ class Announcements:
         """We have a new neighbour. Soon there is a direct data path to it, and its round trip is
         measured: that makes one announcement of it, if it is not our only way to be heard of."""
         if len(self._neighbours) > 1:
-            self.soon(now + TOGETHER)
+            self.soon(now + self._together)
         else:
             self.soon(now)
 
@@ -88,9 +90,11 @@ class Announcements:
         """Announce what is due; True if our record changed (and is on its way to all)."""
         if self._links.direct_changes != self._direct_changes:
             self._direct_changes = self._links.direct_changes
-            direct = self._links.direct
-            if any(n.direct != (n.name in direct) for n in self._ourself.record.neighbours):
+            direct, claims = self._links.direct, self._ourself.record.neighbours
+            if any(n.direct and n.name not in direct for n in claims):
                 self.soon(now)
+            elif any(n.name in direct and not n.direct for n in claims):
+                self.soon(now + self._together)
         if self._observations != self._links.observations:
             self._observations = self._links.observations
             self.soon(now)
@@ -119,6 +123,12 @@ class Announcements:
         if self._announce_at is not None:
             return Deadline(self._announce_at, "announce")
         return None if self._outrank_at is None else Deadline(self._outrank_at, "outrank")
+
+    @property
+    def _together(self) -> float:
+        """How long good news may wait for more of it. One way more is no great news for who has
+        many, and as each of them gets one, too, all would be told of it by all."""
+        return min(TOGETHER * max(1.0, len(self._neighbours) / FEW), LONGEST_TOGETHER)
 
     def _claims(self) -> list[Neighbour]:
         claims = []

@@ -29,6 +29,7 @@ from weave_py.mesh.topology import Topology
 from weave_py.model.deadlines import Agenda, Deadline, earliest
 from weave_py.model.fast import Carried, FastWish, PortsOutcome
 from weave_py.model.names import Endpoint, PeerName, PeerUID, Target, endpoint
+from weave_py.model.strain import Strain
 from weave_py.router.addresses import Places
 from weave_py.router.announcements import Announcements
 from weave_py.router.links import Links
@@ -97,13 +98,20 @@ class Engine:
         self.is_secret = not membership.is_open
         self.terminations = 0
         self.unicasts_undeliverable = 0
+        self.strain = Strain()
         self.ourself = Ourself(identity, uid, epoch, nickname, suites)
         self.topology = Topology(self.ourself, self.settings.topology, reader)
         self.gossip = TopologyGossip(self.topology, now, self.settings.gossip)
-        self.targets = Targets(self.name, lambda: token_bytes(1)[0] / 256, self.settings.target)
+        self.targets = Targets(
+            self.name, lambda: token_bytes(1)[0] / 256, self.settings.target, self.strain
+        )
         hello = hello_of(identity, uid, nickname, port)
-        self.neighbours = Neighbours(identity, membership, hello, token_bytes, self.settings)
-        self.links = Links(identity, uid, suites, token_bytes, self.settings, self.is_secret)
+        self.neighbours = Neighbours(
+            identity, membership, hello, token_bytes, self.settings, self.strain
+        )
+        self.links = Links(
+            identity, uid, suites, token_bytes, self.settings, self.is_secret, self.strain
+        )
         self._announcements = Announcements(
             self.ourself, self.neighbours, self.links, self.gossip, self.settings.announce_every
         )
@@ -118,6 +126,9 @@ class Engine:
         self._complained_at = float("-inf")
         self._broken_at: dict[bytes, float] = {}
         """When the connection with a neighbour last broke."""
+        self._due_at = float("inf")
+        """When we asked to be woken (not before the moment when we did)."""
+        self._told_at = now
         self._outputs: list[Output] = []
         self.is_stopped = False
 
@@ -270,6 +281,8 @@ class Engine:
         """Time has passed; call at `next_deadline` (earlier does no harm)."""
         if self.is_stopped:
             return
+        self.strain.late(now - self._due_at, now)
+        self._due_at = float("inf")
         for number in self._connections_due.take_due(now):
             stream = self.neighbours.get(number)
             if stream is not None and stream.connection is not None:
@@ -305,7 +318,10 @@ class Engine:
             due.append(Deadline(self._refresh_at, "routes"))
         else:
             due.append(self.topology.next_deadline())
-        return earliest(due)
+        first = earliest(due)
+        if self._due_at > self._told_at:  # else it is overdue already, since then
+            self._due_at = max(first.at, self._told_at) if first else float("inf")
+        return first
 
     def take_outputs(self) -> list[Output]:
         taken, self._outputs = self._outputs, []
@@ -413,8 +429,13 @@ class Engine:
         silent = planned and reason.endswith(DUPLICATE)
         # A duplicate of which the other half is not ours: somebody else has our identity.
         refused = silent and stream.peer is not None and self.neighbours.of(stream.peer) is None
-        # (But if ours has just broken, the peer may only not know yet.)
-        usurped = refused and now >= self._broken_at.get(stream.peer or b"", 0.0) + BROKEN_FOR
+        # (But if ours has just broken, the peer may only not know yet; and if one is at its
+        # handshake, that may be the other half.)
+        usurped = (
+            refused
+            and now >= self._broken_at.get(stream.peer or b"", 0.0) + BROKEN_FOR
+            and not self.neighbours.are_shaking_hands
+        )
         if stream.target is not None and (refused or not silent):
             if reason.endswith(MADE_ROOM):
                 self.targets.rest(stream.target)
@@ -437,6 +458,8 @@ class Engine:
         self.gossip.neighbour_left(stream.peer)
         if planned and reason.endswith(LEAVING):
             self.links.peer_left(stream.peer, now)
+        elif not planned:
+            self.links.neighbour_lost(stream.peer, now)
         self._announcements.soon(now)
 
     def _make_room(self, newcomer: Stream | None, now: float) -> None:
@@ -468,6 +491,7 @@ class Engine:
         """After any change: let news take effect, and carry messages from part to part."""
         if self.is_stopped:
             return
+        self._told_at = now
         if self._announcements.advance(now):
             self._refresh_soon(now)
         if self._refresh_at is not None and now >= self._refresh_at:
@@ -490,7 +514,7 @@ class Engine:
         if self._refresh_at is None:
             # The more peers, the longer it takes: less often then, while everything changes.
             pause = self.settings.refresh_every * max(1.0, len(self.topology) / MANY)
-            self._refresh_at = max(now, self._refreshed_at + pause)
+            self._refresh_at = max(now, self._refreshed_at + pause + self.strain.lag(now))
 
     def _refresh(self, now: float) -> None:
         """The topology changed: routes, links and targets follow."""

@@ -15,6 +15,7 @@ from weave_py.model.deadlines import Agenda, Deadline, earliest
 from weave_py.model.errors import WireError
 from weave_py.model.names import Endpoint, PeerName, PeerUID
 from weave_py.model.routes import RouteTable
+from weave_py.model.strain import Strain
 from weave_py.router.fast_links import FastLinks
 from weave_py.router.outputs import (
     WARNING,
@@ -44,8 +45,10 @@ class Links:
         token_bytes: Callable[[int], bytes],
         settings: EngineSettings,
         is_secret: bool,
+        strain: Strain | None = None,
     ) -> None:
-        """`is_secret`: whether frames must be encrypted."""
+        """`is_secret`: whether frames must be encrypted. `strain`: the router's own."""
+        self._strain = strain or Strain()
         self.fast = FastLinks(token_bytes, settings, is_secret)
         self._identity = identity
         self._uid = uid
@@ -122,8 +125,10 @@ class Links:
                 self._settings.session,
                 self._settings.path,
                 self._settings.record_datagrams,
+                self._strain,
             )
             self._links[peer] = link
+            self._strain.links = len(self._links)
         self._told[peer] = (record, places)
         link.peer_known(record.static, record.uid, places, now)
         self._drain(link, now)
@@ -160,6 +165,13 @@ class Links:
             link.neighbour_joined(now)
             self._drain(link, now)
 
+    def neighbour_lost(self, peer: PeerName, now: float) -> None:
+        """A control connection with the peer broke: most likely datagrams do not get through."""
+        link = self._links.get(peer)
+        if link is not None:
+            link.check(now)
+            self._drain(link, now)
+
     def set_local(self, hosts: Iterable[str], now: float) -> None:
         """The underlay addresses of this host."""
         self.fast.set_local(hosts)
@@ -182,6 +194,7 @@ class Links:
 
     def peer_forgotten(self, peer: PeerName, now: float) -> None:
         link = self._links.pop(peer, None)
+        self._strain.links = len(self._links)
         self._told.pop(peer, None)
         if link is not None:
             link.drop(now)
@@ -319,8 +332,10 @@ class Links:
                 self._check_soon = True  # our NAT has changed its mind, for others as well
         if not link.paths.is_shaken:
             self._shaken.discard(link.peer)
+            self._strain.silent = len(self._shaken)
         elif link.peer not in self._shaken:
             self._shaken.add(link.peer)
+            self._strain.silent = len(self._shaken)
             # If it is we who have moved, the relay on its detour does not even know yet.
             relay = self._links.get(link.paths.relay or link.paths.tcp or link.peer)
             if relay is not None and relay is not link:

@@ -11,6 +11,7 @@ from weave_py.mesh.admission import Admission, source_of
 from weave_py.mesh.connection import Connection, State
 from weave_py.mesh.handshake import ControlHandshake, Hello
 from weave_py.model.names import Endpoint, PeerName
+from weave_py.model.strain import Strain
 from weave_py.router.settings import EngineSettings
 
 SILENT = 1.5  # seconds; a connection that lives is heard from every second
@@ -61,7 +62,9 @@ class Neighbours:
         hello: Hello,
         token_bytes: Callable[[int], bytes],
         settings: EngineSettings,
+        strain: Strain | None = None,
     ) -> None:
+        self._strain = strain or Strain()
         self._identity = identity
         self._membership = membership
         self._hello = hello
@@ -92,6 +95,11 @@ class Neighbours:
     def names(self) -> frozenset[PeerName]:
         return frozenset(self._by_peer)
 
+    @property
+    def are_shaking_hands(self) -> bool:
+        """Whether there is a connection of which we do not know yet with whom."""
+        return any(stream.peer is None for stream in self._streams.values())
+
     def established(self) -> Iterator[tuple[PeerName, Stream, Connection]]:
         """Neighbours in the order of their names."""
         for name in sorted(self._by_peer):
@@ -113,7 +121,9 @@ class Neighbours:
             remote=remote,
             token_bytes=self._token_bytes,
         )
-        stream.connection = Connection(handshake, remote, now, self._settings.connection)
+        stream.connection = Connection(
+            handshake, remote, now, self._settings.connection, self._strain
+        )
         return stream.connection
 
     def accept(self, remote: Endpoint, now: float) -> Stream | None:

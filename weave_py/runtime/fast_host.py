@@ -33,7 +33,7 @@ def find_out(config: Config) -> FastHost:
     host thread."""
     host = _tried(config)
     if host.udp_port:
-        event(_log, logging.INFO, "fast datapath", udp_port=host.udp_port, esp=host.esp)
+        event(_log, logging.DEBUG, "fast datapath", udp_port=host.udp_port, esp=host.esp)
     elif config.fastdp:
         why = words.why_never(host.why)
         event(_log, logging.WARNING, "no fast datapath: all takes the sleeve", why=why)

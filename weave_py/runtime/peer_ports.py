@@ -30,6 +30,7 @@ from weave_py.runtime.roads import Roads
 RETRY_SECONDS = 5.0
 # Whoever changes something changes several things: they are looked at together.
 GATHER_SECONDS = 0.05
+MOST_EVENTS = 1000  # in a row, before others have their turn
 LOOK_SECONDS = 30.0  # between looks at everything, in case an event was missed
 LEAST_SECONDS = 0.1
 
@@ -124,19 +125,21 @@ class PeerPorts:
         """Whom the kernel's events are about is looked at anew."""
         while True:
             await trio.lowlevel.wait_readable(events)
-            try:
-                data = events.recv(RECEIVE_BYTES)
-            except BlockingIOError:
-                continue
-            except OSError:  # more than the socket holds: something has been missed
-                self._look_at_all = True
-                self._mark()
-                continue
-            about = concerned(data, self._bridge, self._reconciler.devices.owners)
-            if about:
-                await trio.sleep(GATHER_SECONDS)
-                self._look_at_all |= about.bridge
-                self._mark(*about.peers)
+            # Not one by one: a bridge tells of every MAC that it learns, and we of all we change.
+            await trio.sleep(GATHER_SECONDS)
+            for _ in range(MOST_EVENTS):
+                try:
+                    data = events.recv(RECEIVE_BYTES)
+                except BlockingIOError:
+                    break
+                except OSError:  # more than the socket holds: something has been missed
+                    self._look_at_all = True
+                    self._mark()
+                    continue
+                about = concerned(data, self._bridge, self._reconciler.devices.owners)
+                if about:
+                    self._look_at_all |= about.bridge
+                    self._mark(*about.peers)
 
     async def _bring_together(self, roads: Roads) -> float:
         """One round; how long the next one may wait."""

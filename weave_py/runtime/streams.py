@@ -36,6 +36,7 @@ class ControlStream:
         self._loop = loop
         self._fd = -1
         """What the loop watches; −1: nothing (yet, or any more)."""
+        self._events = 0
         self._queue: list[bytes | memoryview] = []
         self._queued = 0
         self._is_flush_due = False
@@ -109,8 +110,11 @@ class ControlStream:
 
     def _ready(self, events: int) -> None:
         try:
-            if events & ~select.EPOLLOUT and not self._is_deaf:
-                self._read()
+            if not self._is_deaf:
+                if events & ~select.EPOLLOUT:
+                    self._read()
+            elif events & (select.EPOLLERR | select.EPOLLHUP):
+                self._end("")  # the peer does not listen any more either
             if events & select.EPOLLOUT and self._fd >= 0:
                 self._is_full = False
                 self._flush()
@@ -143,8 +147,7 @@ class ControlStream:
         except OSError as error:
             self._end(why(error))
             return
-        if self._is_full or self._is_deaf:
-            self._watch()
+        self._watch()
         if self._is_closing and not self._queue:
             self._end("")
 
@@ -171,8 +174,11 @@ class ControlStream:
             self._loop.soon(self._flush)
 
     def _watch(self) -> None:
+        """For what we wait for now."""
         events = select.EPOLLIN * (not self._is_deaf) | select.EPOLLOUT * self._is_full
-        self._loop.watch(self._fd, events, self._ready)
+        if events != self._events:
+            self._events = events
+            self._loop.watch(self._fd, events, self._ready)
 
     def _unwatch(self) -> None:
         if self._fd >= 0:

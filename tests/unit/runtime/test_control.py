@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from fastdp.state import Device
+from tests.kit.loops import TaskLoop
 from weave_py.config import Config
 from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership
@@ -70,7 +71,7 @@ class Kit:
             now=trio.current_time(),
         )
         self.saved: list[tuple[str, ...]] = []
-        pump = Pump(self.engine, None, self.saved.append)
+        pump = Pump(self.engine, None, self.saved.append, TaskLoop())
         pump.use(cast(Roads, Silent()), cast(PeerPorts, Silent()))
         pump._nursery = cast(trio.Nursery, Silent())  # calls go nowhere
         self.host = Host()

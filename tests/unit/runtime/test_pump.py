@@ -19,6 +19,7 @@ from fastdp.paths import (
     UsePort,
 )
 from fastdp.standing import FastState
+from tests.kit.loops import TaskLoop, task_loop
 from weave_py.link.control import ControlRecord
 from weave_py.link.outlet import Outlet, Way
 from weave_py.link.sealing import Opener
@@ -151,11 +152,12 @@ class Recorder:
 
 
 class Kit:
-    def __init__(self) -> None:
+    def __init__(self, loop: TaskLoop | None = None) -> None:
         self.engine = FakeEngine()
         self.world = Recorder()
         self.targets: list[tuple[str, ...]] = []
-        self.pump = Pump(cast(Engine, self.engine), None, self.targets.append)
+        self.loop = TaskLoop() if loop is None else loop
+        self.pump = Pump(cast(Engine, self.engine), None, self.targets.append, self.loop)
         self.pump.use(cast(Roads, self.world), cast(PeerPorts, self.world))
 
     def do(self, *outputs: Output) -> None:
@@ -165,8 +167,8 @@ class Kit:
 
 @asynccontextmanager
 async def running() -> AsyncIterator[Kit]:
-    kit = Kit()
-    async with trio.open_nursery() as nursery:
+    async with task_loop() as loop, trio.open_nursery() as nursery:
+        kit = Kit(loop)
         await nursery.start(kit.pump.run)
         yield kit
         nursery.cancel_scope.cancel()
