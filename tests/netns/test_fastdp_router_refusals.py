@@ -86,11 +86,11 @@ def test_the_sleeve_works_and_says_why_it_is_not_better(mesh: LabMesh, name: str
 def test_another_port_is_as_good(mesh: LabMesh) -> None:
     for host, peer in ((ELSEWHERE, "h1"), ("h1", ELSEWHERE)):
         wait_path(mesh[host], peer, "fastdp")
-    (event,) = events(mesh[ELSEWHERE], "fast datapath udp_port")
+    (event,) = events(mesh[ELSEWHERE], "router started")
     print(event.text)
-    assert f"udp_port={PORTS[1]}" in event.text
-    (event,) = events(mesh["h1"], "fast datapath udp_port")
-    assert "udp_port=4789" in event.text
+    assert f"vxlan_port={PORTS[1]}" in event.text
+    (event,) = events(mesh["h1"], "router started")
+    assert "vxlan_port=4789" in event.text
 
 
 def test_a_vni_of_somebody_elses_device_is_told_apart(make_lab: MakeLab) -> None:

@@ -225,6 +225,7 @@ def _announce(config: Config, engine: Engine) -> None:
         port=config.port,
         bridge=config.bridge,
         mtu=config.mtu,
+        vxlan_port=engine.settings.fast_host.udp_port if engine.settings.fast_host else 0,
         encryption="required" if engine.is_secret else "on, but anyone may join (no password)",
         api=config.http_addr.text if config.http_addr else "off",
     )

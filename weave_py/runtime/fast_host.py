@@ -32,9 +32,7 @@ def find_out(config: Config) -> FastHost:
     """Try what the fast datapath needs, and see to it that no stranger's VXLAN gets in. For the
     host thread."""
     host = _tried(config)
-    if host.udp_port:
-        event(_log, logging.DEBUG, "fast datapath", udp_port=host.udp_port, esp=host.esp)
-    elif config.fastdp:
+    if config.fastdp and not host.udp_port:
         why = words.why_never(host.why)
         event(_log, logging.WARNING, "no fast datapath: all takes the sleeve", why=why)
     return host
