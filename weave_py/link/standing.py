@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-INTERVAL = 0.004  # seconds, longer than the bursts of a healthy transfer
+INTERVAL = 0.012  # seconds, longer than the bursts of a healthy transfer
 
 
 class Standing:
