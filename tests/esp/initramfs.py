@@ -29,7 +29,7 @@ NONCES = ("sha256_generic", "sha512_generic", "hmac", "jitterentropy_rng", "drbg
 
 INIT = """#!/bin/busybox sh
 export PATH=/bin
-/bin/busybox mkdir -p /proc /sys /dev /host /over /root
+/bin/busybox mkdir -p /proc /sys /dev /host /over /new
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -40,13 +40,13 @@ done < /modules/order
 mount -t 9p -o ro,trans=virtio,version=9p2000.L,cache=loose,msize=262144 host /host || poweroff -f
 mount -t tmpfs over /over
 mkdir /over/upper /over/work
-mount -t overlay -o lowerdir=/host,upperdir=/over/upper,workdir=/over/work over /root || poweroff -f
-for place in proc sys dev; do mount --move /$place /root/$place; done
-mount -t tmpfs run /root/run
-mkdir -p /root/dev/shm /root/dev/pts && mount -t devpts devpts /root/dev/pts
+mount -t overlay -o lowerdir=/host,upperdir=/over/upper,workdir=/over/work over /new || poweroff -f
+for place in proc sys dev; do mount --move /$place /new/$place; done
+mount -t tmpfs run /new/run
+mkdir -p /new/dev/shm /new/dev/pts && mount -t devpts devpts /new/dev/pts
 ip link set lo up
-cp /command /root/run/command
-chroot /root /bin/bash /run/command
+cp /command /new/run/command
+chroot /new /bin/bash /run/command
 echo "esp-lab: the command ended with $?"
 sync
 poweroff -f

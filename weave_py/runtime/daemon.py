@@ -106,7 +106,7 @@ async def _main(config: Config, loop: MainLoop) -> None:
         membership = await _membership(config)
         fast_host = await host.run(find_out, config)
         suites = suites_by_speed(time.perf_counter)
-        udp, _ = sockets
+        udp, listeners = sockets
         abilities = Abilities(
             await host.run(tap_offloads),
             all(one.gso for one in udp),
@@ -141,7 +141,6 @@ async def _main(config: Config, loop: MainLoop) -> None:
             events = rungs.enter_context(open_events())
             pump = Pump(engine, config.host, store.save_soon, loop)
             ports = PeerPorts(host, kernel, config.bridge, pump.on_ports)
-            udp, listeners = sockets
             probes = None
             if fast_host.udp_port:
                 probes = ProbeSocket()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fastdp import words
 from fastdp.selftest import probe_host
 from fastdp.xfrm import kernel_has_esp
 from weave_py.config import Config
@@ -37,15 +38,6 @@ class Finding:
     verdict: Verdict
     what: str
     text: str
-
-
-FAST_HINTS = {
-    "no-vxlan": "this kernel has no VXLAN: load the module (modprobe vxlan)",
-    "no-tc": "this kernel lacks cls_u32 or act_mirred: load these modules",
-    "port-taken": "another program has the UDP ports of VXLAN (4789 and ours)",
-    "no-privileges": "not allowed here: run as root, with CAP_NET_ADMIN",
-    "disabled": "switched off by --no-fastdp or WEAVE_NO_FASTDP",
-}
 
 
 def examine(config: Config) -> Iterator[Finding]:
@@ -105,8 +97,8 @@ def _port(port: int) -> Finding:
 def _fast(config: Config) -> Iterator[Finding]:
     host = probe_host(config.bridge, enabled=config.fastdp)
     if not host.udp_port:
-        hint = FAST_HINTS.get(host.why, host.why)
-        yield Finding(Verdict.SLOWER, "fast datapath", f"{host.why}: {hint}")
+        why = words.why_never(host.why)
+        yield Finding(Verdict.SLOWER, "fast datapath", f"{host.why}: {why}")
         return
     yield Finding(Verdict.OK, "fast datapath", f"VXLAN on UDP port {host.udp_port}")
     if kernel_has_esp():

@@ -3,9 +3,9 @@
 A frame that arrives must not wait for a scheduler: between the kernel saying that a descriptor is
 ready and the road reading it there is one `epoll_wait` and nothing else. (Woken through trio, each
 frame took about 100 µs longer, four times per round trip.) So the loop here is the road's own, and
-everything else, the whole control road, runs in trio's *guest mode*: trio waits for its own
-descriptors and timers in a thread of its own, and its tasks run here, between two turns of the
-road, in the same thread. Nothing needs a lock.
+what else a router does runs in trio's *guest mode*: trio waits for its own descriptors
+and timers in a thread of its own, and its tasks run here, between two turns of the road, in the
+same thread. Nothing needs a lock.
 
 What happens often takes no detour by trio either: control connections (`watch`) and the engine's
 timer (`wake_at`) are served here. A heartbeat through two threads and a scheduler cost three times
