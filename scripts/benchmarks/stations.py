@@ -22,13 +22,14 @@ from weave_py.host.netlink import Netlink
 from weave_py.host.sysctl import require_sysctl
 from weave_py.host.tap import Tap, open_tap
 from weave_py.host.udp import open_udp
+from weave_py.link.gathering import Gatherer
 from weave_py.link.outlet import Outlet, Way
 from weave_py.link.sealing import Opener, Sealer
 from weave_py.link.trains import TrainMaker
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.runtime.sleeve_sockets import SleeveSockets
 from weave_py.wire.parity import parity
-from weave_py.wire.sleeve import HEADER_BYTES
+from weave_py.wire.sleeve import HEADER_BYTES, TAG_BYTES
 
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 _SOL_PACKET, _PACKET_VNET_HDR = 263, 15  # linux/socket.h, if_packet.h
@@ -147,11 +148,16 @@ class _Stations:
             def fresh() -> None:
                 nonlocal views
                 views, _, _ = self._trains.seal(outlet, 0, 0, self._size)
+                train = b"".join(views)
+                buffer[: len(train)] = train
 
             plain = memoryview(bytearray(65_536))
+            gatherer = Gatherer(buffer)
 
             def opened() -> None:
-                sealed = b"".join(views[1::2]) if count > 1 else bytes(views[1])
+                sealed = gatherer.gather(
+                    HEADER_BYTES, size, size - HEADER_BYTES, count, self._size + TAG_BYTES
+                )
                 counter = outlet.sealer.counter if outlet.sealer else 0
                 opener.open_untrusted(0, counter, sealed, plain[: len(sealed) - 16])
 

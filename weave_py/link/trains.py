@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from weave_py.link.outlet import Outlet
+from weave_py.wire.header_run import HeaderRun
 from weave_py.wire.parity import parity
 from weave_py.wire.sleeve import (
     FLAG_MORE,
@@ -20,7 +21,6 @@ from weave_py.wire.sleeve import (
     MAX_UDP_PAYLOAD,
     RELAY_PREFIX_BYTES,
     TAG_BYTES,
-    HeaderRuns,
     header_value,
 )
 
@@ -38,18 +38,18 @@ Train = tuple[list[memoryview], int, int]
 class _Shape:
     """All that depends only on the prefix and on the size of datagrams."""
 
-    __slots__ = ("body_bytes", "count", "full", "headers", "max_plain_bytes", "runs", "width")
+    __slots__ = ("body_bytes", "count", "full", "headers", "max_plain_bytes")
 
     def __init__(self, prefix: bytes, datagram_bytes: int, sealed: memoryview) -> None:
-        self.runs = HeaderRuns(prefix)
-        width = self.width = self.runs.width
-        body = self.body_bytes = datagram_bytes - width
         count = self.count = min(MAX_SEGMENTS, MAX_UDP_PAYLOAD // datagram_bytes)
+        self.headers = HeaderRun(prefix, count)
+        width = self.headers.width
+        body = self.body_bytes = datagram_bytes - width
         self.max_plain_bytes = min(count * body, MAX_RECORD_BYTES) - TAG_BYTES
-        self.headers = memoryview(bytearray(width * count))
+        headers = memoryview(self.headers.run)
         self.full: list[memoryview] = []
         for i in range(count):
-            self.full.append(self.headers[i * width : (i + 1) * width])
+            self.full.append(headers[i * width : (i + 1) * width])
             self.full.append(sealed[i * body : (i + 1) * body])
 
 
@@ -61,6 +61,7 @@ class TrainMaker:
         """Where records are put together: room for a frame behind an almost full record."""
         self._sealed = memoryview(bytearray(MAX_RECORD_BYTES + TAG_BYTES))
         self._shapes: dict[tuple[bytes, int], _Shape] = {}
+        self._latest: tuple[bytes, int, _Shape] | None = None
 
     def max_plain_bytes(self, outlet: Outlet) -> int:
         """How much plaintext one record for this outlet takes."""
@@ -84,10 +85,9 @@ class TrainMaker:
         sealer = outlet.sealer
         assert sealer is not None
         counter = sealer.seal(flags, self.plain[start:end], self._sealed[:length])
-        header = header_value(flags, sealer.session, counter, length)
-        body, width = shape.body_bytes, shape.width
+        body = shape.body_bytes
         count = (length + body - 1) // body
-        shape.headers[: width * count] = shape.runs.build(count, header)
+        shape.headers.write(count, flags, sealer.session, counter, length)
         rest = length - (count - 1) * body
         if rest == body:
             views = shape.full[: 2 * count]
@@ -98,8 +98,9 @@ class TrainMaker:
         if not outlet.parity or count == 1:
             return views, size, count
         value = parity(self._sealed[:length], body)
-        head = (header | FLAG_PARITY << 8).to_bytes(HEADER_BYTES, "little")
-        first = memoryview(outlet.prefix + head + value.to_bytes(body, "little"))
+        header = header_value(flags | FLAG_PARITY, sealer.session, counter, length)
+        head = outlet.prefix + header.to_bytes(HEADER_BYTES, "little")
+        first = memoryview(head + value.to_bytes(body, "little"))
         return [first, *views], size, count + 1
 
     def parts(self, outlet: Outlet, start: int, end: int) -> Iterator[tuple[int, int, int]]:
@@ -114,12 +115,16 @@ class TrainMaker:
         yield 0, start, end
 
     def _shape(self, prefix: bytes, datagram_bytes: int) -> _Shape:
+        latest = self._latest
+        if latest is not None and latest[0] is prefix and latest[1] == datagram_bytes:
+            return latest[2]
         key = (prefix, datagram_bytes)
         shape = self._shapes.get(key)
         if shape is None:
             if len(self._shapes) >= MAX_SHAPES:
                 self._shapes.clear()
             shape = self._shapes[key] = _Shape(prefix, datagram_bytes, self._sealed)
+        self._latest = (prefix, datagram_bytes, shape)
         return shape
 
 

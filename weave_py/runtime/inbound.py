@@ -20,6 +20,7 @@ from cryptography.exceptions import InvalidTag
 
 from weave_py.host.udp import UdpSocket
 from weave_py.link.control import ControlRecord
+from weave_py.link.gathering import Gatherer
 from weave_py.link.trains import MAX_FRAME_BYTES, REST
 from weave_py.model.counters import RoadCounters
 from weave_py.model.names import PeerName, endpoint
@@ -66,6 +67,7 @@ class Inbound:
         self._counters = counters
         self._buffer = bytearray(BUFFER_BYTES)
         self._view = memoryview(self._buffer)
+        self._gatherer = Gatherer(self._view)
         self._plain = memoryview(bytearray(BUFFER_BYTES))
         self._neighbour: PeerName | None = None
         """Inside whose control connection what we are at came."""
@@ -113,8 +115,11 @@ class Inbound:
     def _is_uniform(self, length: int, size: int, count: int) -> bool:
         """Whether the datagrams of a train are all direct, or all relayed with the same prefix."""
         buffer = self._buffer
-        compared = RELAY_PREFIX_BYTES if buffer[0] == KIND_RELAYED else 1
-        return all(buffer[i:length:size] == buffer[i : i + 1] * count for i in range(compared))
+        if buffer[0] != KIND_RELAYED:
+            return buffer[:length:size].count(buffer[0]) == count
+        return all(
+            buffer[i:length:size].count(buffer[i]) == count for i in range(RELAY_PREFIX_BYTES)
+        )
 
     def _mixed(self, length: int, size: int, source: tuple[str, int] | None) -> None:
         """A neighbour's own datagrams and those it relays, one behind the other, are one flow to
@@ -155,7 +160,7 @@ class Inbound:
             count = (sealed_bytes + body - 1) // body if body > 0 else 0
             sealed: memoryview | bytes | bytearray | None
             if index == 0 and self._is_whole(head, length, size, count, sealed_bytes, body):
-                sealed = self._gather(head + HEADER_BYTES, size, count, sealed_bytes, body)
+                sealed = self._gatherer.gather(head + HEADER_BYTES, size, body, count, sealed_bytes)
                 at += count * size
                 if not flags & FLAG_CONTROL:
                     counters.datagrams_in += count
@@ -212,18 +217,6 @@ class Inbound:
             buffer[head + 2 : last + 3 : size] == _INDEXES[:count]
             and buffer[head + 8 : last + 9 : size] == buffer[head + 8 : head + 9] * count
         )
-
-    def _gather(
-        self, at: int, size: int, count: int, sealed_bytes: int, body: int
-    ) -> memoryview | bytes:
-        """The ciphertext of a record whose segments lie `size` bytes apart."""
-        view = self._view
-        if count == 1:
-            return view[at : at + sealed_bytes]
-        last = at + (count - 1) * size
-        pieces = [view[i : i + body] for i in range(at, last, size)]
-        pieces.append(view[last : last + sealed_bytes - (count - 1) * body])
-        return b"".join(pieces)
 
     def _open(
         self,

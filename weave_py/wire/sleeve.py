@@ -79,34 +79,3 @@ def header_value(flags: int, session: int, counter: int, length: int) -> int:
 def relay_prefix(destination: PeerName, hop_limit: int = HOP_LIMIT) -> bytes:
     """The 8 bytes in front of a datagram that relays are to pass on to `destination`."""
     return bytes((KIND_RELAYED, hop_limit)) + destination
-
-
-class HeaderRuns:
-    """Headers of whole trains by one multiplication.
-
-    The headers of a train's n segments differ only in their index (and LAST), so, read as one
-    little-endian integer, they are header × (1 + 2^w + 2^2w …) plus a constant. For 44 segments
-    this is three times as fast as packing them one by one.
-    """
-
-    def __init__(self, prefix: bytes = b"") -> None:
-        """`prefix` goes in front of every header (see `relay_prefix`)."""
-        self.width = len(prefix) + HEADER_BYTES
-        bits = 8 * self.width
-        shift = 8 * len(prefix)
-        constant = int.from_bytes(prefix, "little")
-        self._shift = shift
-        self._repeat = [0]
-        self._index = [0]
-        for i in range(MAX_SEGMENTS):
-            self._repeat.append(self._repeat[i] | 1 << (bits * i))
-            self._index.append(self._index[i] | (constant | i << (16 + shift)) << (bits * i))
-        self._last = [
-            (FLAG_LAST << (8 + shift)) << (bits * max(n - 1, 0)) for n in range(MAX_SEGMENTS + 1)
-        ]
-
-    def build(self, segments: int, header: int) -> bytes:
-        """The headers of `segments` segments, back to back; `header` from `header_value`."""
-        run = (header << self._shift) * self._repeat[segments]
-        run += self._index[segments] + self._last[segments]
-        return run.to_bytes(self.width * segments, "little")

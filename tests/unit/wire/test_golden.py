@@ -16,6 +16,7 @@ from tests.kit.builders import neighbour, ourself, place, signed_record
 from weave_py.crypto.identity import verify_untrusted
 from weave_py.mesh.ourself import RECORD_CONTEXT
 from weave_py.model.names import Endpoint, PeerName
+from weave_py.wire.header_run import HeaderRun
 from weave_py.wire.messages import (
     ControlMessage,
     Goodbye,
@@ -32,8 +33,6 @@ from weave_py.wire.sleeve import (
     FLAG_CONTROL,
     FLAG_MORE,
     HEADER_BYTES,
-    HeaderRuns,
-    header_value,
     parse_header,
     relay_prefix,
 )
@@ -89,8 +88,9 @@ def full_record() -> SignedRecord:
 
 
 def train(prefix: bytes) -> bytes:
-    header = header_value(FLAG_CONTROL | FLAG_MORE, 0xDDCCBBAA, 0x0605_0403_0201, 0x1234)
-    return HeaderRuns(prefix).build(3, header)
+    headers = HeaderRun(prefix, 3)
+    headers.write(3, FLAG_CONTROL | FLAG_MORE, 0xDDCCBBAA, 0x0605_0403_0201, 0x1234)
+    return bytes(headers.run)
 
 
 OTHERS: dict[str, Callable[[], bytes]] = {
