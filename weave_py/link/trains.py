@@ -38,7 +38,7 @@ Train = tuple[list[memoryview], int, int]
 class _Shape:
     """All that depends only on the prefix and on the size of datagrams."""
 
-    __slots__ = ("body_bytes", "count", "full", "headers", "max_plain_bytes")
+    __slots__ = ("alone", "body_bytes", "count", "first", "full", "headers", "max_plain_bytes")
 
     def __init__(self, prefix: bytes, datagram_bytes: int, sealed: memoryview) -> None:
         count = self.count = min(MAX_SEGMENTS, MAX_UDP_PAYLOAD // datagram_bytes)
@@ -46,6 +46,9 @@ class _Shape:
         width = self.headers.width
         body = self.body_bytes = datagram_bytes - width
         self.max_plain_bytes = min(count * body, MAX_RECORD_BYTES) - TAG_BYTES
+        self.alone = HeaderRun(prefix, 1)
+        """For records of a single datagram, as those of small frames are."""
+        self.first = memoryview(self.alone.run)
         headers = memoryview(self.headers.run)
         self.full: list[memoryview] = []
         for i in range(count):
@@ -86,6 +89,9 @@ class TrainMaker:
         assert sealer is not None
         counter = sealer.seal(flags, self.plain[start:end], self._sealed[:length])
         body = shape.body_bytes
+        if length <= body:
+            shape.alone.write(1, flags, sealer.session, counter, length)
+            return [shape.first, self._sealed[:length]], size, 1
         count = (length + body - 1) // body
         shape.headers.write(count, flags, sealer.session, counter, length)
         rest = length - (count - 1) * body
@@ -95,7 +101,7 @@ class TrainMaker:
             views = shape.full[: 2 * count - 1]
             at = (count - 1) * body
             views.append(self._sealed[at : at + rest])
-        if not outlet.parity or count == 1:
+        if not outlet.parity:
             return views, size, count
         value = parity(self._sealed[:length], body)
         header = header_value(flags | FLAG_PARITY, sealer.session, counter, length)
