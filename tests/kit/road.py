@@ -54,6 +54,8 @@ class FakeSocket:
         self.error: int = 0
         """errno of every send from now on."""
         self.mtu_payload = 65_507
+        self.is_paced = True
+        """One train per turn, so that a test can empty the TAPs in between."""
         self._turn_over = False
 
     def sendmsg(
@@ -85,14 +87,18 @@ class FakeSocket:
             self.sent.append(Datagram(data[at : at + size], self.address, address))
         return len(data)
 
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        """SO_MEMINFO: only what waits to be received."""
+        waiting = sum(len(data) for data, _, _ in self.trains)
+        return struct.pack("=I", waiting).ljust(size, b"\0")
+
     def recvmsg_into(
         self, buffers: Sequence[memoryview], ancillary_bytes: int
     ) -> tuple[int, list[tuple[int, int, bytes]], int, Address]:
-        """One train per turn, so that a test can empty the TAPs in between."""
         if self._turn_over or not self.trains:
             self._turn_over = False
             raise BlockingIOError
-        self._turn_over = True
+        self._turn_over = self.is_paced
         data, size, source = self.trains.pop(0)
         buffers[0][: len(data)] = data
         gro = (socket.IPPROTO_UDP, UDP_GRO, struct.pack("=i", size))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -34,6 +35,9 @@ _PMTUDISC_PROBE = 3  # DF on everything; never shrink to what an ICMP message cl
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
 
+_SO_MEMINFO = 55  # nine u32, of which the first is what waits (linux/sock_diag.h)
+_FIRST = struct.Struct("=I")
+
 _NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
 _Opened = TypeVar("_Opened")
@@ -52,6 +56,11 @@ class UdpSocket:
 
     def close(self) -> None:
         self.sock.close()
+
+    def queued_bytes(self) -> int:
+        """How much memory the datagrams that wait to be received take."""
+        taken: int = _FIRST.unpack_from(self.sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36))[0]
+        return taken
 
 
 def open_udp(host: str | None, port: int) -> list[UdpSocket]:

@@ -29,7 +29,7 @@ class LinkCounters(_Counters):
         "drop_device",  # the TAP would not take the frame
         "drop_no_path",  # no way to the peer now
         "drop_no_session",  # no keys with the peer now
-        "drop_queue",  # to make a transfer slow down whose queue never emptied
+        "drop_queue",  # segments of transfers whose queue stands: that slows them down
         "drop_send_refused",  # the kernel would not send (queue full, no route)
         "frames_in",  # delivered to the TAP
         "frames_out",  # sealed and handed to the kernel

@@ -15,12 +15,14 @@ from __future__ import annotations
 import os
 import socket
 from struct import Struct
+from time import perf_counter as clock
 
 from cryptography.exceptions import InvalidTag
 
 from weave_py.host.udp import UdpSocket
 from weave_py.link.control import ControlRecord
 from weave_py.link.gathering import Gatherer
+from weave_py.link.standing import DELAY_INTERVAL, TARGET, Standing
 from weave_py.link.trains import MAX_FRAME_BYTES, REST
 from weave_py.model.counters import RoadCounters
 from weave_py.model.names import PeerName, endpoint
@@ -43,8 +45,11 @@ from weave_py.wire.sleeve import (
     TAG_BYTES,
     parse_header,
 )
+from weave_py.wire.super_frames import drop_segment
 
+# A turn of one socket, after which TAPs have theirs.
 TRAINS_PER_TURN = 32
+BYTES_PER_TURN = 256 * 1024
 BUFFER_BYTES = 65_536
 _NO_PARITY = (-1, 0, 0)
 MAX_CONTROLS = 256  # per turn; more than that is a flood, and probes may be lost
@@ -69,20 +74,28 @@ class Inbound:
         self._view = memoryview(self._buffer)
         self._gatherer = Gatherer(self._view)
         self._plain = memoryview(bytearray(BUFFER_BYTES))
+        self._standing = Standing(DELAY_INTERVAL)
+        self._is_standing = False
+        """Whether a segment is to be dropped, because what comes in waits for too long."""
         self._neighbour: PeerName | None = None
         """Inside whose control connection what we are at came."""
 
     def drain(self, udp: UdpSocket) -> None:
         """One turn of a readable socket."""
         receive, buffers = udp.sock.recvmsg_into, (self._view,)
+        turn, started = 0, clock()
         try:
             for _ in range(TRAINS_PER_TURN):
                 length, ancillary, _, source = receive(buffers, _ANCILLARY_BYTES)
                 # Without UDP_GRO's message it is a single datagram.
                 size = _unpack_size(ancillary[0][2])[0] if ancillary else length
                 self._train(length, size or length, source)
+                turn += length
+                if turn >= BYTES_PER_TURN:
+                    break
+            self._judge(udp, turn, started)
         except BlockingIOError:
-            pass
+            self._standing.is_low()
         except OSError:
             pass  # an ICMP error of an earlier send: nothing to do with what comes in
 
@@ -94,6 +107,14 @@ class Inbound:
             self._train(len(datagrams), size, None)
         finally:
             self._neighbour = None
+
+    def _judge(self, udp: UdpSocket, turn: int, started: float) -> None:
+        """More waits than a turn of so many bytes took. For how long?"""
+        now = clock()
+        if udp.queued_bytes() * (now - started) < TARGET * turn:
+            self._standing.is_low()
+        else:
+            self._is_standing |= self._standing.is_high(now)
 
     def _train(self, length: int, size: int, source: tuple[str, int] | None) -> None:
         if length <= HEADER_BYTES:  # the last segment of a record may hold a single byte
@@ -302,10 +323,15 @@ class Inbound:
             if size < SHORTEST_FRAME or at + size > end:
                 counters.records_malformed += 1
                 return
+            kept = size
+            if self._is_standing and (less := drop_segment(plain, at, size)):
+                self._is_standing = False
+                counters.drop_queue += 1
+                kept = less
             try:
-                write(fd, plain[at : at + size])
+                write(fd, plain[at : at + kept])
                 counters.frames_in += 1
-                counters.bytes_in += size - FRAME_HEADER_BYTES
+                counters.bytes_in += kept - FRAME_HEADER_BYTES
             except OSError:
                 counters.drop_device += 1
             at += size

@@ -20,7 +20,7 @@ from weave_py.model.names import PeerName
 from weave_py.runtime.ports import Port
 from weave_py.runtime.relaying import Relaying
 from weave_py.wire.sleeve import FRAME_HEADER_BYTES, FRAME_LENGTH, FRAME_LENGTH_OFFSET
-from weave_py.wire.super_frames import Cut, examine, write_piece
+from weave_py.wire.super_frames import Cut, drop_segment, examine, write_piece
 
 # A turn of one TAP: enough to be efficient, short enough (well under a millisecond) to be fair.
 FRAMES_PER_TURN = 64
@@ -28,9 +28,6 @@ BYTES_PER_TURN = 256 * 1024
 # A record with this much in it leaves without looking for more: a super-frame next to it would
 # not fit, and a train of half the size costs hardly more per byte.
 FLUSH_BYTES = 32 * 1024
-
-# What a standing queue is told by: one of those that fill it. Small frames have waited long enough.
-DROP_BYTES = 2048
 
 _pack_length = FRAME_LENGTH.pack_into
 
@@ -60,10 +57,10 @@ class Outbound:
         try:
             for _ in range(FRAMES_PER_TURN):
                 size = read(fd, (plain[end : end + MAX_FRAME_BYTES],))
-                if port.is_standing and size > DROP_BYTES:
+                if port.is_standing and (less := drop_segment(plain, end, size)):
                     port.is_standing = False
                     outlet.counters.drop_queue += 1
-                    continue
+                    size = less
                 _pack_length(plain, end + FRAME_LENGTH_OFFSET, size)
                 turn += size
                 if end + size - start > limit:
@@ -75,9 +72,9 @@ class Outbound:
                     start = end = frames = 0
                     if turn >= BYTES_PER_TURN:
                         break
-            port.is_standing |= port.standing.not_emptied(clock())
+            port.is_standing |= port.standing.is_high(clock())
         except BlockingIOError:
-            port.standing.emptied()
+            port.standing.is_low()
         except OSError:
             pass  # the device is going down: the port is about to be removed
         self._send(port, start, end, frames)

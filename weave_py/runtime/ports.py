@@ -6,7 +6,7 @@ from weave_py.host.tap import Tap
 from weave_py.link.outlet import Outlet
 from weave_py.link.reassembly import Reassembly
 from weave_py.link.sealing import Opener
-from weave_py.link.standing import Standing
+from weave_py.link.standing import EMPTINESS_INTERVAL, Standing
 
 
 class Port:
@@ -19,9 +19,9 @@ class Port:
         self.outlet = outlet
         self.tap: Tap | None = None
         self.fd = -1
-        self.standing = Standing()
+        self.standing = Standing(EMPTINESS_INTERVAL)
         self.is_standing = False
-        """Whether a frame is to be dropped, because the TAP's queue never empties."""
+        """Whether a segment is to be dropped, because the TAP's queue never empties."""
 
     def plug(self, tap: Tap) -> None:
         self.tap = tap

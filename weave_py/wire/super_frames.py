@@ -105,6 +105,17 @@ def write_piece(plain: memoryview, at: int, cut: Cut, skip: int, take: int) -> N
         _U16.pack_into(plain, ip + 4, len(headers) - cut.ip - 40 + take)
 
 
+def drop_segment(plain: memoryview, at: int, size: int) -> int:
+    """Take the last segment off the super-frame `plain[at : at + size]`; its size after that, or
+    0 if there is nothing to take off (it is no TCP super-frame)."""
+    cut = examine(plain, at, size)
+    if cut is None or cut.payload <= cut.gso_size:
+        return 0
+    take = (cut.payload - 1) // cut.gso_size * cut.gso_size
+    write_piece(plain, at, cut, 0, take)
+    return len(cut.headers) + take
+
+
 def _fold(total: int) -> int:
     total = (total & 0xFFFF) + (total >> 16)
     return (total & 0xFFFF) + (total >> 16)

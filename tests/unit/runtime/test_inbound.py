@@ -8,10 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kit.road import Datagram, Host, essence, make_frame, merge, pair, use_direct
+from tests.kit.super_frames import segmented, super_frame
 from weave_py.link.reassembly import MAX_PENDING
 from weave_py.link.trains import MAX_FRAME_BYTES, control_datagram
 from weave_py.model.counters import LinkCounters
 from weave_py.model.names import Endpoint
+from weave_py.runtime import inbound
 from weave_py.runtime.inbound import MAX_CONTROLS
 from weave_py.wire.sleeve import (
     FLAG_CONTROL,
@@ -305,3 +307,29 @@ def test_a_gro_message_without_a_size_is_one_datagram(two: tuple[Host, Host]) ->
     (datagram,) = a.socket.take()
     b.receive([(datagram.payload, 0, SOURCE)])
     assert len(b.delivered(a)) == 1
+
+
+@pytest.mark.parametrize(("turn_seconds", "is_slow"), [(0.0005, True), (0.00001, False)])
+def test_bulk_that_waits_for_long_loses_a_segment_now_and_then(
+    two: tuple[Host, Host], monkeypatch: pytest.MonkeyPatch, turn_seconds: float, is_slow: bool
+) -> None:
+    a, b = two
+    times = iter(range(1_000_000))
+    monkeypatch.setattr(inbound, "clock", lambda: next(times) * turn_seconds)
+    frame = super_frame(bytes(50_000), 1324)
+    for _ in range(300):
+        a.send(b, [frame, make_frame(1, 100)])
+        b.socket.trains += merge(a.socket.take())
+    b.socket.is_paced = False
+    sizes: list[int] = []
+    while b.socket.trains:
+        b.inbound.drain(b.udp)
+        sizes += [len(f) for f in b.delivered(a)]
+    assert len(sizes) == 600
+    whole, small = len(frame), 116
+    cut = whole - 50_000 % 1324
+    assert set(sizes) <= {whole, small, cut}
+    assert counters(a, b).drop_queue == sizes.count(cut)
+    assert bool(sizes.count(cut)) == is_slow
+    assert sizes.count(cut) < 20
+    assert len(segmented(frame)) == 38

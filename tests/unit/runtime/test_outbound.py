@@ -7,8 +7,10 @@ import errno
 import pytest
 
 from tests.kit.road import Host, essence, make_frame, merge, pair, use_direct, use_relay
+from tests.kit.super_frames import super_frame
 from weave_py.link.outlet import Way
 from weave_py.link.sealing import MAX_RECORDS
+from weave_py.runtime import outbound
 from weave_py.runtime.outbound import BYTES_PER_TURN, FRAMES_PER_TURN
 from weave_py.wire.sleeve import FLAG_LAST, FLAG_MORE, KIND_RELAYED, RELAY_PREFIX_BYTES
 
@@ -203,3 +205,26 @@ def test_the_way_of_an_outlet_says_what_it_is() -> None:
         assert Way(a.endpoint, None).kind == "direct"
         assert Way(None, relay.name).kind == "relay"
         assert Way(None, relay.name).text == f"via {relay.name.hex(':')}"
+
+
+def test_bulk_whose_queue_never_empties_loses_a_segment_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(outbound, "clock", lambda: now)
+    frame = super_frame(bytes(30_000), 1324)
+    with Host(1) as a, Host(2) as b:
+        pair(a, b, 7)
+        use_direct(a, b, 1472)
+        port, tap = a.port(b), a.taps[b.name]
+        sent = 0
+        for _ in range(100):
+            while tap.offer(frame):
+                pass
+            a.outbound.drain(port)  # less than what is there
+            now += 0.005
+            b.receive(merge(a.socket.take()))
+            sizes = [len(f) for f in b.delivered(a)]
+            sent += len(sizes)
+            assert set(sizes) <= {len(frame), len(frame) - 30_000 % 1324}
+        assert 5 < a.outlet(b).counters.drop_queue < sent / 20
