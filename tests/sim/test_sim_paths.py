@@ -57,13 +57,15 @@ class TestUdp:
         simulation.run(20)
         view = a.path_view(b)
         assert (view.kind, view.via, view.why) == ("tcp", b.name, "direct-unanswered,no-relay")
-        assert a.view().connections[0].state == "established"
+        connection = a.view().connections[0]
+        assert (connection.state, connection.overlay) == ("established", "tcp")
         flows = simulation.flow(a, b), simulation.flow(b, a)
         simulation.run(10)
         assert all(flow.longest_gap() < 0.3 for flow in flows)
         simulation.wire(a, b).udp = True
         start = simulation.now
         simulation.run_until(lambda: a.path_view(b).kind == b.path_view(a).kind == "direct", 12)
+        assert a.view().connections[0].overlay == "sleeve"
         assert all(flow.longest_gap(start) < 0.3 for flow in flows)
 
     @over_seeds(2)

@@ -29,6 +29,7 @@ class ConnectionView:
     encrypted: bool = True
     """Whether frames to this peer are encrypted (the control connection always is)."""
     overlay: str = "sleeve"
+    """What carries the frames: `fastdp`, `sleeve`, or `tcp` (inside control connections)."""
     mtu: int | None = None
     """Bytes of the largest inner IP packet; None until a data path is up."""
     fits: int | None = None

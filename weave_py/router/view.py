@@ -83,11 +83,17 @@ def _live(engine: Engine, mtu: int) -> list[ConnectionView]:
                 mtu=mtu if has_way else None,
                 fits=None if link is None else _fits(engine, link),
                 encrypted=not is_fast or (link is not None and _is_fast_encrypted(engine, link)),
-                overlay="fastdp" if is_fast else "sleeve",
+                overlay="fastdp" if is_fast else _overlay(link),
                 rtt=connection.rtt,
             )
         )
     return views
+
+
+def _overlay(link: Link | None) -> str:
+    """What carries a peer's frames, if the fast datapath does not."""
+    way = None if link is None else link.outlet.way
+    return "tcp" if way is not None and way.tcp else "sleeve"
 
 
 def _dead(engine: Engine, now: float) -> list[ConnectionView]:
