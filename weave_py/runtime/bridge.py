@@ -1,0 +1,43 @@
+"""Who makes the bridge, and who removes it? The router, unless others are plugged into it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from fastdp.state import peer_of
+from weave_py.config import Config
+from weave_py.model.errors import HostError
+from weave_py.observe.log import event
+from weave_py.runtime.host_thread import HostThread
+
+if TYPE_CHECKING:
+    from weave_py.host.netlink import Netlink
+
+_log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def bridge(config: Config, host: HostThread, mac: str) -> AsyncIterator[None]:
+    """The bridge; removed at the end, unless containers are still plugged into it."""
+    await host.netlink(lambda n: n.ensure_bridge(config.bridge, mac, config.mtu))
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            await host.netlink(lambda n: _leave_bridge(n, config.bridge))
+
+
+def _leave_bridge(netlink: Netlink, bridge: str) -> None:
+    try:
+        others = [p.ifname for p in netlink.ports(bridge) if peer_of(p.ifname) is None]
+        if not others and not netlink.addresses(bridge):
+            netlink.delete_bridge(bridge)
+        else:
+            event(_log, logging.INFO, "bridge kept: still in use", bridge=bridge, ports=len(others))
+    except HostError as error:
+        event(_log, logging.WARNING, "bridge not removed", error=error)
