@@ -13,15 +13,16 @@ that it is reachable again (a partition that healed while nothing changed on its
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, KeysView, Mapping
+from collections.abc import Collection, Iterator, KeysView
 from dataclasses import dataclass, replace
 from hashlib import blake2s
 from struct import Struct
+from types import MappingProxyType
 
 from weave_py.crypto.identity import peer_name_of
 from weave_py.mesh.ourself import Ourself
 from weave_py.mesh.reading import RecordReader
-from weave_py.mesh.routes import compute_routes
+from weave_py.mesh.ways import Ways
 from weave_py.model.deadlines import Deadline
 from weave_py.model.errors import PeerError
 from weave_py.model.names import PeerName
@@ -78,6 +79,12 @@ class Topology:
         self._owners: dict[bytes, PeerName] = {}
         """Whose the bodies of all live and limbo records are."""
         self._changed: set[PeerName] = set()
+        self._ways = Ways(ourself.name, direct_only=False)
+        self._direct_ways = Ways(ourself.name, direct_only=True)
+        self._records = {ourself.name: ourself.record}
+        """All that ways may lead over: live, in limbo, and ours."""
+        self._news = {ourself.name}
+        """Whose of these have changed since routes were last computed."""
 
     # --- records -------------------------------------------------------------------------
 
@@ -143,6 +150,8 @@ class Topology:
         self._owners[signed.body] = name
         self._changed.update((name, *signed.record.claims))
         self._live[name] = signed
+        self._records[name] = signed.record
+        self._news.add(name)
         self._cached = None
         self._unreachable_since.pop(name, None)
         return signed
@@ -167,7 +176,7 @@ class Topology:
     def refresh(self, now: float) -> None:
         """Recompute `routes` from the records; forget and revive peers accordingly."""
         before = self.routes.hops
-        self.routes = compute_routes(self.ourself.name, self._claims(), self.routes.version + 1)
+        self._compute_routes()
         reachable = self.routes.hops
         self._changed.update(reachable.keys() - before.keys())
         for name in [n for n in self._limbo if n in reachable]:
@@ -184,12 +193,11 @@ class Topology:
 
     def reachable_without(self, names: Collection[PeerName]) -> set[PeerName]:
         """Those of these neighbours that could be reached if we had none of them."""
-        claims = dict(self._claims())
-        record = claims[self.ourself.name]
+        record = self.ourself.record
         rest = tuple(n for n in record.neighbours if n.name not in names)
-        claims[self.ourself.name] = replace(record, neighbours=rest)
-        hops = compute_routes(self.ourself.name, claims).hops
-        return {name for name in names if name in hops}
+        ways = Ways(self.ourself.name, direct_only=False)
+        ways.compute({**self._records, self.ourself.name: replace(record, neighbours=rest)})
+        return {name for name in names if name in ways.hops}
 
     def next_deadline(self) -> Deadline | None:
         """When `refresh` is to be called though nothing came in."""
@@ -198,18 +206,30 @@ class Topology:
         first = min(self._unreachable_since.values())
         return Deadline(first + self._settings.forget_after, "forget an unreachable peer")
 
-    def _claims(self) -> Mapping[PeerName, PeerRecord]:
-        claims = {name: signed.record for name, signed in self._limbo.items()}
-        claims.update((name, signed.record) for name, signed in self._live.items())
-        claims[self.ourself.name] = self.ourself.record
-        return claims
+    def _compute_routes(self) -> None:
+        ours = self.ourself.record
+        if self._records[self.ourself.name] is not ours:
+            self._records[self.ourself.name] = ours
+            self._news.add(self.ourself.name)
+        news, self._news = self._news, set()
+        old, ways, direct = self.routes, self._ways, self._direct_ways
+        unicast, relay, hops = old.unicast, old.relay, old.hops
+        if ways.follow(self._records, news) or not hops:
+            unicast = MappingProxyType(dict(ways.next_hops))
+            hops = MappingProxyType(dict(ways.hops))
+        if direct.follow(self._records, news):
+            relay = MappingProxyType(dict(direct.next_hops))
+        self.routes = RouteTable(old.version + 1, unicast, relay, hops)
 
     def _forget(self, name: PeerName) -> None:
         del self._unreachable_since[name]
         self._limbo[name] = self._live.pop(name)
         self._cached = None
         while len(self._limbo) > self._settings.max_limbo:
-            self._owners.pop(self._limbo.pop(next(iter(self._limbo))).body, None)
+            dropped = next(iter(self._limbo))
+            self._owners.pop(self._limbo.pop(dropped).body, None)
+            del self._records[dropped]
+            self._news.add(dropped)
 
     # --- digests (what we hold, in short) ------------------------------------------------
 
