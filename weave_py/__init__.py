@@ -8,7 +8,7 @@ Two roads run through this package, and `docs/architecture.md` draws both.
 
 *The control road*: a TCP stream (`runtime.streams`) carries a handshake (`mesh.handshake`), then
 messages (`mesh.connection`), whose gossip (`mesh.gossip`) builds the topology (`mesh.topology`),
-from which routes are computed (`mesh.routes`); `router.engine` composes it all without I/O.
+from which routes are computed (`mesh.ways`); `router.engine` composes it all without I/O.
 """
 
 __version__ = "0.1.0"

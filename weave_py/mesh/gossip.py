@@ -39,7 +39,8 @@ from weave_py.wire.topology import (
 CHANNEL = "topology"
 MAX_SUMMARY = 1500  # entries of 30 bytes: well below the size of a message
 MANY = 200  # peers; with more than that deltas are proportionally fewer
-EAGER = 5  # neighbours, about, that get others' records themselves: a connected random graph
+TOGETHER = 0.5  # of the pause between two deltas: whose turn comes so soon has it at once
+EAGER = 4  # neighbours, about, that get others' records themselves: a connected random graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +134,9 @@ class TopologyGossip:
         return []
 
     def advance(self, now: float) -> None:
-        for name, is_flush in self._agenda.take_due(now):
-            neighbour = self._neighbours[name]
-            if is_flush:
-                neighbour.is_flush_due = False
-                neighbour.last_flush = now
-                self._say_records(name, neighbour.pending.values())
-                neighbour.pending.clear()
-            else:
-                neighbour.is_hint_due = False
-                self._hint(name, neighbour.hints)
-                neighbour.hints.clear()
+        due = self._agenda.take_due(now)
+        if due:
+            self._tell(due, now)
         if now >= self._digest_at:
             self._digest_at = now + self._settings.digest_every
             if self._neighbours:
@@ -163,16 +156,45 @@ class TopologyGossip:
 
     # --- inside --------------------------------------------------------------------------
 
+    def _tell(self, due: Collection[tuple[PeerName, bool]], now: float) -> None:
+        """Records and hints to those whose turn it is, and to those whose turn would be soon: from
+        then on all have theirs together, and the router is woken once for all."""
+        kinds = {is_flush for _, is_flush in due}
+        soon = {
+            True: now + TOGETHER * self._pause,
+            False: now + TOGETHER * self._settings.hint_after / 2,
+        }
+        early = [k for k, at in self._agenda.pending() if k[1] in kinds and at <= soon[k[1]]]
+        for key in (*due, *early):
+            name, is_flush = key
+            self._agenda.set(key, None)
+            neighbour = self._neighbours[name]
+            if is_flush:
+                neighbour.is_flush_due = False
+                neighbour.last_flush = now
+                self._say_records(name, neighbour.pending.values())
+                neighbour.pending.clear()
+            else:
+                neighbour.is_hint_due = False
+                neighbour.last_hint = now
+                self._hint(name, neighbour.hints)
+                neighbour.hints.clear()
+
+    @property
+    def _pause(self) -> float:
+        """Seconds between two deltas to a neighbour. The more peers, the more news there may be at
+        a time: fewer, larger messages then."""
+        return self._settings.flush_every * max(1.0, self.audience / MANY)
+
     def _schedule(self, name: PeerName, neighbour: Audience, now: float) -> None:
         if neighbour.pending and not neighbour.is_flush_due:
             neighbour.is_flush_due = True
-            # The more peers, the more news there may be at a time: fewer, larger messages then.
-            pause = self._settings.flush_every * max(1.0, self.audience / MANY)
-            at = max(now, neighbour.last_flush + pause)
+            at = max(now, neighbour.last_flush + self._pause)
             self._agenda.set((name, True), Deadline(at, "send topology delta"))
         if neighbour.hints and not neighbour.is_hint_due:
             neighbour.is_hint_due = True
-            at = now + self._settings.hint_after
+            # (Not before what may come with the next delta of somebody else has come.)
+            at = max(now + self._settings.hint_after, neighbour.last_hint + 2 * self._pause)
             self._agenda.set((name, False), Deadline(at, "mention topology records"))
 
     def _is_eager(self, name: PeerName, neighbour: Audience) -> bool:
@@ -194,10 +216,8 @@ class TopologyGossip:
             return ()
         return [
             name
-            for name in signed.record.claims
-            if name in self._neighbours
-            and (other := self._topology.record(name)) is not None
-            and owner in other.claims
+            for name in self._neighbours.keys() & signed.record.claims.keys()
+            if (other := self._topology.record(name)) is not None and owner in other.claims
         ]
 
     def _merge(

@@ -22,6 +22,7 @@ class Audience:
     hints: dict[PeerName, SignedRecord] = field(default_factory=dict)
     """Records to be mentioned."""
     last_flush: float = float("-inf")
+    last_hint: float = float("-inf")
     is_flush_due: bool = False
     is_hint_due: bool = False
 

@@ -57,8 +57,9 @@ class Ways:
         before = self.hops, self.next_hops
         claims = {name: record.claims for name, record in records.items()}
         ourself = self._ourself
-        hops, next_hops = {ourself: 0}, {}
-        costs, parents = {ourself: 0}, {}
+        hops, costs = {ourself: 0}, {ourself: 0}
+        next_hops: dict[PeerName, PeerName] = {}
+        parents: dict[PeerName, PeerName] = {}
         level, depth = [ourself], 0
         while level:
             depth += 1

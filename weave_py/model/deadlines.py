@@ -60,6 +60,10 @@ class Agenda(Generic[K]):
             heappop(self._heap)
         return None
 
+    def pending(self) -> list[tuple[K, float]]:
+        """All parts that have a deadline, and when, in the order in which they got it."""
+        return [(key, deadline.at) for key, deadline in self._due.items()]
+
     def take_due(self, now: float) -> list[K]:
         """Parts whose deadline has come, the longest due first. They have none any more."""
         found = []

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kit.builders import claim, place, synthetic_name
-from weave_py.mesh.routes import compute_routes
+from tests.kit.routes import compute_routes
 from weave_py.model.names import PeerName
 from weave_py.model.routes import RouteTable
 from weave_py.wire.topology import Neighbour, PeerRecord

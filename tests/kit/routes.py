@@ -1,8 +1,8 @@
-"""Which way to every peer? From all peers' claims to a RouteTable.
+"""Which way to every peer? From all peers' claims to a RouteTable, all anew.
 
 An edge counts only if both its ends claim it. Fewest hops win; among equally short ways the one
 with the lowest measured cost, then the one through the lower-named peer, so that the result is a
-function of the records alone. (A router follows changes instead: see `ways`.)
+function of the records alone. (A router follows changes instead: see weave_py.mesh.topology.)
 """
 
 from __future__ import annotations
