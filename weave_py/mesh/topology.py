@@ -14,12 +14,13 @@ that it is reachable again (a partition that healed while nothing changed on its
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, KeysView
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2s
 from struct import Struct
 from types import MappingProxyType
 
 from weave_py.crypto.identity import peer_name_of
+from weave_py.mesh.islands import islands
 from weave_py.mesh.ourself import Ourself
 from weave_py.mesh.reading import RecordReader
 from weave_py.mesh.ways import Ways
@@ -192,12 +193,25 @@ class Topology:
                 self._forget(name)
 
     def reachable_without(self, names: Collection[PeerName]) -> set[PeerName]:
-        """Those of these neighbours that could be reached if we had none of them."""
-        record = self.ourself.record
-        rest = tuple(n for n in record.neighbours if n.name not in names)
-        ways = Ways(self.ourself.name, direct_only=False)
-        ways.compute({**self._records, self.ourself.name: replace(record, neighbours=rest)})
-        return {name for name in names if name in ways.hops}
+        """Those of these peers that could be reached if we had connections with none of them."""
+        islands = self.islands(names)
+        kept = {islands[name] for name in self.sure_neighbours() if name not in names}
+        return {name for name in names if islands.get(name) in kept}
+
+    def islands(self, names: Collection[PeerName] = ()) -> dict[PeerName, int]:
+        """For each neighbour, and each of these peers, whose record we have, a number: those with
+        the same one would still reach each other without us."""
+        ours = self.ourself
+        return islands(self._records, ours.name, ours.record.claims.keys() | names)
+
+    def sure_neighbours(self) -> list[PeerName]:
+        """With whom we have a connection that both our record and theirs tell of."""
+        ours, records = self.ourself, self._records
+        return [
+            name
+            for name in ours.record.claims
+            if name in records and ours.name in records[name].claims
+        ]
 
     def next_deadline(self) -> Deadline | None:
         """When `refresh` is to be called though nothing came in."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from weave_py.mesh.targets import Targets
 from weave_py.mesh.topology import Topology
 from weave_py.router.neighbours import Neighbours, Stream
@@ -24,14 +26,16 @@ def least_useful(
         for record in [topology.record(name)]
         if record is not None and not targets.leads_to(name)
     ]
-    order = {s[2]: s[3] for s in sorted(spare, key=lambda s: s[:3], reverse=True)}
-    while order:
-        # All those that go have to be reached through those that stay, not through each other.
-        chosen = list(order)[:excess]
-        safe = topology.reachable_without(chosen)
-        if len(safe) == len(chosen):
-            return [order[name] for name in chosen]
-        for name in chosen:
-            if name not in safe:
-                del order[name]
-    return []
+    islands = topology.islands([name for _, _, name, _ in spare])
+    sure = set(topology.sure_neighbours())
+    kept = Counter(islands[name] for name in sure)
+    chosen: list[Stream] = []
+    for _, _, name, stream in sorted(spare, key=lambda s: s[:3], reverse=True):
+        if len(chosen) == excess:
+            break
+        island = islands[name]
+        # Somebody who stays has to lead there.
+        if kept[island] > (name in sure):
+            kept[island] -= name in sure
+            chosen.append(stream)
+    return chosen

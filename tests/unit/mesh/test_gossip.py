@@ -190,6 +190,30 @@ def test_deltas_to_a_neighbour_are_spaced_and_the_deadline_says_so() -> None:
     assert 15 <= flushes <= 1 / SETTINGS.flush_every + 1
 
 
+def test_whose_turn_is_soon_is_told_with_the_others() -> None:
+    """The router is woken once for all, and they stay together from then on."""
+    node = joined(1)
+    node.gossip.neighbour_joined(name(2), START + SETTINGS.flush_every / 3)
+    node.gossip.take_messages()
+    node.gossip.spread([node.change(1)], START + SETTINGS.flush_every / 2, None)
+    deadline = node.gossip.next_deadline()
+    assert deadline is not None
+    assert deadline.at == START + SETTINGS.flush_every
+    node.gossip.advance(deadline.at)
+    assert told(node.said()).keys() == {name(1), name(2)}
+    node.gossip.advance(START + 1)
+    assert node.said() == []
+
+
+def test_whose_turn_is_late_is_not() -> None:
+    node = joined(1)
+    node.gossip.neighbour_joined(name(2), START + SETTINGS.flush_every * 0.9)
+    node.gossip.take_messages()
+    node.gossip.spread([node.change(1)], START + SETTINGS.flush_every * 0.9, None)
+    node.gossip.advance(START + SETTINGS.flush_every)
+    assert told(node.said()).keys() == {name(1)}
+
+
 def test_after_a_pause_news_goes_out_at_once() -> None:
     node = joined(1)
     node.gossip.spread([node.change(1)], START + 5, None)

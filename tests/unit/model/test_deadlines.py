@@ -37,6 +37,7 @@ def test_an_agenda_does_what_a_dictionary_does(steps: list[tuple[str, int | None
             plain[key] = deadline
         first, expected = agenda.first(), earliest(plain.values())
         assert (first and first.at) == (expected and expected.at)
+        assert agenda.pending() == [(k, d.at) for k, d in plain.items()]
         if take and at is not None:
             found = agenda.take_due(at)
             assert set(found) == {k for k, d in plain.items() if d.at <= at}
