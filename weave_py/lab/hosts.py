@@ -8,14 +8,17 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from weave_py.host.netns import resolve_namespace, run_inside
 from weave_py.lab import http_get
 from weave_py.lab.namespaces import Lab
 from weave_py.model.errors import HostError
 
 HTTP_PORT = 6784
+OK = 200
 STOP_SECONDS = 10.0
 
 
@@ -75,8 +78,11 @@ class Host:
         """Return once GET /status answers; HostError with the end of the log if it never does."""
         deadline = time.monotonic() + seconds
         while self.running and time.monotonic() < deadline:
-            if self._get("/status", seconds=0.5).returncode == 0:
-                return
+            try:
+                if self._get("/status", 1.0)[0] == OK:
+                    return
+            except (OSError, ValueError):
+                pass  # not yet
         what = "does not answer" if self.running else "ended by itself"
         raise HostError(f"{self.name}: the router {what}; its log ends: {self.log_end()}")
 
@@ -117,10 +123,13 @@ class Host:
 
     def get(self, path: str, seconds: float = 5.0) -> str:
         """The body of GET `path`; HostError unless the status is 200."""
-        done = self._get(path, seconds)
-        if done.returncode != 0:
-            raise HostError(f"{self.name}: GET {path}: {done.stderr.strip()}")
-        return done.stdout
+        try:
+            status, body = self._get(path, seconds)
+        except (OSError, ValueError) as error:
+            raise HostError(f"{self.name}: GET {path}: {error}") from None
+        if status != OK:
+            raise HostError(f"{self.name}: GET {path}: HTTP status {status}")
+        return body.decode(errors="replace")
 
     def report(self) -> Any:
         """What `weave-py report` shows, parsed."""
@@ -158,10 +167,11 @@ class Host:
         password = self.options.password
         return {} if password is None else {"WEAVE_PASSWORD": password}
 
-    def _get(self, path: str, seconds: float) -> subprocess.CompletedProcess[str]:
-        script = [sys.executable, "-I", "-S", http_get.__file__]
-        argv = [*script, str(HTTP_PORT), path, str(seconds)]
-        return self.lab.exec(self.name, argv, check=False, timeout=seconds + 10)
+    def _get(self, path: str, seconds: float) -> tuple[int, bytes]:
+        """From a thread of ours in there: to start a process for each question costs more than
+        the answer, and many routers are asked again and again while they start."""
+        there = resolve_namespace(str(self.lab.path(self.name)))
+        return run_inside(there, partial(http_get.get, HTTP_PORT, path, seconds))
 
     def _let_go(self) -> int | None:
         status = None if self._process is None else self._process.wait()

@@ -1,14 +1,12 @@
-"""What does the router on this loopback say at a URL? Run inside a namespace, as a script.
+"""What does a router say at a URL of its control API? Asked in the calling thread's namespace."""
 
-`python -I -S http_get.py PORT PATH SECONDS` asks until there is an answer or the time is up.
-Only `socket` is imported, because a lab of ten hosts starts this dozens of times.
-"""
+from __future__ import annotations
 
 import socket
-import sys
 import time
 
-EXIT_NO_ANSWER = 3
+PAUSE_SECONDS = 0.1
+"""Between two tries while nobody listens yet."""
 
 
 def get(port: int, path: str, seconds: float) -> tuple[int, bytes]:
@@ -18,9 +16,9 @@ def get(port: int, path: str, seconds: float) -> tuple[int, bytes]:
         try:
             return _get_once(port, path, deadline)
         except ConnectionRefusedError:
-            if time.monotonic() + 0.05 > deadline:
+            if time.monotonic() + PAUSE_SECONDS > deadline:
                 raise
-            time.sleep(0.05)
+            time.sleep(PAUSE_SECONDS)
 
 
 def _get_once(port: int, path: str, deadline: float) -> tuple[int, bytes]:
@@ -36,22 +34,3 @@ def _get_once(port: int, path: str, deadline: float) -> tuple[int, bytes]:
     if not separator or len(words) < 2 or not words[1].isdigit():
         raise ValueError("that was not an HTTP answer")
     return int(words[1]), body
-
-
-def main(argv: list[str]) -> int:
-    """Body to stdout; 0 for status 200, 1 for another, `EXIT_NO_ANSWER` for none."""
-    port, path, seconds = argv
-    try:
-        status, body = get(int(port), path, float(seconds))
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return EXIT_NO_ANSWER
-    sys.stdout.buffer.write(body)
-    sys.stdout.buffer.flush()
-    if status != 200:
-        print(f"HTTP status {status}", file=sys.stderr)
-    return 0 if status == 200 else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -53,7 +53,7 @@ class LabMesh:
         for host in self.hosts.values():
             host.launch()
 
-    def wait_ready(self, seconds: float = 30.0) -> None:
+    def wait_ready(self, seconds: float = 60.0) -> None:
         """Return once every router answers; HostError naming one that does not in time."""
         self._each(lambda host: host.wait_ready(seconds))
 

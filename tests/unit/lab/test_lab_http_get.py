@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,11 +34,6 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def run(port: int, seconds: str = "5") -> subprocess.CompletedProcess[bytes]:
-    words = [sys.executable, "-I", "-S", http_get.__file__, str(port), "/status", seconds]
-    return subprocess.run(words, capture_output=True, check=False, timeout=20)
-
-
 def test_an_answer_is_status_and_body() -> None:
     with answering(b"HTTP/1.1 404 Not Found\r\nX: y\r\n\r\nno\r\n\r\nno") as port:
         assert http_get.get(port, "/", 5) == (404, b"no\r\n\r\nno")
@@ -51,19 +44,23 @@ def test_something_that_is_not_http() -> None:
         http_get.get(port, "/", 5)
 
 
-def test_the_script_prints_the_body() -> None:
-    with answering(b"HTTP/1.0 200 OK\r\n\r\nhello") as port:
-        done = run(port)
-    assert (done.returncode, done.stdout) == (0, b"hello")
+def test_nobody_listens() -> None:
+    with pytest.raises(ConnectionRefusedError):
+        http_get.get(free_port(), "/", 0.01)
 
 
-def test_the_script_fails_for_another_status() -> None:
-    with answering(b"HTTP/1.0 500 Oops\r\n\r\nwhy") as port:
-        done = run(port)
-    assert (done.returncode, done.stdout, done.stderr) == (1, b"why", b"HTTP status 500\n")
+def test_who_starts_late_is_waited_for() -> None:
+    port, answers = free_port(), []
 
+    def ask() -> None:
+        answers.append(http_get.get(port, "/", 20))
 
-def test_the_script_gives_up_when_nobody_listens() -> None:
-    done = run(free_port(), seconds="0.01")
-    assert done.returncode == http_get.EXIT_NO_ANSWER
-    assert b"refused" in done.stderr
+    asker = threading.Thread(target=ask)
+    asker.start()
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        stream, _ = listener.accept()
+        with stream:
+            stream.recv(65536)
+            stream.sendall(b"HTTP/1.0 200 OK\r\n\r\nat last")
+    asker.join()
+    assert answers == [(200, b"at last")]
