@@ -7,7 +7,7 @@ round trip; it does as soon as pings fail to come.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from weave_py.crypto.noise import CipherState
@@ -73,6 +73,8 @@ class ConnectionEnded:
     reason: str
     planned: bool = False
     """The other side said goodbye, or we did."""
+    is_silent: bool = field(default=False, compare=False)
+    """The other side does not answer: nothing that we still have to say will be acknowledged."""
 
 
 ConnectionEvent = HandshakeCompleted | MessageReceived | ConnectionEnded
@@ -171,7 +173,7 @@ class Connection:
                 self._end("no answer to the handshake: is a weave-py router listening there?")
             return
         if now >= self._heard_at + self._settings.dead_after + self._grace:
-            self._end(f"nothing heard for {self._settings.dead_after:g} s")
+            self._end(f"nothing heard for {self._settings.dead_after:g} s", is_silent=True)
             return
         if now >= self._next_ping_at:
             self._ping_number = (self._ping_number + 1) & 0xFFFF_FFFF
@@ -251,7 +253,7 @@ class Connection:
             sample = now - self._ping_sent_at
             self.rtt = sample if self.rtt is None else self.rtt + (sample - self.rtt) / 8
 
-    def _end(self, reason: str, planned: bool = False) -> None:
+    def _end(self, reason: str, planned: bool = False, is_silent: bool = False) -> None:
         if self.state is not State.CLOSED:
             self.state = State.CLOSED
-            self._events.append(ConnectionEnded(reason, planned))
+            self._events.append(ConnectionEnded(reason, planned, is_silent))

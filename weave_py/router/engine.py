@@ -339,9 +339,9 @@ class Engine:
                     self._joined(stream, connection, hello, observed, now)
                 case MessageReceived(message):
                     self._message_untrusted(stream, message, now)
-                case ConnectionEnded(reason, planned):
+                case ConnectionEnded(reason, planned, is_silent):
                     self._flush(stream)
-                    self._ended(stream, reason, planned, now)
+                    self._ended(stream, reason, planned, now, is_silent)
                     return
         self._flush(stream)
 
@@ -421,11 +421,13 @@ class Engine:
             case _:
                 pass  # a channel of a newer peer
 
-    def _ended(self, stream: Stream, reason: str, planned: bool, now: float) -> None:
+    def _ended(
+        self, stream: Stream, reason: str, planned: bool, now: float, is_silent: bool = False
+    ) -> None:
         counted = self.neighbours.remove(stream)
         if stream.peer is None:
             self.neighbours.failed(stream, now)
-        self._outputs.append(CloseStream(stream.number))
+        self._outputs.append(CloseStream(stream.number, is_silent))
         silent = planned and reason.endswith(DUPLICATE)
         # A duplicate of which the other half is not ours: somebody else has our identity.
         refused = silent and stream.peer is not None and self.neighbours.of(stream.peer) is None

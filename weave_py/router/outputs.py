@@ -40,6 +40,8 @@ class CloseStream:
     """Close the stream once all bytes are out (bounded in time). Its number is not used again."""
 
     connection: int
+    at_once: bool = False
+    """What is still to be written is of no use, and would only delay the news that it is over."""
 
 
 @dataclass(frozen=True, slots=True)

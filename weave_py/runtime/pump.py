@@ -198,10 +198,10 @@ class Pump:
             case SendBytes(number, data):
                 if number in self._streams:
                     self._streams[number].send(data)
-            case CloseStream(number):
+            case CloseStream(number, at_once):
                 stream = self._streams.pop(number, None)
                 if stream is not None:
-                    stream.close()
+                    (stream.abort if at_once else stream.close)()
             case Dial(number, host, port):
                 assert self._nursery is not None
                 self._nursery.start_soon(self._dial, number, host, port)

@@ -6,9 +6,11 @@ callbacks of `runtime.main_loop`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
+import struct
 from collections.abc import Callable, Iterable
 
 import trio
@@ -23,6 +25,7 @@ FLUSH_SECONDS = 1.0
 RECEIVE_BYTES = 65_536
 MAX_UNSENT_BYTES = 128 * 1024
 """So much the kernel takes of what it cannot send yet. What is on its way does not count."""
+_NO_LINGER = struct.pack("ii", 1, 0)
 TCP_NOTSENT_LOWAT = 25  # linux/tcp.h; the socket module has it since Python 3.12
 MAX_QUEUED_BYTES = 4 * 1024 * 1024
 """A peer that takes nothing for so long is cut off; gossip repairs what it missed."""
@@ -71,6 +74,17 @@ class ControlStream:
         self._is_closing = True
         self._scope.deadline = trio.current_time() + FLUSH_SECONDS
         self._flush_soon()
+
+    def abort(self) -> None:
+        """Close it at once by a reset (RST).
+
+        An orderly end waits behind all data that the peer has not acknowledged; a peer that hears
+        us while we do not hear it would not know of the end before its own patience is over.
+        """
+        self._is_closing = True
+        with contextlib.suppress(OSError):  # it has broken already
+            self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self._scope.cancel()
 
     @property
     def local_host(self) -> str | None:

@@ -167,7 +167,9 @@ def test_a_stream_that_ends_early_says_when() -> None:
     assert the_end(pair.a.take_events()).reason == "connection reset by peer during the handshake"
     pair = opened()
     pair.a.stream_ended("connection reset by peer")
-    assert the_end(pair.a.take_events()) == ConnectionEnded("connection reset by peer")
+    end = the_end(pair.a.take_events())
+    assert end == ConnectionEnded("connection reset by peer")
+    assert not end.is_silent
 
 
 def test_another_program_is_recognised() -> None:
@@ -234,7 +236,9 @@ def test_silence_of_three_seconds_is_death() -> None:
         at = max(deadline.at, at)
         pair.a.advance(at)
     assert at == START + SETTINGS.dead_after == START + 3
-    assert the_end(drained(pair.a)) == ConnectionEnded("nothing heard for 3 s")
+    end = the_end(drained(pair.a))
+    assert end == ConnectionEnded("nothing heard for 3 s")
+    assert end.is_silent
 
 
 def test_any_message_is_a_sign_of_life() -> None:

@@ -392,6 +392,18 @@ async def test_a_call_connects_carries_bytes_and_ends() -> None:
         kit.do(SendBytes(4, b"too late"), CloseStream(4))
 
 
+async def test_a_stream_to_a_silent_peer_is_reset_and_not_reported() -> None:
+    async with running() as kit, listener() as (one, port):
+        kit.do(Dial(4, "127.0.0.1", port))
+        theirs = await one.accept()
+        await kit.engine.wait_for("dialled")
+        kit.do(CloseStream(4, at_once=True))
+        with trio.fail_after(10), pytest.raises(trio.BrokenResourceError):
+            await theirs.receive_some(100)
+        assert "stream_ended" not in [what[0] for what in kit.engine.told]
+        await theirs.aclose()
+
+
 async def test_a_stream_that_we_close_flushes_and_is_not_reported() -> None:
     async with running() as kit, listener() as (one, port):
         kit.do(Dial(4, "127.0.0.1", port))

@@ -107,6 +107,22 @@ async def test_all_bytes_before_close_arrive() -> None:
         assert ears.ends == []
 
 
+async def test_an_abort_overtakes_what_is_not_acknowledged() -> None:
+    async with pair() as (ours, theirs), trio.open_nursery() as nursery:
+        one, ears = control_of(ours), Ears()
+        nursery.start_soon(ears.run, one)
+        one.send(bytes(1 << 21))  # more than the peer, who does not read, has room for
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert one.waiting
+        one.abort()
+        with trio.fail_after(1):
+            await ears.closed.wait()
+            with pytest.raises(trio.BrokenResourceError) as caught:
+                await read_all(theirs)
+        assert why(caught.value) == "connection reset by peer"
+        assert ears.ends == []
+
+
 async def test_a_peer_that_says_no_more_still_gets_our_last_bytes() -> None:
     data = bytes(range(256)) * 8192
     async with pair() as (ours, theirs), trio.open_nursery() as nursery:
