@@ -35,6 +35,9 @@ class ConnectionSettings:
 
     handshake_timeout: float = 5.0
     heartbeat: float = 1.0
+    slow_heartbeat: float = 1.5
+    """With many peers, while nothing is late: what a router costs that has nothing to do should
+    not grow with the network. Two of them may still be lost before the connection ends."""
     most_spared: int = 14
     """As many pings in a row the side that was called may leave to the other."""
     dead_after: float = 3.0
@@ -178,7 +181,7 @@ class Connection:
         if now >= self._next_ping_at:
             self._ping_number = (self._ping_number + 1) & 0xFFFF_FFFF
             self._ping_sent_at = now
-            self._next_ping_at = self._beat(now + self._settings.heartbeat)
+            self._next_ping_at = self._beat(now + self._pace(now))
             self._spared = 0
             self.send(Ping(self._ping_number))
 
@@ -241,7 +244,14 @@ class Connection:
     def _spare_a_ping(self, now: float) -> None:
         if not self.outbound and self._ping_number and self._spared < self._settings.most_spared:
             self._spared += 1
-            self._next_ping_at = max(self._next_ping_at, now + 1.5 * self._settings.heartbeat)
+            # (The other side may have many peers.)
+            self._next_ping_at = max(self._next_ping_at, now + 1.5 * self._settings.slow_heartbeat)
+
+    def _pace(self, now: float) -> float:
+        s = self._settings
+        if self._strain.lag(now):
+            return s.heartbeat
+        return min(s.heartbeat * self._strain.leisure, s.slow_heartbeat)
 
     def _beat(self, at: float) -> float:
         """Not later than `at`, and for all connections of a router together: it is woken once."""

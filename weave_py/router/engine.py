@@ -2,7 +2,7 @@
 
 It owns no socket, clock or task. A driver (the trio shell in `runtime`, or the simulation in
 `sim`) tells it what happened, with the time; after *each* such call it carries out
-`take_outputs()` and re-arms its timer with `next_deadline()`.
+`take_outputs()`, and before it waits it re-arms its timer with `next_deadline()`.
 """
 
 from __future__ import annotations

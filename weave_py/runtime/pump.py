@@ -76,6 +76,7 @@ class Pump:
         """Of whose devices the packet counters are wanted."""
         self._todo: deque[Output] = deque()
         self._is_carrying_out = False
+        self._is_arming = False
         self.tcp_way = TcpWay(engine, self._streams, self._carry_out)
         self._serving = 0
         self._all_ended = trio.Event()
@@ -163,9 +164,12 @@ class Pump:
             counts = counters.read(self._counts.popleft())
             self.engine.fast_counted(counts, trio.current_time())
             self._carry_out()
-        self._arm()
+        if not self._is_arming:  # once for all that a turn of the loop has brought
+            self._is_arming = True
+            self._loop.soon(self._arm)
 
     def _arm(self) -> None:
+        self._is_arming = False
         deadline = self.engine.next_deadline()
         self._loop.wake_at(deadline.at if deadline else math.inf)
 

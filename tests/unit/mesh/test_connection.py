@@ -21,6 +21,7 @@ from weave_py.mesh.connection import (
     State,
 )
 from weave_py.mesh.handshake import ALERT_PASSWORD, ALERTS, WRONG_PASSWORD
+from weave_py.model.strain import Strain
 from weave_py.wire.messages import (
     ControlMessage,
     Goodbye,
@@ -203,6 +204,53 @@ def test_heartbeats_are_as_frequent_as_promised() -> None:
         pair.deliver()
     assert pings == 10
     assert pair.now == pytest.approx(START + 9 * SETTINGS.heartbeat)
+
+
+def with_many_peers() -> tuple[Pair, Strain]:
+    """An open pair, of which the side that called looks after a hundred links."""
+    strain = Strain()
+    strain.links = 100
+    calling = handshake(1, initiator=True, remote=place(2))
+    called = handshake(2, initiator=False, remote=place(1))
+    pair = Pair(
+        Connection(calling, place(2), START, strain=strain), Connection(called, place(1), START)
+    )
+    pair.deliver()
+    return pair, strain
+
+
+def pings_within(pair: Pair, seconds: float) -> tuple[int, int]:
+    """How many times the side that called, and the other one, spoke unasked."""
+    by_a = by_b = 0
+    end = pair.now + seconds
+    while True:
+        due = [d.at for d in (pair.a.next_deadline(), pair.b.next_deadline()) if d is not None]
+        pair.now = max(min(due), pair.now)
+        if pair.now >= end:
+            return by_a, by_b
+        pair.a.advance(pair.now)
+        pair.b.advance(pair.now)
+        to_b, to_a = pair.a.take_bytes(), pair.b.take_bytes()
+        by_a, by_b = by_a + bool(to_b), by_b + bool(to_a)
+        pair.b.receive_untrusted(to_b, pair.now)
+        pair.a.receive_untrusted(to_a, pair.now)
+        pair.deliver()
+
+
+def test_who_has_many_peers_pings_each_more_rarely_and_the_other_does_not_make_up_for_it() -> None:
+    pair, _ = with_many_peers()
+    by_a, by_b = pings_within(pair, 60)
+    assert by_a == pytest.approx(60 / SETTINGS.slow_heartbeat, abs=2)
+    assert by_b <= 4  # now and then one to measure the round trip
+    assert pair.a.state is pair.b.state is State.OPEN
+
+
+def test_but_not_while_it_is_late_itself() -> None:
+    pair, strain = with_many_peers()
+    pings_within(pair, 5)
+    strain.late(2.0, pair.now)
+    by_a, _ = pings_within(pair, 8)
+    assert by_a >= 7
 
 
 def test_the_round_trip_is_measured_at_once_and_smoothed() -> None:
