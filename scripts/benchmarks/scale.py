@@ -13,10 +13,11 @@ from scripts.benchmarks import scale_report
 from scripts.benchmarks.contestants import WEAVE
 from scripts.benchmarks.field import Field, Tunnel, open_field, overlay_address
 from scripts.benchmarks.measures import Figures, require_tools, start_ms, tcp
-from scripts.benchmarks.meters import Meter, resident
+from scripts.benchmarks.meters import Meter, processes, resident
 from scripts.benchmarks.rounds import Block, run
 from scripts.benchmarks.routers import Routers
 from scripts.benchmarks.tables import save, say
+from scripts.benchmarks.wire_meter import bytes_per_second
 from weave_py.lab.topology import MAX_HOSTS
 from weave_py.model.errors import HostError
 
@@ -45,6 +46,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         help="sizes of the mesh [2,5,10,30]")  # fmt: skip
     add("--flows", type=_numbers(1, 128), default=[1, 10, 100], metavar="N,…",
         help="TCP streams between two of the peers [1,10,100]")  # fmt: skip
+    add("--no-flows", dest="flows", action="store_const", const=[], help="without load")
     add("--rounds", type=int, default=3, metavar="N", help="medians are of this many [3]")
     add("--seconds", type=float, default=8.0, help="length of one iperf3 run [8]")
     add("--idle", type=float, default=10.0, help="seconds over which idling is measured [10]")
@@ -93,8 +95,9 @@ def _mesh(peers: int, options: argparse.Namespace) -> Figures:
             started = _converge(routers, options.converge, found)
             tunnel = Tunnel("c1", "c2", overlay_address("h2"), started, routers.processes)
             time.sleep(options.settle)
-            found |= _idle(tunnel, options.idle)
-            found |= _flows(field, tunnel, options)
+            found |= _idle(field, tunnel, options.idle)
+            if options.flows:
+                found |= _flows(field, tunnel, options)
             found |= _kill_one(routers)
         except HostError as error:
             found["error"] = str(error)[:400]
@@ -104,6 +107,7 @@ def _mesh(peers: int, options: argparse.Namespace) -> Figures:
 def _converge(routers: Routers, seconds: float, found: Figures) -> float:
     """Start all at once (returns when); seconds until all answer, know all, have paths to all."""
     everyone = set(routers.hosts)
+    meter = Meter([])
     started = routers.launch()
 
     def answers(name: str) -> bool:
@@ -120,20 +124,27 @@ def _converge(routers: Routers, seconds: float, found: Figures) -> float:
     held_at = routers.wait(seconds, "converged", *tests)
     names = ("all_answer_s", "all_known_s", "all_paths_s")
     found |= {name: at - started for name, at in zip(names, held_at, strict=True)}
+    now = processes()
+    pids = [pid for each in routers.processes.values() for pid in each]
+    found["start_cpu_s"] = sum(now[pid].cpu for pid in pids if pid in now)
+    found["foreign"] = meter.read().foreign
     return started
 
 
-def _idle(tunnel: Tunnel, seconds: float) -> Figures:
+def _idle(field: Field, tunnel: Tunnel, seconds: float) -> Figures:
     meter = Meter(tunnel.pids)
-    time.sleep(seconds)
-    shares = [cpu / seconds for cpu in meter.per_process()]
+    wires = bytes_per_second(field.lab, seconds)
+    usage = meter.read()
+    shares = [cpu / usage.seconds for cpu in meter.per_process()]
     memory = [resident([pid]) for pid in tunnel.pids]
     return {
         "idle_cpu_mean": statistics.fmean(shares),
         "idle_cpu_max": max(shares),
         "idle_rss_mean_mib": statistics.fmean(memory),
         "idle_rss_max_mib": max(memory),
-        "foreign": meter.read().foreign,
+        "idle_control_bytes": wires["tcp"] / len(tunnel.pids),
+        "idle_probe_bytes": wires["udp"] / len(tunnel.pids),
+        "foreign": usage.foreign,
     }
 
 
