@@ -85,8 +85,7 @@ def loops(network: Network, is_lossy: bool) -> Iterator[str]:
             yield f"{FRAMES} looping datagrams were passed on {_relayed(ring) - relayed} times"
         if meanwhile > at_rest + FRAMES * HOP_LIMIT + _slack(at_rest):
             yield f"{FRAMES} looping messages made {meanwhile - at_rest} messages"
-        before, later = _relayed(ring), _stirring(network, ring)
-        if later > at_rest + _slack(at_rest) or _relayed(ring) - before > FRAMES:
+        if not _settles(network, ring, at_rest):
             yield "something still goes round"
         if sum(host.spent for host in ring) > spent or is_lossy:
             return
@@ -108,6 +107,16 @@ def _catch(network: Network, ring: Ring) -> list[RouteTable]:
         ring[0].engine.send_unicast(message)
     ring[0].carry_out()
     return tables
+
+
+def _settles(network: Network, ring: Ring, at_rest: int) -> bool:
+    """Whether it is as quiet as before soon: what was lost on the way is sent again, later."""
+    until = network.now + PATIENCE
+    while network.now < until:
+        before, later = _relayed(ring), _stirring(network, ring)
+        if later <= at_rest + _slack(at_rest) and _relayed(ring) - before <= FRAMES:
+            return True
+    return False
 
 
 def _slack(messages: int) -> int:
