@@ -1,8 +1,8 @@
 """How is the kernel made to look as wanted? Executes operations, one after the other.
 
-Synchronous, for one thread, in the network namespace of the thread that made it. Devices are made
-and changed by pyroute2; what must be quick (flips, handing over, looking) goes by `fastdp.rtnl`.
-A flip takes about 30 µs.
+Synchronous, for one thread, in the network namespace of the thread that made it. VXLAN devices are
+made and led elsewhere by pyroute2; what must be quick (flips, handing over, looking) or is done for
+every peer (its port) goes by `fastdp.rtnl`. A flip takes about 30 µs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from fastdp import filters, observation, vxlan
 from fastdp.filters import EVERYTHING, PASS, PROBES, Action, Hook
-from fastdp.links import EVERYWHERE, flooding, forgetting, index_of, isolating, link_named
+from fastdp.links import EVERYWHERE, flooding, forgetting, index_of, isolating, link_named, setting
 from fastdp.operations import (
     AddRemote,
     AddVxlan,
@@ -55,7 +55,6 @@ from weave_py.host.sysctl import require_sysctl
 from weave_py.model.errors import HostError
 from weave_py.model.names import PeerName
 
-_DORMANT, _OPERATIONAL = "DORMANT", "UP"  # ifOperStatus, RFC 2863
 _UNPLUGGED: Final = 0
 
 
@@ -190,7 +189,7 @@ class Kernel:
                     if hooks:
                         filters.add_hooks(self._route, index)
                     require_sysctl(f"ipv6/conf/{name}/disable_ipv6", 1)
-                    self._ip.link("set", index=index, mtu=mtu, txqlen=queue)
+                    self._route.change(setting(index, mtu=mtu, queue=queue))
                 case IntoPort(peer):
                     self._lead(index, index_of(Device.VXLAN.ifname(peer)))
                 case OntoItself():
@@ -228,7 +227,7 @@ class Kernel:
             index = index_of(name)
             match operation:
                 case SetMtu(_, _, mtu):
-                    self._ip.link("set", index=index, mtu=mtu)
+                    self._route.change(setting(index, mtu=mtu))
                 case SetUp(_, device):
                     self._set_up(index, name, device)
                 case Plug():
@@ -238,16 +237,16 @@ class Kernel:
                 case Forget():
                     self._route.change(forgetting(index))
                 case Unplug():
-                    self._ip.link("set", index=index, master=_UNPLUGGED)
+                    self._route.change(setting(index, master=_UNPLUGGED))
 
     def _set_up(self, index: int, name: str, device: Device) -> None:
         try:
-            self._ip.link("set", index=index, state="up")
+            self._route.change(setting(index, up=True))
             self._wake(index)
-        except NetlinkError as error:
+        except OSError as error:
             if device is Device.VXLAN:
                 self._delete_vxlan(name)
-            if error.code == errno.EADDRINUSE:
+            if error.errno == errno.EADDRINUSE:
                 raise HostError(
                     f"cannot bring {name} up: another program has its UDP port: "
                     f"stop that program, or choose another port"
@@ -263,14 +262,14 @@ class Kernel:
         link = link_named(self._route, name)
         is_up = link is not None and link.up
         if is_up:
-            self._ip.link("set", index=index, operstate=_DORMANT)
-        self._ip.link("set", index=index, master=master)
+            self._route.change(setting(index, operational=False))
+        self._route.change(setting(index, master=master))
         self._route.change(isolating(index), flooding(index, on=False))
         if is_up:
             self._wake(index)
 
     def _wake(self, index: int) -> None:
-        self._ip.link("set", index=index, operstate=_OPERATIONAL)
+        self._route.change(setting(index, operational=True))
 
 
 def _entry(remote: Remote) -> dict[str, Any]:

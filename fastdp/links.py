@@ -33,7 +33,7 @@ _U32 = struct.Struct("=I")
 _U16_BIG = struct.Struct("!H")
 
 _IFF_UP = 0x1
-_OPERSTATE_DORMANT = 5
+_OPERSTATE_DORMANT, _OPERSTATE_UP = 5, 6
 _NTF_SELF = 0x2
 _ADDRESS, _IFNAME, _MTU, _MASTER, _PROTINFO, _TXQLEN = 1, 3, 4, 10, 12, 13
 _OPERSTATE, _LINKINFO, _IFALIAS, _EXT_MASK = 16, 18, 20, 29
@@ -143,6 +143,27 @@ def remotes_of(
             if _NDA_DST in entry and entry.get(_NDA_LLADDR) == bytes(6):
                 found.setdefault(device, []).append(_remote(entry, link))
     return found
+
+
+def setting(
+    ifindex: int,
+    *,
+    up: bool | None = None,
+    mtu: int | None = None,
+    queue: int | None = None,
+    master: int | None = None,
+    operational: bool | None = None,
+) -> Request:
+    """The request to change these of a device. `master`: the index of its bridge, 0 for none;
+    `operational` (as RFC 2863 has it): False is dormant."""
+    flags, mask = _IFF_UP * bool(up), _IFF_UP * (up is not None)
+    header = _IFINFO.pack(socket.AF_UNSPEC, 0, ifindex, flags, mask)
+    numbers = ((_MTU, mtu), (_TXQLEN, queue), (_MASTER, master))
+    wanted = [attribute(kind, _U32.pack(value)) for kind, value in numbers if value is not None]
+    if operational is not None:
+        state = _OPERSTATE_UP if operational else _OPERSTATE_DORMANT
+        wanted.append(attribute(_OPERSTATE, bytes([state])))
+    return RTM_SETLINK, 0, header + b"".join(wanted)
 
 
 def flooding(ifindex: int, on: bool) -> Request:

@@ -19,6 +19,8 @@ from weave_py.model.errors import HostError
 
 HTTP_PORT = 6784
 OK = 200
+ANSWER_SECONDS = 5.0
+"""Who is busy starting answers late: to ask it anew would only make it later."""
 STOP_SECONDS = 10.0
 
 
@@ -79,7 +81,7 @@ class Host:
         deadline = time.monotonic() + seconds
         while self.running and time.monotonic() < deadline:
             try:
-                if self._get("/status", 1.0)[0] == OK:
+                if self._get("/status", ANSWER_SECONDS)[0] == OK:
                     return
             except (OSError, ValueError):
                 pass  # not yet
