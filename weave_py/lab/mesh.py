@@ -16,6 +16,8 @@ from weave_py.lab.topology import container_of, host_number
 from weave_py.model.errors import HostError
 
 OVERLAY_PREFIX = "10.32.0"
+ATTACHING_AT_ONCE = 4
+"""Each is a command of its own, and wants an answer before its patience ends."""
 
 
 def overlay_address(name: str) -> str:
@@ -59,7 +61,7 @@ class LabMesh:
 
     def attach(self) -> None:
         """Put every container on the overlay: c1 as 10.32.0.1/24, and so on."""
-        self._each(self.attach_one)
+        self._each(self.attach_one, ATTACHING_AT_ONCE)
         self.addresses = {name: overlay_address(name) for name in self.lab.topology.containers}
 
     def attach_one(self, host: Host) -> None:
@@ -94,9 +96,10 @@ class LabMesh:
         """Stop every router, all at the same time."""
         self._each(lambda host: host.stop())
 
-    def _each(self, action: Callable[[Host], object]) -> None:
-        """Do it to all hosts at once; the first exception comes out, the others go on alone."""
-        pool = ThreadPoolExecutor(max_workers=len(self.hosts))
+    def _each(self, action: Callable[[Host], object], at_once: int | None = None) -> None:
+        """Do it to all hosts, all (or `at_once` of them) at the same time; the first exception
+        comes out, the others go on alone."""
+        pool = ThreadPoolExecutor(max_workers=at_once or len(self.hosts))
         try:
             for job in [pool.submit(action, host) for host in self.hosts.values()]:
                 job.result()
