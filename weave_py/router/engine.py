@@ -67,6 +67,7 @@ CLONED = (
 )
 BROKEN_FOR = 10.0  # seconds in which the other side of a broken connection notices, too
 MANY = 100  # peers; with more than that routes are computed proportionally less often
+LINGER = 30.0  # seconds between looks at whether the kernel still carries a lost peer's frames
 CLONED_EVERY = 60.0  # seconds between two complaints about it
 FUTILE_PAUSE = 60.0  # seconds before we call again who had no room for us, or was ourself
 
@@ -121,6 +122,8 @@ class Engine:
         """Peers that we reach elsewhere, or not any more, since routes were last computed."""
         self._refresh_at: float | None = None
         self._refreshed_at = float("-inf")
+        self._linger_at: float | None = None
+        """When to look again at peers that are forgotten but for the frames that still come."""
         self._discover_at: float | None = None
         """Until when nobody that we hear of is called."""
         self._complained_at = float("-inf")
@@ -294,6 +297,9 @@ class Engine:
         if self._discover_at is not None and now >= self._discover_at:
             self._discover_at = None
             self._refresh_soon(now)
+        if self._linger_at is not None and now >= self._linger_at:
+            self._linger_at = None
+            self._refresh_soon(now)
         forget = self.topology.next_deadline()
         if forget is not None and now >= forget.at:
             self._refresh_soon(now)
@@ -314,6 +320,10 @@ class Engine:
         # again and again until then).
         if self._discover_at is not None:
             due.append(Deadline(self._discover_at, "discover"))
+        if self._linger_at is not None:
+            due.append(
+                Deadline(self._linger_at, "does the kernel still carry a lost peer's frames?")
+            )
         if self._refresh_at is not None:
             due.append(Deadline(self._refresh_at, "routes"))
         else:
@@ -520,7 +530,7 @@ class Engine:
 
     def _refresh(self, now: float) -> None:
         """The topology changed: routes, links and targets follow."""
-        self._refresh_at = None
+        self._refresh_at = self._linger_at = None
         self._refreshed_at = now
         self.topology.refresh(now)
         routes = self.topology.routes
@@ -535,7 +545,11 @@ class Engine:
                 self.links.peer_known(record, name, places[name], now)
         self._affected.clear()
         for link in list(self.links):
-            if self.topology.record(link.peer) is None:
+            if self.topology.record(link.peer) is not None:
+                continue
+            if self.links.is_carrying(link.peer, now):
+                self._linger_at = now + LINGER  # nothing else may happen to make us look again
+            else:
                 self.links.peer_forgotten(link.peer, now)
         self.links.use_routes(routes, now)
         if self.settings.discovery and self._discover_at is None:

@@ -204,6 +204,12 @@ class Links:
                 self._ported.discard(peer)
                 self._outputs.append(RemovePort(peer))
 
+    def is_carrying(self, peer: PeerName, now: float) -> bool:
+        """Whether frames of the peer have come through the kernel lately, though its router may
+        be silent: its port must stay."""
+        path = self.fast.paths.get(peer)
+        return path is not None and path.usage.is_alive(now)
+
     def receive_unicast_untrusted(self, source: PeerName, body: bytes, now: float) -> None:
         link = self._links.get(source)
         if link is not None:

@@ -191,6 +191,21 @@ def test_who_says_goodbye_is_left_at_once() -> None:
     assert (path.state, path.why) == (FastState.OFF, Reason.PEER_LEFT)
 
 
+def test_a_lost_peer_whose_frames_still_come_keeps_its_port_as_long_as_they_do() -> None:
+    net = FastSimulation()
+    a, b = fast_pair(net)
+    kernel = net.kernels[a.name]
+    net.kill(b)
+    for _ in range(100):
+        kernel.received[b.name] += 5
+        net.run(3)
+    assert a.engine.topology.record(b.name) is None
+    assert a.engine.links.get(b.name) is not None
+    assert net.is_fast(a, b)
+    net.run(200)
+    assert a.engine.links.get(b.name) is None
+
+
 def test_an_adopted_path_whose_peer_never_comes_is_given_up() -> None:
     net = FastSimulation()
     a = net.start()
