@@ -8,14 +8,14 @@ import time
 from weave_py.lab.namespaces import SWITCH, Lab
 
 PROTOCOLS = ("tcp", "udp")
-_COUNTER = re.compile(r"counter (\w+) \{\s*packets \d+ bytes (\d+)")
+_COUNTER = re.compile(r"counter of_(\w+) \{\s*packets \d+ bytes (\d+)")
 
 
 def bytes_per_second(lab: Lab, seconds: float) -> dict[str, float]:
     """Protocol → bytes per second on all wires together (IP and up), over that many seconds."""
-    table = "table bridge meter"
-    counters = " ".join(f"counter {name} {{}}" for name in PROTOCOLS)
-    rules = "; ".join(f"ip protocol {name} counter name {name}" for name in PROTOCOLS)
+    table = "table bridge wires"
+    counters = " ".join(f"counter of_{name} {{}}" for name in PROTOCOLS)
+    rules = "; ".join(f"ip protocol {name} counter name of_{name}" for name in PROTOCOLS)
     chain = f"chain all {{ type filter hook forward priority 0; {rules}; }}"
     lab.exec(SWITCH, ["nft", "-f", "-"], stdin=f"{table} {{ {counters} {chain} }}\n")
     try:
@@ -33,4 +33,4 @@ def parse(listing: str) -> dict[str, int]:
 
 
 def _read(lab: Lab) -> dict[str, int]:
-    return parse(lab.exec(SWITCH, ["nft", "list", "counters", "table", "bridge", "meter"]).stdout)
+    return parse(lab.exec(SWITCH, ["nft", "list", "counters", "table", "bridge", "wires"]).stdout)

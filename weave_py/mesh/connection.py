@@ -26,7 +26,7 @@ from weave_py.wire.messages import (
 )
 from weave_py.wire.stream import FrameReader, frame
 
-BEATS = 4  # moments in which connections are pinged, per heartbeat
+BEATS = 2  # moments in which connections are pinged, per heartbeat: each wakes us, and all others
 
 
 @dataclass(frozen=True, slots=True)

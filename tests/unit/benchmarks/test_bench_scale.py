@@ -36,12 +36,12 @@ def test_fewer_are_not() -> None:
 
 
 def test_counters_are_read() -> None:
-    listing = """table bridge meter {
-\tcounter tcp {
+    listing = """table bridge wires {
+\tcounter of_tcp {
 \t\tpackets 12 bytes 3456
 \t}
 
-\tcounter udp {
+\tcounter of_udp {
 \t\tpackets 0 bytes 0
 \t}
 }

@@ -241,7 +241,7 @@ def test_who_has_many_peers_pings_each_more_rarely_and_the_other_does_not_make_u
     pair, _ = with_many_peers()
     by_a, by_b = pings_within(pair, 60)
     assert by_a == pytest.approx(60 / SETTINGS.slow_heartbeat, abs=2)
-    assert by_b <= 4  # now and then one to measure the round trip
+    assert by_b <= 6  # now and then one to measure the round trip
     assert pair.a.state is pair.b.state is State.OPEN
 
 
