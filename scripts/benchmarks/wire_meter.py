@@ -14,10 +14,10 @@ _COUNTER = re.compile(r"counter of_(\w+) \{\s*packets \d+ bytes (\d+)")
 def bytes_per_second(lab: Lab, seconds: float) -> dict[str, float]:
     """Protocol → bytes per second on all wires together (IP and up), over that many seconds."""
     table = "table bridge wires"
-    counters = " ".join(f"counter of_{name} {{}}" for name in PROTOCOLS)
+    counters = "; ".join(f"counter of_{name} {{}}" for name in PROTOCOLS)
     rules = "; ".join(f"ip protocol {name} counter name of_{name}" for name in PROTOCOLS)
-    chain = f"chain all {{ type filter hook forward priority 0; {rules}; }}"
-    lab.exec(SWITCH, ["nft", "-f", "-"], stdin=f"{table} {{ {counters} {chain} }}\n")
+    chain = f"chain passing {{ type filter hook forward priority 0; {rules}; }}"
+    lab.exec(SWITCH, ["nft", "-f", "-"], stdin=f"{table} {{ {counters}; {chain}; }}\n")
     try:
         before, at = _read(lab), time.monotonic()
         time.sleep(seconds)
