@@ -535,6 +535,22 @@ def test_who_has_told_us_of_it_needs_no_hint() -> None:
     assert name(told_us) in hints
 
 
+def test_in_a_large_network_names_are_told_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    node, _, others = star(40)
+    monkeypatch.setattr(gossip, "MANY", 0.1)  # as if there were ten times as many as is usual
+    pause = 2 * 10 * SETTINGS.flush_every
+    first = START + SETTINGS.hint_after
+    node.gossip.advance(first)
+    assert {to for to, _ in node.said()} == {name(n) for n in others}
+    node.hear(Node(91), records_of(signed_record(90, version=5)), first)
+    node.gossip.advance(first + pause - 0.01)
+    assert not any(isinstance(message, Summary) for _, message in node.said())
+    node.gossip.advance(first + pause)
+    said = node.said()
+    assert {to for to, _ in said} == {name(n) for n in others}
+    assert all(isinstance(message, Summary) for _, message in said)
+
+
 def test_our_own_news_goes_to_all_at_once() -> None:
     numbers = list(range(1, 41))
     node = joined(*numbers)
