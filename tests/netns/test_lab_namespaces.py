@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from weave_py.lab import leftovers
-from weave_py.lab.namespaces import Lab
+from weave_py.lab.namespaces import KNOWN_FROM, Lab
 from weave_py.lab.pings import ping, ping_pairs
 from weave_py.lab.topology import KINDS, build, pairs
 from weave_py.model.errors import HostError
@@ -118,3 +118,12 @@ def test_labs_of_dead_processes_are_swept_away() -> None:
     subprocess.run(["ip", "netns", "add", orphan], check=True)
     assert orphan in Lab.clean_stale()
     assert leftovers.present(orphan) == ()
+
+
+def test_on_a_crowded_wire_hosts_know_each_other() -> None:
+    """The kernel's one table of neighbours has no room for all of them (see KNOWN_FROM)."""
+    hosts = KNOWN_FROM + 1
+    with Lab(build("full", hosts)) as lab:
+        found = lab.exec("h2", ["ip", "neigh", "show", "nud", "permanent"]).stdout
+        assert found.count("PERMANENT") == hosts - 1
+        lab.exec("h2", ["ping", "-n", "-c", "1", "-W", "2", lab.address("h9", seen_from="h2")])

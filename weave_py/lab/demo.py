@@ -108,13 +108,16 @@ def _bring_up_or_fail(mesh: LabMesh, said: _Progress) -> None:
     said("a router started in each")
     mesh.wait_ready()
     said("the routers answer")
+    patience = REACHABLE_SECONDS + REACHABLE_SECONDS_EACH * len(mesh.hosts)
+    mesh.wait_known(patience)
+    said("every router knows every other one")
     mesh.attach()
     said("containers: " + ", ".join(f"{name} {at}" for name, at in mesh.addresses.items()))
 
     def first(pair: tuple[str, str], result: PingResult) -> None:
         said(f"first ping: {pair[0]} to {pair[1]}, {result.text}")
 
-    mesh.wait_reachable(REACHABLE_SECONDS + REACHABLE_SECONDS_EACH * len(mesh.hosts), first)
+    mesh.wait_reachable(patience, first)
     said("every container reaches every other one")
     said.complete = True
 

@@ -18,6 +18,7 @@ from weave_py.model.errors import HostError
 OVERLAY_PREFIX = "10.32.0"
 ATTACHING_AT_ONCE = 4
 """Each is a command of its own, and wants an answer before its patience ends."""
+KNOWN_PAUSE_SECONDS = 0.2
 
 
 def overlay_address(name: str) -> str:
@@ -59,6 +60,17 @@ class LabMesh:
         """Return once every router answers; HostError naming one that does not in time."""
         self._each(lambda host: host.wait_ready(seconds))
 
+    def wait_known(self, seconds: float = 60.0) -> None:
+        """Return once every router reaches every other; HostError naming one that does not."""
+        deadline = time.monotonic() + seconds
+        for host in self.hosts.values():
+            while not self._knows_all(host):
+                if time.monotonic() > deadline:
+                    raise HostError(
+                        f"{host.name} does not reach all others; its log ends: {host.log_end()}"
+                    )
+                time.sleep(KNOWN_PAUSE_SECONDS)
+
     def attach(self) -> None:
         """Put every container on the overlay: c1 as 10.32.0.1/24, and so on."""
         self._each(self.attach_one, ATTACHING_AT_ONCE)
@@ -95,6 +107,11 @@ class LabMesh:
     def stop(self) -> None:
         """Stop every router, all at the same time."""
         self._each(lambda host: host.stop())
+
+    def _knows_all(self, host: Host) -> bool:
+        rows = host.get("/status/peers").splitlines()
+        reached = [row for row in rows if not row.startswith(" ") and "unreachable" not in row]
+        return len(reached) == len(self.hosts)
 
     def _each(self, action: Callable[[Host], object], at_once: int | None = None) -> None:
         """Do it to all hosts, all (or `at_once` of them) at the same time; the first exception

@@ -9,6 +9,7 @@ and deleting the namespaces deletes everything.
 from __future__ import annotations
 
 import atexit
+import ipaddress
 import itertools
 import os
 import subprocess
@@ -21,6 +22,10 @@ from weave_py.lab import commands, faults, leftovers
 from weave_py.lab.topology import Topology, Wire, container_of
 
 SWITCH = "sw"
+KNOWN_FROM = 16
+"""A kernel has one table of neighbours for all namespaces, of 1,024 entries by default, in which
+permanent ones do not count. Thirty hosts on a wire, who all talk with each other, would fill it,
+and what no room is left for gets lost: on a wire with more members they know each other's MACs."""
 
 _serial = itertools.count()
 
@@ -112,7 +117,8 @@ class Lab:
                 device = self.topology.device(host, wire)
                 lines += [
                     f"link add name {port} mtu {self.mtu} type veth "
-                    f"peer name {device} mtu {self.mtu} netns {self.ns(host)}",
+                    f"peer name {device} address {self._mac(host, wire)} mtu {self.mtu} "
+                    f"netns {self.ns(host)}",
                     f"link set dev {port} master {bridge} up",
                 ]
         return lines
@@ -129,7 +135,19 @@ class Lab:
             if not self.offload:
                 lines.append(f"link set dev {device} gso_max_segs 1")
             lines.append(f"link set dev {device} up")
+            if len(wire.members) > KNOWN_FROM:
+                lines += [
+                    f"neigh replace {self.topology.address(other, wire)} "
+                    f"lladdr {self._mac(other, wire)} dev {device} nud permanent"
+                    for other in wire.members
+                    if other != host
+                ]
         return lines
+
+    def _mac(self, host: str, wire: Wire) -> str:
+        """Of a host's device: `02:57`, then the bytes of its IPv4 address."""
+        address = ipaddress.IPv4Address(self.topology.address(host, wire))
+        return (b"\x02\x57" + address.packed).hex(":")
 
     # Use
 

@@ -15,6 +15,7 @@ from weave_py.mesh.gossip import TopologyGossip
 from weave_py.mesh.ourself import Ourself
 from weave_py.model.deadlines import Deadline
 from weave_py.model.names import Endpoint
+from weave_py.model.strain import Strain
 from weave_py.router.addresses import announced, usable
 from weave_py.router.links import Links
 from weave_py.router.neighbours import Neighbours
@@ -25,6 +26,8 @@ LONGEST_TOGETHER = 2.0
 FEW = 3
 BUSY = 3.0  # seconds; who announces again within that takes longer and longer pauses, up to
 LONGEST_PAUSE = 1.0
+PATIENCE = 8.0  # of how late we are (model.strain): so much longer pauses. What we say makes work
+# for all, and half of it may only be that answers come late; many things are then said at once.
 MANY_NEIGHBOURS, MANY_PEERS = 32, 200  # with more than that we announce proportionally less often
 OUTRANK_FIRST, OUTRANK_LONGEST = 0.2, 60.0  # seconds, doubling
 
@@ -39,7 +42,9 @@ class Announcements:
         links: Links,
         gossip: TopologyGossip,
         every: float,
+        strain: Strain,
     ) -> None:
+        """`every`: seconds between two announcements. `strain`: the router's own."""
         self.local: tuple[Endpoint, ...] = ()
         """Where this host listens."""
         self._ourself = ourself
@@ -47,6 +52,7 @@ class Announcements:
         self._links = links
         self._gossip = gossip
         self._every = self._pause = every
+        self._strain = strain
         self._direct_changes = 0
         self._announce_at: float | None = None
         self._announced_at = float("-inf")
@@ -75,6 +81,7 @@ class Announcements:
             # And so it is with many peers who are to hear it, and may just be doing the same.
             many = len(self._ourself.record.neighbours) / MANY_NEIGHBOURS
             pause = self._pause * max(1.0, many, self._gossip.audience / MANY_PEERS)
+            pause += PATIENCE * self._strain.lag(now)
             self._announce_at = max(now, self._announced_at + pause)
 
     def outranked(self, now: float) -> bool:

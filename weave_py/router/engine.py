@@ -114,7 +114,12 @@ class Engine:
             identity, uid, suites, token_bytes, self.settings, self.is_secret, self.strain
         )
         self._announcements = Announcements(
-            self.ourself, self.neighbours, self.links, self.gossip, self.settings.announce_every
+            self.ourself,
+            self.neighbours,
+            self.links,
+            self.gossip,
+            self.settings.announce_every,
+            self.strain,
         )
         self._connections_due: Agenda[int] = Agenda()
         """Each connection's next deadline, as of its last change, by its stream's number."""

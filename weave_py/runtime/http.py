@@ -37,6 +37,8 @@ MAX_HEAD_BYTES = 16 * 1024
 MAX_BODY_BYTES = 64 * 1024
 MAX_CONNECTIONS = 32
 REQUEST_SECONDS = 5.0
+ANSWER_SECONDS = 10.0
+"""The host thread may have other things to do first. (Our own client waits a little longer.)"""
 """To read a request and find its answer, and as long again to send it."""
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 4 * MAX_BODY_BYTES
@@ -174,12 +176,13 @@ async def _exchange(
 ) -> None:
     request: Request | None = None
     response = text(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive")
-    with trio.move_on_after(REQUEST_SECONDS):
+    with trio.move_on_after(REQUEST_SECONDS) as patience:
         try:
             with places.reading() as scope:
                 request = await _read_untrusted(stream, connection)
             if scope.cancelled_caught:
                 return  # it made room for another one
+            patience.deadline = trio.current_time() + ANSWER_SECONDS
             response = text(HTTPStatus.SERVICE_UNAVAILABLE, "the router is busy: try again")
             response = await _answer(request, service, hosts)
         except _Refused as refused:
