@@ -18,7 +18,7 @@ from weave_py.model.names import PeerName
 
 # Enough for the bursts of small frames that come while the router waits for its core. That they are
 # not seconds of standing queue when they are super-frames is `weave_py.link.standing`'s business.
-TAP_QUEUE_FRAMES: Final = 512
+TAP_QUEUE_FRAMES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from cryptography.exceptions import InvalidTag
 from weave_py.host.udp import UdpSocket
 from weave_py.link.control import ControlRecord
 from weave_py.link.gathering import Gatherer
+from weave_py.link.hints import Hints
 from weave_py.link.standing import DELAY_INTERVAL, TARGET, Standing
 from weave_py.link.trains import MAX_FRAME_BYTES, REST
 from weave_py.model.counters import RoadCounters
@@ -45,7 +46,6 @@ from weave_py.wire.sleeve import (
     TAG_BYTES,
     parse_header,
 )
-from weave_py.wire.super_frames import drop_segment
 
 # A turn of one socket, after which TAPs have theirs.
 TRAINS_PER_TURN = 32
@@ -75,8 +75,7 @@ class Inbound:
         self._gatherer = Gatherer(self._view)
         self._plain = memoryview(bytearray(BUFFER_BYTES))
         self._standing = Standing(DELAY_INTERVAL)
-        self._is_standing = False
-        """Whether a segment is to be dropped, because what comes in waits for too long."""
+        self._hints = Hints()
         self._neighbour: PeerName | None = None
         """Inside whose control connection what we are at came."""
 
@@ -95,7 +94,7 @@ class Inbound:
                     break
             self._judge(udp, turn, started)
         except BlockingIOError:
-            self._standing.is_low()
+            self._low()
         except OSError:
             pass  # an ICMP error of an earlier send: nothing to do with what comes in
 
@@ -112,9 +111,13 @@ class Inbound:
         """More waits than a turn of so many bytes took. For how long?"""
         now = clock()
         if udp.queued_bytes() * (now - started) < TARGET * turn:
-            self._standing.is_low()
-        else:
-            self._is_standing |= self._standing.is_high(now)
+            self._low()
+        elif self._standing.is_high(now):
+            self._hints.begin()
+
+    def _low(self) -> None:
+        self._standing.is_low()
+        self._hints.end()
 
     def _train(self, length: int, size: int, source: tuple[str, int] | None) -> None:
         if length <= HEADER_BYTES:  # the last segment of a record may hold a single byte
@@ -312,7 +315,7 @@ class Inbound:
     def _deliver(self, inlet: Inlet, plain: memoryview) -> None:
         """Write each frame, with the header the TAP wants in front of it, to the peer's TAP."""
         port = inlet.port
-        counters, fd, write = port.outlet.counters, port.fd, os.write
+        counters, fd, write, hints = port.outlet.counters, port.fd, os.write, self._hints
         at, end = 0, len(plain)
         while at < end:
             size = (
@@ -324,8 +327,7 @@ class Inbound:
                 counters.records_malformed += 1
                 return
             kept = size
-            if self._is_standing and (less := drop_segment(plain, at, size)):
-                self._is_standing = False
+            if hints.is_on and (less := hints.cut(plain, at, size)):
                 counters.drop_queue += 1
                 kept = less
             try:

@@ -20,7 +20,7 @@ from weave_py.model.names import PeerName
 from weave_py.runtime.ports import Port
 from weave_py.runtime.relaying import Relaying
 from weave_py.wire.sleeve import FRAME_HEADER_BYTES, FRAME_LENGTH, FRAME_LENGTH_OFFSET
-from weave_py.wire.super_frames import Cut, drop_segment, examine, write_piece
+from weave_py.wire.super_frames import Cut, examine, write_piece
 
 # A turn of one TAP: enough to be efficient, short enough (well under a millisecond) to be fair.
 FRAMES_PER_TURN = 64
@@ -52,13 +52,12 @@ class Outbound:
             outlet.busy = True
             self.woken.append(outlet.peer)
         limit = self._trains.wanted_plain_bytes(outlet)
-        plain, fd, read = self._trains.plain, port.fd, os.readv
+        plain, fd, read, hints = self._trains.plain, port.fd, os.readv, port.hints
         start = end = frames = turn = 0
         try:
             for _ in range(FRAMES_PER_TURN):
                 size = read(fd, (plain[end : end + MAX_FRAME_BYTES],))
-                if port.is_standing and (less := drop_segment(plain, end, size)):
-                    port.is_standing = False
+                if hints.is_on and (less := hints.cut(plain, end, size)):
                     outlet.counters.drop_queue += 1
                     size = less
                 _pack_length(plain, end + FRAME_LENGTH_OFFSET, size)
@@ -72,9 +71,11 @@ class Outbound:
                     start = end = frames = 0
                     if turn >= BYTES_PER_TURN:
                         break
-            port.is_standing |= port.standing.is_high(clock())
+            if port.standing.is_high(clock()):
+                hints.begin()
         except BlockingIOError:
             port.standing.is_low()
+            hints.end()
         except OSError:
             pass  # the device is going down: the port is about to be removed
         self._send(port, start, end, frames)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from weave_py.host.tap import Tap
+from weave_py.link.hints import Hints
 from weave_py.link.outlet import Outlet
 from weave_py.link.reassembly import Reassembly
 from weave_py.link.sealing import Opener
@@ -13,15 +14,14 @@ class Port:
     """A peer's port of the bridge: frames written to `fd` come from the peer, frames read from
     it go there. `fd` is −1 while there is no TAP (yet)."""
 
-    __slots__ = ("fd", "is_standing", "outlet", "standing", "tap")
+    __slots__ = ("fd", "hints", "outlet", "standing", "tap")
 
     def __init__(self, outlet: Outlet) -> None:
         self.outlet = outlet
         self.tap: Tap | None = None
         self.fd = -1
         self.standing = Standing(EMPTINESS_INTERVAL)
-        self.is_standing = False
-        """Whether a segment is to be dropped, because the TAP's queue never empties."""
+        self.hints = Hints()
 
     def plug(self, tap: Tap) -> None:
         self.tap = tap

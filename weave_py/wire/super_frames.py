@@ -52,6 +52,11 @@ class Cut(NamedTuple):
     payload: int
     """Bytes of payload in the whole super-frame."""
 
+    @property
+    def flow(self) -> bytes:
+        """The same for all of a connection's super-frames: addresses and ports."""
+        return self.headers[self.ip + (12 if self.is_ipv4 else 8) : self.tcp + 4]
+
 
 def examine(plain: memoryview, at: int, size: int) -> Cut | None:
     """What is needed to cut the frame `plain[at : at + size]`, or None if it is no TCP
@@ -105,11 +110,10 @@ def write_piece(plain: memoryview, at: int, cut: Cut, skip: int, take: int) -> N
         _U16.pack_into(plain, ip + 4, len(headers) - cut.ip - 40 + take)
 
 
-def drop_segment(plain: memoryview, at: int, size: int) -> int:
-    """Take the last segment off the super-frame `plain[at : at + size]`; its size after that, or
-    0 if there is nothing to take off (it is no TCP super-frame)."""
-    cut = examine(plain, at, size)
-    if cut is None or cut.payload <= cut.gso_size:
+def shorten(plain: memoryview, at: int, cut: Cut) -> int:
+    """Take the last segment off the super-frame at `at`; its size after that, or 0 if it has only
+    one."""
+    if cut.payload <= cut.gso_size:
         return 0
     take = (cut.payload - 1) // cut.gso_size * cut.gso_size
     write_piece(plain, at, cut, 0, take)
