@@ -8,7 +8,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TextIO
@@ -21,11 +21,27 @@ if TYPE_CHECKING:
     from weave_py.sim.scenario import Figures, Options
 
 CURVE = (10, 100, 1000)
+MOST_PEERS = 5000
+
+
+def _sizes(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    words = text.split(",")
+    if not all(word.isdecimal() and 2 <= int(word) <= MOST_PEERS for word in words):
+        raise click.BadParameter(
+            f"{text!r}: use numbers from 2 to {MOST_PEERS} with commas between"
+        )
+    return tuple(map(int, words))
+
+
 KIB_PER_MIB = 1024
 
 
 @click.command("sim", short_help="Simulate a large network in virtual time.")
-@click.option("--peers", type=click.IntRange(2, 5000), default=100, show_default=True)
+@click.option("--peers", type=click.IntRange(2, MOST_PEERS), default=100, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True, help="Decides all that is random.")
 @click.option(
     "--seeds",
@@ -79,10 +95,17 @@ KIB_PER_MIB = 1024
     metavar="FILE.svg",
     help="Simulate 10, 100 and 1,000 peers, print a table and plot it.",
 )
+@click.option(
+    "--sizes",
+    metavar="N,…",
+    callback=_sizes,
+    help="With --curve: simulate so many peers instead, one after the other.",
+)
 def sim_command(
     trace: TextIO | None,
     as_json: bool,
     curve: str | None,
+    sizes: tuple[int, ...] | None,
     no_partition: bool,
     peers: int,
     seed: int,
@@ -113,7 +136,9 @@ def sim_command(
         pairs=pairs,
     )
     if curve is not None:
-        return _draw(options, curve)
+        return _draw(options, curve, sizes or CURVE)
+    if sizes is not None:
+        raise click.UsageError("--sizes is for --curve: give --peers for a single run")
     return _simulate(options, None if trace is None else trace.write, as_json)
 
 
@@ -155,12 +180,12 @@ def _show_failure(options: Options, figures: Figures, recent: list[str]) -> None
     click.echo(f"  {report.replay(options)} --trace FILE", err=True)
 
 
-def _draw(options: Options, path: str) -> int:
+def _draw(options: Options, path: str, sizes: Sequence[int]) -> int:
     """Each network in a process of its own, so that its memory is its own."""
     from weave_py.sim import report
     from weave_py.sim.plot import Curve, svg
 
-    runs = [_elsewhere(options, peers) for peers in CURVE]
+    runs = [_elsewhere(options, peers) for peers in sizes]
     click.echo(report.table(runs))
     curves = [
         Curve(

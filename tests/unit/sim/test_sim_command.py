@@ -93,3 +93,19 @@ def test_a_curve_that_cannot_be_written(
 @pytest.mark.parametrize("words", [["--peers", "1"], ["--loss", "2"], ["--seeds", "0"]])
 def test_nonsense_is_a_usage_error(words: list[str]) -> None:
     assert run(["sim", *words]) == 2
+
+
+def test_a_curve_of_other_sizes(tmp_path: Path) -> None:
+    path = tmp_path / "curve.svg"
+    words = ["sim", "--duration", "0", "--pairs", "0", "--sizes", "2,3", "--curve", str(path)]
+    assert run(words) == 0
+    assert path.read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize("sizes", ["1", "two", "2,,3", "2,99999"])
+def test_sizes_that_make_no_sense(sizes: str) -> None:
+    assert run(["sim", "--sizes", sizes, "--curve", "x.svg"]) == 2
+
+
+def test_sizes_are_for_a_curve() -> None:
+    assert run(["sim", "--sizes", "2,3"]) == 2
