@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CURVE = (10, 100, 1000)
 MOST_PEERS = 5000
+KIB_PER_MIB = 1024
 
 
 def _sizes(
@@ -31,13 +32,8 @@ def _sizes(
         return None
     words = text.split(",")
     if not all(word.isdecimal() and 2 <= int(word) <= MOST_PEERS for word in words):
-        raise click.BadParameter(
-            f"{text!r}: use numbers from 2 to {MOST_PEERS} with commas between"
-        )
+        raise click.BadParameter(f"{text!r}: use 2 to {MOST_PEERS}, with commas between")
     return tuple(map(int, words))
-
-
-KIB_PER_MIB = 1024
 
 
 @click.command("sim", short_help="Simulate a large network in virtual time.")

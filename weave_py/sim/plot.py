@@ -19,7 +19,9 @@ class Curve(NamedTuple):
 
 
 def svg(curves: Sequence[Curve]) -> str:
-    """The panels side by side. Both axes are logarithmic; the upper one has whole decades."""
+    """The panels side by side, of what is not zero throughout. Both axes are logarithmic; the upper
+    one has whole decades."""
+    curves = [curve for curve in curves if any(y > 0 for _, y in curve.points)]
     width = len(curves) * WIDTH + (len(curves) - 1) * GAP
     panels = [_panel(curve, number * (WIDTH + GAP)) for number, curve in enumerate(curves)]
     return "\n".join(
