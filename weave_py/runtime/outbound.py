@@ -28,6 +28,10 @@ BYTES_PER_TURN = 256 * 1024
 # A record with this much in it leaves without looking for more: a super-frame next to it would
 # not fit, and a train of half the size costs hardly more per byte.
 FLUSH_BYTES = 32 * 1024
+# Group-addressed frames (IEEE 802.3 §3.2.3: the first bit of the address) go to all peers, and any
+# container sends some now and then: fewer bytes of them than these do not make a peer one in use,
+# whose path is watched closely.
+BUSY_BYTES = 4096
 
 _pack_length = FRAME_LENGTH.pack_into
 
@@ -48,12 +52,10 @@ class Outbound:
         if outlet.sealer is None or outlet.way is None or outlet.sealer.is_spent:
             self._discard(port)
             return
-        if not outlet.busy:
-            outlet.busy = True
-            self.woken.append(outlet.peer)
         limit = self._trains.wanted_plain_bytes(outlet)
         plain, fd, read, hints = self._trains.plain, port.fd, os.readv, port.hints
         start = end = frames = turn = 0
+        is_idle = not outlet.busy
         try:
             for _ in range(FRAMES_PER_TURN):
                 size = read(fd, (plain[end : end + MAX_FRAME_BYTES],))
@@ -62,6 +64,10 @@ class Outbound:
                     size = less
                 _pack_length(plain, end + FRAME_LENGTH_OFFSET, size)
                 turn += size
+                if is_idle and (turn >= BUSY_BYTES or not plain[end + FRAME_HEADER_BYTES] & 1):
+                    is_idle = False
+                    outlet.busy = True
+                    self.woken.append(outlet.peer)
                 if end + size - start > limit:
                     start, frames = self._overflow(port, start, end, size, frames, limit)
                 end += size

@@ -228,3 +228,22 @@ def test_bulk_whose_queue_never_empties_loses_a_segment_now_and_then(
             sent += len(sizes)
             assert set(sizes) <= {len(frame), len(frame) - 30_000 % 1324}
         assert 5 < a.outlet(b).counters.drop_queue < sent / 20
+
+
+def test_a_few_broadcasts_do_not_make_a_peer_one_in_use() -> None:
+    def broadcast(size: int) -> bytes:
+        frame = make_frame(1, size)
+        return frame[:16] + b"\xff" * 6 + frame[22:]
+
+    with Host(1) as a, Host(2) as b:
+        pair(a, b, 7)
+        use_direct(a, b, 1472)
+        a.send(b, [broadcast(60)] * 3)
+        assert a.outbound.woken == []
+        assert a.outlet(b).counters.frames_out == 3
+        a.send(b, [broadcast(60), make_frame(2, 60)])
+        assert a.outbound.woken == [b.name]
+        a.outbound.woken.clear()
+        a.outlet(b).busy = False
+        a.send(b, [broadcast(1400)] * 4)
+        assert a.outbound.woken == [b.name]
