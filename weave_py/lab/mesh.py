@@ -109,7 +109,10 @@ class LabMesh:
         self._each(lambda host: host.stop())
 
     def _knows_all(self, host: Host) -> bool:
-        rows = host.get("/status/peers").splitlines()
+        try:
+            rows = host.get("/status/peers").splitlines()
+        except HostError:
+            return False  # busy, or gone: the caller's patience ends
         reached = [row for row in rows if not row.startswith(" ") and "unreachable" not in row]
         return len(reached) == len(self.hosts)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weave_py.wire.sleeve import MAX_SEGMENTS
+
 MAX_SHAPES = 64
 
 
@@ -40,6 +42,8 @@ class Gatherer:
         view = self._view
         if len(self._bodies) >= MAX_SHAPES:
             self._bodies.clear()
-        bodies = [view[i : i + body] for i in range(at, len(view) - body + 1, size)]
+        # No record has more; tiny datagrams, which anybody can send, would make thousands.
+        end = min(len(view) - body + 1, at + MAX_SEGMENTS * size)
+        bodies = [view[i : i + body] for i in range(at, end, size)]
         self._bodies[at, size] = bodies
         return bodies

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weave_py.link.gathering import MAX_SHAPES, Gatherer
+from weave_py.wire.sleeve import MAX_SEGMENTS
 
 BUFFER = 70_000
 cuts = st.tuples(
@@ -37,3 +38,9 @@ def test_however_trains_are_cut_few_shapes_are_kept() -> None:
     for size in range(100, 100 + 3 * MAX_SHAPES):
         gatherer.gather(16, size, size - 16, 2, size)
     assert len(gatherer._bodies) <= MAX_SHAPES
+
+
+def test_tiny_datagrams_make_no_more_views_than_a_record_has_segments() -> None:
+    gatherer = Gatherer(memoryview(bytearray(BUFFER)))
+    gatherer.gather(16, 17, 1, MAX_SEGMENTS, MAX_SEGMENTS)
+    assert [len(bodies) for bodies in gatherer._bodies.values()] == [MAX_SEGMENTS]
