@@ -161,11 +161,13 @@ class Path:
             self._checked_at = now
             self._probe_at = min(self._probe_at, now)
 
-    def rest(self) -> None:
-        """It is not to be probed for now: what was not answered so far says nothing later."""
+    def rest(self, now: float) -> None:
+        """It is not to be probed for now: what was not answered so far says nothing later. When
+        it is wanted again it is to be proved at once, however lately that was done before."""
         self._outstanding.clear()
         self._overdue.clear()
         self._missing_since = self._suspect_since = None
+        self._probe_at = min(self._probe_at, now)
 
     def hurry(self, now: float) -> None:
         """It is in use now: the next probe is due as if it had been all the time."""

@@ -171,7 +171,7 @@ class Paths:
             path.grace = grace
             path.crowd, path.leisure = self._strain.crowd, self._strain.leisure
             if self._rests(path):
-                path.rest()
+                path.rest(now)
                 continue
             place = path.way.endpoint
             if place and path.is_hopeless and self._is_hearsay(place):

@@ -365,6 +365,21 @@ def test_the_relay_takes_over_well_before_a_direct_path_is_given_up(rtt: float) 
         assert world.run_until(world.is_straight, within=1) <= 0.4
 
 
+def test_a_relay_that_was_used_a_moment_ago_takes_over_just_as_soon() -> None:
+    for phase in phases():
+        world = World()
+        world.paths.set_candidates([NEAR], world.now)
+        world.paths.set_relay(RELAY, world.now)
+        world.run(10)
+        for _ in range(3):
+            world.road(NEAR).up = False
+            assert world.run_until(world.is_around, within=3) <= 1.8
+            world.run(0.3 + phase)
+            world.road(NEAR).up = True
+            world.run_until(world.is_straight, within=4)
+            world.run(0.3)
+
+
 def test_a_relay_that_does_not_answer_takes_nothing_over() -> None:
     world = World()
     world.road(RELAY).up = False
