@@ -38,7 +38,8 @@ from weave_py.wire.topology import (
 
 CHANNEL = "topology"
 MAX_SUMMARY = 1500  # entries of 30 bytes: well below the size of a message
-MANY = 200  # peers; with more than that deltas are proportionally fewer
+MANY = 200  # peers; with more than that deltas may be proportionally fewer, and are if each carries
+MUCH = 5  # records, or the more in proportion
 TOGETHER = 0.5  # of the pause between two deltas: whose turn comes so soon has it at once
 EAGER = 4  # neighbours, about, that get others' records themselves: a connected random graph
 
@@ -69,6 +70,8 @@ class TopologyGossip:
         self._out: list[tuple[PeerName, bytes]] = []
         self._digest_at = now + self._settings.digest_every
         self._turn = 0
+        self._pause = self._settings.flush_every
+        """Seconds between two deltas to a neighbour."""
         self.errors: list[str] = []
         """What was wrong with records we refused, since last taken (for the log)."""
 
@@ -165,6 +168,7 @@ class TopologyGossip:
             False: now + TOGETHER * self._settings.hint_after / 2,
         }
         early = [k for k, at in self._agenda.pending() if k[1] in kinds and at <= soon[k[1]]]
+        most = 0
         for key in (*due, *early):
             name, is_flush = key
             self._agenda.set(key, None)
@@ -172,6 +176,7 @@ class TopologyGossip:
             if is_flush:
                 neighbour.is_flush_due = False
                 neighbour.last_flush = now
+                most = max(most, len(neighbour.pending))
                 self._say_records(name, neighbour.pending.values())
                 neighbour.pending.clear()
             else:
@@ -179,12 +184,15 @@ class TopologyGossip:
                 neighbour.last_hint = now
                 self._hint(name, neighbour.hints)
                 neighbour.hints.clear()
+        if most:
+            self._pause = self._pause_after(most)
 
-    @property
-    def _pause(self) -> float:
-        """Seconds between two deltas to a neighbour. The more peers, the more news there may be at
-        a time: fewer, larger messages then."""
-        return self._settings.flush_every * max(1.0, self.audience / MANY)
+    def _pause_after(self, most: int) -> float:
+        """Deltas of that many records have just been sent. Where there is much news more of it
+        comes soon, and it is many peers' work: fewer, larger messages then. A little goes on at
+        once, however many there are to hear it."""
+        slowest = max(1.0, self.audience / MANY)
+        return self._settings.flush_every * min(max(1.0, most / MUCH), slowest)
 
     def _schedule(self, name: PeerName, neighbour: Audience, now: float) -> None:
         if neighbour.pending and not neighbour.is_flush_due:

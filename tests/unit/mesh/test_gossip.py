@@ -535,9 +535,42 @@ def test_who_has_told_us_of_it_needs_no_hint() -> None:
     assert name(told_us) in hints
 
 
+def gaps_between_deltas(records: int) -> set[float]:
+    """One after the other, as fast as they are sent, with so many records in each."""
+    node = joined(1)
+    node.hear(Node(91), records_of(signed_record(90)))
+    node.gossip.advance(START + 0.5)
+    node.said()
+    now, gaps = START + 1, set()
+    for version in range(2, 7):
+        node.gossip.spread(
+            [signed_record(n, version=version) for n in range(10, 10 + records)], now, name(2)
+        )
+        deadline = node.gossip.next_deadline()
+        assert deadline is not None
+        if version > 2:
+            gaps.add(round(deadline.at - now, 6))
+        now = deadline.at
+        node.gossip.advance(now)
+        assert told(node.said()).keys() == {name(1)}
+    return gaps
+
+
+def test_much_news_in_a_large_network_comes_in_fewer_and_larger_deltas(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = SETTINGS.flush_every
+    assert gaps_between_deltas(3 * gossip.MUCH) == {usual}  # a small network
+    monkeypatch.setattr(gossip, "MANY", 0.1)  # as if it were ten times as large as is usual
+    assert gaps_between_deltas(gossip.MUCH) == {usual}
+    assert gaps_between_deltas(3 * gossip.MUCH) == {round(3 * usual, 6)}
+    assert gaps_between_deltas(15 * gossip.MUCH) == {10 * usual}
+
+
 def test_in_a_large_network_names_are_told_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    node, _, others = star(40)
     monkeypatch.setattr(gossip, "MANY", 0.1)  # as if there were ten times as many as is usual
+    monkeypatch.setattr(gossip, "MUCH", 0.1)
+    node, _, others = star(40)
     pause = 2 * 10 * SETTINGS.flush_every
     first = START + SETTINGS.hint_after
     node.gossip.advance(first)
