@@ -19,6 +19,7 @@ from weave_py.link.sealing import Opener
 from weave_py.link.session import Session, SessionSettings
 from weave_py.link.trains import datagram_overhead
 from weave_py.model.deadlines import Deadline, earliest
+from weave_py.model.errors import WireError
 from weave_py.model.names import Endpoint, PeerName, PeerUID
 from weave_py.model.strain import Strain
 from weave_py.wire.probes import (
@@ -133,15 +134,24 @@ class Link:
         self.session.receive_untrusted(body, now)
         self._settle(now)
 
-    def receive_control_untrusted(self, record: ControlRecord, now: float) -> None:
-        """A control record came. WireError if its body is malformed."""
-        self.session.confirmed(record.session, now)
-        origin = record.origin
-        if origin is not None:
-            self.paths.heard_from(origin, now)
-        if record.body is not None:
-            self._receive_body_untrusted(record, record.body, now)
+    def receive_controls_untrusted(
+        self, records: Iterable[ControlRecord], now: float
+    ) -> list[WireError]:
+        """Control records came, all at one time: what follows from them is done once. Returns what
+        is wrong with those that are malformed."""
+        errors = []
+        for record in records:
+            self.session.confirmed(record.session, now)
+            if record.origin is not None:
+                self.paths.heard_from(record.origin, now)
+            if record.body is None:
+                continue
+            try:
+                self._receive_body_untrusted(record, record.body, now)
+            except WireError as error:
+                errors.append(error)
         self._settle(now)
+        return errors
 
     def _receive_body_untrusted(self, record: ControlRecord, body: bytes, now: float) -> None:
         match decode_untrusted(body):

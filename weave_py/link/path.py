@@ -34,6 +34,8 @@ class PathSettings:
     """From the first unanswered probe; it was sent at most `probe_in_use` after the path broke, so
     a path in use is given up within 3.25 s."""
     answer_timeout: float = 0.25
+    longest_patience: float = 10.0
+    """A network in which answers take that long is no use, but nor is it one that is dead."""
     first_retry: float = 0.2
     retry_factor: float = 1.7
     longest_retry: float = 10.0
@@ -77,6 +79,8 @@ class _Outstanding(NamedTuple):
 
 
 MAX_OVERDUE = 16  # probes
+JUMP = 4  # a round trip that is so much shorter is no jitter: a queue is gone
+PATIENT = 1.5  # round trips, after which an answer is late, if those are long themselves
 SMALL_PROBE = 64  # bytes of the datagram: room for every header
 
 
@@ -181,9 +185,7 @@ class Path:
             if len(self._overdue) > MAX_OVERDUE:
                 del self._overdue[next(iter(self._overdue))]
             self._missed(missed, now)
-        if self._suspect_since is not None and (
-            now >= self._suspect_since + self._settings.dead_after + self.grace
-        ):
+        if self._suspect_since is not None and now >= self._dead_at(self._suspect_since):
             self._die(now)
         due: list[tuple[Kind, int]] = []
         if now >= self._probe_at:
@@ -207,10 +209,14 @@ class Path:
 
     def answered(self, number: int, size: int, now: float) -> None:
         """The probe's answer came; it says that `size` bytes arrived."""
+        is_late = number in self._overdue
         outstanding = self._outstanding.pop(number, None) or self._overdue.pop(number)
         self._tries = 0
         sample = max(now - outstanding.sent_at, 1e-6)
-        self.rtt = sample if self.rtt is None else self.rtt + (sample - self.rtt) / 8
+        if self.rtt is None or is_late or sample < self.rtt / JUMP:
+            self.rtt = sample
+        else:
+            self.rtt += (sample - self.rtt) / 8
         self._recent.append(True)
         self._missing_since = self._suspect_since = None
         self.answered_at = now
@@ -243,8 +249,8 @@ class Path:
             first = min(self._expiry(o) for o in self._outstanding.values())
             soonest.append(Deadline(first, f"answer of {self.way.text}"))
         if self._suspect_since is not None:
-            dead = self._suspect_since + self._settings.dead_after + self.grace
-            soonest.append(Deadline(dead, f"give up {self.way.text}"))
+            dead_at = self._dead_at(self._suspect_since)
+            soonest.append(Deadline(dead_at, f"give up {self.way.text}"))
         elif self.state is PathState.UP:
             soonest.append(self.mtu.next_deadline())
         return min(soonest)
@@ -255,8 +261,18 @@ class Path:
         return outstanding.sent_at + self._patience()
 
     def _patience(self) -> float:
-        usual = max(self._settings.answer_timeout, min(3 * (self.rtt or 0.3), 2.0))
-        return usual + self.grace
+        rtt = self.rtt or 0.3
+        usual = max(self._settings.answer_timeout, min(3 * rtt, 2.0), PATIENT * rtt)
+        return min(usual, self._settings.longest_patience) + self.grace
+
+    def _dead_at(self, suspect_since: float) -> float:
+        return suspect_since + max(self._settings.dead_after + self.grace, self._patience())
+
+    def _pace(self, usual: float) -> float:
+        """Seconds between probes while answers are missing. Where they come late the probes may be
+        what they wait for, in a queue in front of a host that is too busy: no more of those."""
+        longest = max(usual, self._settings.probe_in_use)
+        return min(max(usual, (self.rtt or 0.0) / 2), longest) * self.crowd + self.grace
 
     def _heartbeat(self, in_use: bool) -> list[tuple[Kind, int]]:
         small, full = (Kind.SMALL, SMALL_PROBE), (Kind.FULL, self.mtu.size)
@@ -272,9 +288,9 @@ class Path:
         s = self._settings
         if self.state is PathState.UP:
             if self._missing_since is not None and not self.is_doubtful(now):
-                return s.probe_missing * self.crowd + self.grace
+                return self._pace(s.probe_missing)
             if self._suspect_since is not None or self._full_misses:
-                return s.probe_suspect * self.crowd + self.grace
+                return self._pace(s.probe_suspect)
             if in_use:
                 return s.probe_in_use
             return min(s.probe_idle * self.leisure, s.longest_idle)

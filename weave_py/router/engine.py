@@ -222,9 +222,9 @@ class Engine:
 
     # --- datagrams -----------------------------------------------------------------------
 
-    def control_received(self, record: ControlRecord, now: float) -> None:
-        """An authentic control record came in (see Link.receive_control_untrusted)."""
-        self.links.receive_control_untrusted(record, now)
+    def controls_received(self, records: Iterable[ControlRecord], now: float) -> None:
+        """Authentic control records came in (see Link.receive_controls_untrusted)."""
+        self.links.receive_controls_untrusted(records, now)
         self._settle(now)
 
     def probe_refused(self, peer: PeerName, probe: int, now: float) -> None:

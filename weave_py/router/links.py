@@ -216,18 +216,24 @@ class Links:
             link.receive_unicast_untrusted(body, now)
             self._drain(link, now)
 
-    def receive_control_untrusted(self, record: ControlRecord, now: float) -> None:
-        link = self._by_index.get(record.session)
-        if link is None:
-            return
-        try:
-            link.receive_control_untrusted(record, now)
-            if record.body is not None and fast_status.is_fast_status(record.body):
-                self.fast.paths.receive_status_untrusted(link.peer, record.body, now)
-        except WireError as error:
-            fields = {"peer": link.peer.hex(":"), "error": str(error)}
-            self._outputs.append(LogEvent(WARNING, "malformed control record", fields))
-        self._drain(link, now)
+    def receive_controls_untrusted(self, records: Iterable[ControlRecord], now: float) -> None:
+        by_peer: dict[PeerName, list[ControlRecord]] = {}
+        for record in records:
+            link = self._by_index.get(record.session)
+            if link is not None:
+                by_peer.setdefault(link.peer, []).append(record)
+        for peer, theirs in by_peer.items():
+            link = self._links[peer]
+            errors = link.receive_controls_untrusted(theirs, now)
+            for body in (r.body for r in theirs if r.body and fast_status.is_fast_status(r.body)):
+                try:
+                    self.fast.paths.receive_status_untrusted(peer, body, now)
+                except WireError as error:
+                    errors.append(error)
+            for error in errors:
+                fields = {"peer": peer.hex(":"), "error": str(error)}
+                self._outputs.append(LogEvent(WARNING, "malformed control record", fields))
+            self._drain(link, now)
         if self._check_soon:
             self._check_all(now)
 

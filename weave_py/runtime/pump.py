@@ -120,8 +120,7 @@ class Pump:
         await self._serve(number, control)
 
     def on_controls(self, controls: list[ControlRecord]) -> None:
-        for record in controls:
-            self.tell(self.engine.control_received, record)
+        self.tell(self.engine.controls_received, controls)
 
     def on_woken(self, peers: list[PeerName]) -> None:
         for peer in peers:

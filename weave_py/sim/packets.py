@@ -172,19 +172,19 @@ class Packets:
         now = self._underlay.now
         if flags & FLAG_CONTROL:
             record = ControlRecord(index, bytes(plain), size, counters.datagrams_in, origin, tcp)
-            self.engine.control_received(record, now)
+            self.engine.controls_received([record], now)
             self.carry_out()
         else:
             if origin is not None and self._heard_from.get(peer) != origin:
                 self._heard_from[peer] = origin
                 moved = ControlRecord(index, None, size, counters.datagrams_in, origin)
-                self.engine.control_received(moved, now)
+                self.engine.controls_received([moved], now)
                 self.carry_out()
             counters.datagrams_in += 1
             counters.records_in += 1
             if origin is not None and self._sources.get(index) != origin:
                 self._sources[index] = origin
                 moved = ControlRecord(index, None, size, counters.datagrams_in, origin)
-                self.engine.control_received(moved, now)
+                self.engine.controls_received([moved], now)
                 self.carry_out()
             self.arrivals.append(Arrival(now, peer, bytes(plain), relays))

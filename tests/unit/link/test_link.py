@@ -192,7 +192,7 @@ class Wire:
         self.arrived += 1
         if flags & FLAG_CONTROL:
             record = ControlRecord(index, bytes(plain), size, side.data_datagrams, origin)
-            side.link.receive_control_untrusted(record, self.now)
+            side.link.receive_controls_untrusted([record], self.now)
             self._carry_out(side)
         else:
             side.data_datagrams += 1
@@ -400,10 +400,10 @@ def test_a_malformed_control_record_is_said_and_survived() -> None:
     wire.meet()
     wire.run(5)
     side = wire.sides[0]
-    with pytest.raises(WireError):
-        side.link.receive_control_untrusted(ControlRecord(1, b"", 64, 0, PLACES[1]), wire.now)
-    unknown = b"\x77" + bytes(20)
-    side.link.receive_control_untrusted(ControlRecord(1, unknown, 64, 0, PLACES[1]), wire.now)
+    bodies = b"\x77" + bytes(20), b""  # of a newer peer's kind, and of none
+    records = [ControlRecord(1, body, 64, 0, PLACES[1]) for body in bodies]
+    errors = side.link.receive_controls_untrusted(records, wire.now)
+    assert [type(error) for error in errors] == [WireError]
     wire.run(60)
     assert wire.both_ready()
 
@@ -441,7 +441,7 @@ def test_a_probe_is_answered_the_way_it_came() -> None:
         (None, None, Way(None, RELAY)),
     ):
         record = ControlRecord(epoch.index, probe, 64, 5, origin, tcp)
-        side.link.receive_control_untrusted(record, wire.now)
+        side.link.receive_controls_untrusted([record], wire.now)
         assert (way, ProbeAnswer(9, 64, 0, 5, origin)) in sent(side)
 
 
@@ -464,7 +464,7 @@ def test_a_punch_has_all_places_probed() -> None:
     epoch = side.link.session.current
     assert epoch is not None
     record = ControlRecord(epoch.index, encode_punch(), 64, 0, None)
-    side.link.receive_control_untrusted(record, wire.now)
+    side.link.receive_controls_untrusted([record], wire.now)
     probed = [way for way, body in sent(side) if isinstance(body, Probe)]
     assert Way(PLACES[1], None) in probed
 
@@ -478,7 +478,7 @@ def test_data_from_a_new_place_has_that_place_probed() -> None:
     assert epoch is not None
     side.link.take_outputs()
     record = ControlRecord(epoch.index, None, 1472, 7, moved)
-    side.link.receive_control_untrusted(record, wire.now)
+    side.link.receive_controls_untrusted([record], wire.now)
     probed = {way for way, body in sent(side) if isinstance(body, Probe)}
     assert probed == {Way(PLACES[1], None), Way(moved, None)}
 

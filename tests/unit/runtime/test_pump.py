@@ -106,8 +106,8 @@ class FakeEngine:
     def stream_ended(self, number: int, reason: str, now: float) -> None:
         self._hear("stream_ended", number, reason)
 
-    def control_received(self, record: ControlRecord, now: float) -> None:
-        self._hear("control", record)
+    def controls_received(self, records: list[ControlRecord], now: float) -> None:
+        self._hear("controls", *records)
         self.on_control()
 
     def probe_refused(self, peer: PeerName, probe: int, now: float) -> None:
@@ -269,7 +269,7 @@ async def test_control_records_and_traffic_are_passed_on() -> None:
     record = ControlRecord(7, b"probe", 64, 3, None)
     kit.pump.on_controls([record])
     kit.pump.on_woken([PEER])
-    assert kit.engine.told == [("control", record), ("woke", PEER)]
+    assert kit.engine.told == [("controls", record), ("woke", PEER)]
 
 
 async def test_the_timer_fires_at_the_deadline_and_not_before(
