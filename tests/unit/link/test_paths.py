@@ -394,6 +394,25 @@ def test_a_relay_that_does_not_answer_takes_nothing_over() -> None:
     assert world.paths.why == "direct-unanswered"  # nothing works: the relay might, in the end
 
 
+@pytest.mark.parametrize("late", [1.0, 3.0, 6.0])
+def test_answers_that_come_late_are_waited_for_and_asked_for_no_more_often(late: float) -> None:
+    """A host that is too busy answers all in the end; the more it is asked, the later."""
+    world = direct()
+    world.paths.set_tcp(RELAY, world.now)
+    world.run(5)
+    world.road(NEAR).rtt = late
+    world.run(4 * late)
+    before, changes = len(world.probes), len(world.used)
+    world.run(30)
+    assert len(world.probes) - before <= 40
+    assert len(world.used) == changes
+    assert world.paths.is_direct
+    world.road(NEAR).rtt = 0.02
+    world.run(late + 2)
+    assert world.paths.best is not None
+    assert world.paths.best.rtt == pytest.approx(0.02)
+
+
 def test_ten_per_cent_of_loss_for_an_hour_is_no_reason_for_a_detour() -> None:
     world = direct()
     world.paths.set_relay(RELAY, world.now)
