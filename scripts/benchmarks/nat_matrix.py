@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Which path does every pair of NATs and firewalls find? Prints the table of docs/paths.md.
 
-    scripts/benchmarks/nat_matrix.py [KIND…]      as root; all nine kinds take about eight minutes
+    scripts/benchmarks/nat_matrix.py [--fastdp] [KIND…]
+                                  as root; all nine kinds take about eight minutes
+
+With --fastdp it is an open network, and the kernel may carry the frames where it can.
 
 Real routers in network namespaces: two hosts, each behind its kind, and a public one. A cell says
 what path frames take from the row's host to the column's (and back, if that differs), and how long
@@ -21,12 +24,13 @@ from weave_py.lab.nats import Kind
 
 
 def main(argv: list[str]) -> int:
-    kinds = [Kind(word) for word in argv] or [kind for kind in Kind if kind is not Kind.OPEN]
+    fastdp = "--fastdp" in argv
+    kinds = [Kind(word) for word in argv if word != "--fastdp"] or [kind for kind in Kind if kind is not Kind.OPEN]
     findings: dict[tuple[Kind, Kind], Finding] = {}
     for one, other in combinations_with_replacement(kinds, 2):
         with (
             tempfile.TemporaryDirectory() as directory,
-            started(one, other, Path(directory)) as (_, mesh),
+            started(one, other, Path(directory), fastdp) as (_, mesh),
         ):
             finding = findings[one, other] = find(one, other, mesh)
         print(f"{one} × {other}: {_cell(finding)} {finding.reasons}", file=sys.stderr, flush=True)
