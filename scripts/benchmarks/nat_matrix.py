@@ -25,7 +25,8 @@ from weave_py.lab.nats import Kind
 
 def main(argv: list[str]) -> int:
     fastdp = "--fastdp" in argv
-    kinds = [Kind(word) for word in argv if word != "--fastdp"] or [kind for kind in Kind if kind is not Kind.OPEN]
+    words = [word for word in argv if word != "--fastdp"]
+    kinds = [Kind(word) for word in words] or [kind for kind in Kind if kind is not Kind.OPEN]
     findings: dict[tuple[Kind, Kind], Finding] = {}
     for one, other in combinations_with_replacement(kinds, 2):
         with (

@@ -30,8 +30,9 @@ from weave_py.model.deadlines import Agenda, Deadline, earliest
 from weave_py.model.fast import Carried, FastWish, PortsOutcome
 from weave_py.model.names import Endpoint, PeerName, PeerUID, Target, endpoint
 from weave_py.model.strain import Strain
-from weave_py.router.addresses import Places
 from weave_py.router.announcements import Announcements
+from weave_py.router.clones import Clones
+from weave_py.router.following import Following
 from weave_py.router.links import Links
 from weave_py.router.neighbours import Neighbours, Stream
 from weave_py.router.outputs import (
@@ -65,10 +66,6 @@ CLONED = (
     "another router runs with our identity: was the state directory copied? "
     "Run 'weave-py reset' on one of the two"
 )
-BROKEN_FOR = 10.0  # seconds in which the other side of a broken connection notices, too
-MANY = 100  # peers; with more than that routes are computed proportionally less often
-LINGER = 30.0  # seconds between looks at whether the kernel still carries a lost peer's frames
-CLONED_EVERY = 60.0  # seconds between two complaints about it
 FUTILE_PAUSE = 60.0  # seconds before we call again who had no room for us, or was ourself
 
 
@@ -123,17 +120,10 @@ class Engine:
         )
         self._connections_due: Agenda[int] = Agenda()
         """Each connection's next deadline, as of its last change, by its stream's number."""
-        self._affected: set[PeerName] = set()
-        """Peers that we reach elsewhere, or not any more, since routes were last computed."""
-        self._refresh_at: float | None = None
-        self._refreshed_at = float("-inf")
-        self._linger_at: float | None = None
-        """When to look again at peers that are forgotten but for the frames that still come."""
-        self._discover_at: float | None = None
-        """Until when nobody that we hear of is called."""
-        self._complained_at = float("-inf")
-        self._broken_at: dict[bytes, float] = {}
-        """When the connection with a neighbour last broke."""
+        self._following = Following(
+            self.topology, self.neighbours, self.links, self.targets, self.settings, self.strain
+        )
+        self._clones = Clones(self.neighbours)
         self._due_at = float("inf")
         """When we asked to be woken (not before the moment when we did)."""
         self._told_at = now
@@ -158,7 +148,8 @@ class Engine:
         hosts = list(hosts)
         self._announcements.set_local([endpoint(host, self.port) for host in hosts], now)
         self.links.set_local(hosts, now)
-        self._affected.update(self.topology.peers())  # whose addresses may be ours now, or not
+        self._following.own_hosts = {place.host for place in self._announcements.local}
+        self._following.moved(self.topology.peers())  # whose addresses may be ours now, or not
         if had and had != self._announcements.local:
             self.links.restart(now)
         self._settle(now)
@@ -238,7 +229,7 @@ class Engine:
 
     def link_to(self, peer: PeerName, now: float) -> None:
         """Frames are going to be sent to this peer: see EngineSettings.eager_links."""
-        self._make_link(peer, now)
+        self._following.make_link(peer, now)
         self.links.call(peer, now)
         self._settle(now)
 
@@ -299,15 +290,7 @@ class Engine:
         self.gossip.advance(now)
         self.links.advance(now)
         self._trim(now)
-        if self._discover_at is not None and now >= self._discover_at:
-            self._discover_at = None
-            self._refresh_soon(now)
-        if self._linger_at is not None and now >= self._linger_at:
-            self._linger_at = None
-            self._refresh_soon(now)
-        forget = self.topology.next_deadline()
-        if forget is not None and now >= forget.at:
-            self._refresh_soon(now)
+        self._following.advance(now)
         self._settle(now)
 
     def next_deadline(self) -> Deadline | None:
@@ -320,19 +303,8 @@ class Engine:
             self.links.next_deadline(),
             self._announcements.next_deadline(),
             self.targets.next_trim(),
+            *self._following.next_deadlines(),
         ]
-        # Forgetting waits for the next refresh: it is not due before it (or we would be woken
-        # again and again until then).
-        if self._discover_at is not None:
-            due.append(Deadline(self._discover_at, "discover"))
-        if self._linger_at is not None:
-            due.append(
-                Deadline(self._linger_at, "does the kernel still carry a lost peer's frames?")
-            )
-        if self._refresh_at is not None:
-            due.append(Deadline(self._refresh_at, "routes"))
-        else:
-            due.append(self.topology.next_deadline())
         first = earliest(due)
         if self._due_at > self._told_at:  # else it is overdue already, since then
             self._due_at = max(first.at, self._told_at) if first else float("inf")
@@ -391,9 +363,9 @@ class Engine:
             if loser is stream:
                 return
         self._log(INFO, "connection established", stream)
-        self._affected.add(hello.name)
+        self._following.moved([hello.name])
         if len(self.neighbours) == 1:
-            self._discover_at = now + self.settings.discover_after
+            self._following.wait(now)
         self._set_connected()
         self.gossip.neighbour_joined(hello.name, now)
         self.links.neighbour_joined(hello.name, now)
@@ -418,7 +390,7 @@ class Engine:
         match message:
             case Gossip(channel, body) if channel == TOPOLOGY:
                 if self.gossip.receive_untrusted(stream.peer, body, now):
-                    self._refresh_soon(now)
+                    self._following.soon(now)
                 if self.ourself.is_outranked and self._announcements.outranked(now):
                     self._complain_of_clone(stream, now)
                 for error in self.gossip.errors:
@@ -426,7 +398,7 @@ class Engine:
                 self.gossip.errors.clear()
             case Unicast() if message.destination == self.name:
                 if message.channel == SESSION:
-                    self._make_link(message.source, now)
+                    self._following.make_link(message.source, now)
                     self.links.receive_unicast_untrusted(message.source, message.body, now)
             case Unicast():
                 if message.hop_limit > 0:
@@ -445,14 +417,9 @@ class Engine:
         self._outputs.append(CloseStream(stream.number, is_silent))
         silent = planned and reason.endswith(DUPLICATE)
         # A duplicate of which the other half is not ours: somebody else has our identity.
-        refused = silent and stream.peer is not None and self.neighbours.of(stream.peer) is None
-        # (But if ours has just broken, the peer may only not know yet; and if one is at its
-        # handshake, that may be the other half.)
-        usurped = (
-            refused
-            and now >= self._broken_at.get(stream.peer or b"", 0.0) + BROKEN_FOR
-            and not self.neighbours.are_shaking_hands
-        )
+        peer = stream.peer
+        refused = silent and peer is not None and self.neighbours.of(peer) is None
+        usurped = refused and peer is not None and self._clones.took_our_place(peer, now)
         if stream.target is not None and (refused or not silent):
             if reason.endswith(MADE_ROOM):
                 self.targets.rest(stream.target)
@@ -465,9 +432,9 @@ class Engine:
         if not counted:
             return
         assert stream.peer is not None
-        self._affected.add(stream.peer)
+        self._following.moved([stream.peer])
         if not planned:
-            self._broken_at[stream.peer] = now
+            self._clones.broke(stream.peer, now)
         if usurped or (planned and reason.endswith(MADE_ROOM)):
             self.targets.leave_alone(stream.peer, now + FUTILE_PAUSE)
         self.terminations += 1
@@ -510,9 +477,10 @@ class Engine:
             return
         self._told_at = now
         if self._announcements.advance(now):
-            self._refresh_soon(now)
-        if self._refresh_at is not None and now >= self._refresh_at:
-            self._refresh(now)
+            self._following.soon(now)
+        if self._following.is_due(now):
+            self._make_room(None, now)
+            self._outputs.append(UseRoutes(self._following.follow(now)))
         self._call(now)
         for destination, body in self.links.take_unicasts():
             self.send_unicast(Unicast(SESSION, self.name, destination, HOP_LIMIT, body))
@@ -522,61 +490,8 @@ class Engine:
             self._send(neighbour, Gossip(TOPOLOGY, body))
 
     def _complain_of_clone(self, stream: Stream, now: float) -> None:
-        """Every neighbour, and every record that comes, could tell us: one line says it."""
-        if now >= self._complained_at + CLONED_EVERY:
-            self._complained_at = now
+        if self._clones.complains(now):
             self._log(WARNING, CLONED, stream)
-
-    def _refresh_soon(self, now: float) -> None:
-        if self._refresh_at is None:
-            # The more peers, the longer it takes: less often then, while everything changes.
-            pause = self.settings.refresh_every * max(1.0, len(self.topology) / MANY)
-            self._refresh_at = max(now, self._refreshed_at + pause + self.strain.lag(now))
-
-    def _refresh(self, now: float) -> None:
-        """The topology changed: routes, links and targets follow."""
-        self._refresh_at = self._linger_at = None
-        self._refreshed_at = now
-        self.topology.refresh(now)
-        routes = self.topology.routes
-        self._outputs.append(UseRoutes(routes))
-        self._make_room(None, now)
-        places = self._places()
-        for name in sorted(self.topology.take_changed() | self._affected):
-            record = self.topology.record(name)
-            if record is None or name == self.name or name not in routes.hops:
-                continue
-            if self.links.get(name) or self.links.is_eager() or self.neighbours.of(name):
-                self.links.peer_known(record, name, places[name], now)
-        self._affected.clear()
-        for link in list(self.links):
-            if self.topology.record(link.peer) is not None:
-                continue
-            if self.links.is_carrying(link.peer, now):
-                self._linger_at = now + LINGER  # nothing else may happen to make us look again
-            else:
-                self.links.peer_forgotten(link.peer, now)
-        self.links.use_routes(routes, now)
-        if self.settings.discovery and self._discover_at is None:
-            limit = self.settings.conn_limit
-            room = limit - len(self.neighbours) if limit else len(places)
-            called = frozenset(n for n, _, c in self.neighbours.established() if c.outbound)
-            self.targets.discover(places, self.neighbours.names(), room, now, routes.hops, called)
-
-    def _make_link(self, peer: PeerName, now: float) -> None:
-        record = None if peer == self.name else self.topology.record(peer)
-        if self.links.get(peer) or record is None or peer not in self.topology.routes.hops:
-            return
-        self.links.peer_known(record, peer, self._places()[peer], now)
-        self.links.use_routes(self.topology.routes, now)
-
-    def _places(self) -> Places:
-        def reached(name: PeerName) -> Endpoint | None:
-            stream = self.neighbours.of(name)
-            return None if stream is None else stream.place
-
-        own_hosts = {place.host for place in self._announcements.local}
-        return Places(self.topology.names, self.topology.record, reached, own_hosts)
 
     def _call(self, now: float) -> None:
         for call in self.targets.due(now):

@@ -230,8 +230,8 @@ class Links:
                     self.fast.paths.receive_status_untrusted(peer, body, now)
                 except WireError as error:
                     errors.append(error)
-            for error in errors:
-                fields = {"peer": peer.hex(":"), "error": str(error)}
+            for wrong in errors:
+                fields = {"peer": peer.hex(":"), "error": str(wrong)}
                 self._outputs.append(LogEvent(WARNING, "malformed control record", fields))
             self._drain(link, now)
         if self._check_soon:
