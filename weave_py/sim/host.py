@@ -76,6 +76,8 @@ class SimHost(Packets):
         self.alive = True
         self.powered = True
         self.frozen_until = 0.0
+        self.toil = 0.0
+        self.free_at = 0.0
         self._numbers: dict[StreamEnd, int] = {}
         self._armed: float | None = None
         self._ways: dict[PeerName, Way | None] = {}

@@ -23,6 +23,7 @@ DIAL_SECONDS = 5.0  # as the router's shell: how long to wait for an answer to a
 UDP_IP_BYTES = 28
 FIRST_RETRANSMISSION = 0.2  # seconds; then twice as long each time (RFC 6298 says 1 s at first)
 LONGEST_RETRANSMISSION = 2.0
+SOCKET_SECONDS = 6.0  # of work wait in a busy host's UDP socket, and what comes then is lost
 GIVE_UP = 30.0  # seconds of silence after which a kernel forgets a stream's bytes
 
 Action = Callable[[], None]
@@ -58,6 +59,10 @@ class Station(Protocol):
     alive: bool
     powered: bool
     frozen_until: float
+    toil: float
+    """Seconds that it takes to read one datagram."""
+    free_at: float
+    """When all that have come are read."""
 
     def on_accepted(self, end: StreamEnd, remote: Endpoint) -> None: ...
     def on_dialled(self, number: int, end: StreamEnd, remote: Endpoint) -> None: ...
@@ -149,11 +154,21 @@ class Underlay:
         def arrive() -> None:
             station = self.at(to.host)
             if station is not None:
-                self.when_awake(station, lambda: station.on_datagram(datagram, origin))
+                self._read(station, lambda: station.on_datagram(datagram, origin))
 
         self.later(self._datagram_delay(source.address, to.host, wire), arrive)
         if wire.twice and self.dice.random() < wire.twice:
             self.later(self._datagram_delay(source.address, to.host, wire), arrive)
+
+    def _read(self, station: Station, action: Action) -> None:
+        """A datagram is in the socket: it is read in its turn."""
+        if not station.toil:
+            self.when_awake(station, action)
+            return
+        begin = max(self.now, station.frozen_until, station.free_at)
+        if begin < self.now + SOCKET_SECONDS:
+            station.free_at = begin + station.toil
+            self.later(station.free_at - self.now, lambda: self.when_awake(station, action))
 
     def _datagram_delay(self, a: str, b: str, wire: Wire) -> float:
         late = wire.dawdling and self.dice.random() < wire.dawdling
