@@ -35,9 +35,12 @@ class ConnectionSettings:
 
     handshake_timeout: float = 5.0
     heartbeat: float = 1.0
-    slow_heartbeat: float = 1.5
-    """With many peers, while nothing is late: what a router costs that has nothing to do should
-    not grow with the network. Two of them may still be lost before the connection ends."""
+    slow_heartbeat: float = 2.0
+    """With many peers, while answers come as they always do: what a router costs that has nothing
+    to do should not grow with the network. Streams lose nothing; what is lost below them comes a
+    little later, for which there is a second."""
+    steady: float = 0.05
+    """Round trips that differ by no more than that, on average, come as they always do."""
     most_spared: int = 14
     """As many pings in a row the side that was called may leave to the other."""
     dead_after: float = 3.0
@@ -101,6 +104,8 @@ class Connection:
         self.hello: Hello | None = None
         self.rtt: float | None = None
         """Seconds, smoothed as in RFC 6298 section 2."""
+        self._deviation = 0.0
+        """Seconds, of single round trips from that, as there."""
         self.hash = b""
         self._settings = settings or ConnectionSettings()
         self._strain = strain or Strain()
@@ -245,11 +250,11 @@ class Connection:
         if not self.outbound and self._ping_number and self._spared < self._settings.most_spared:
             self._spared += 1
             # (The other side may have many peers.)
-            self._next_ping_at = max(self._next_ping_at, now + 1.5 * self._settings.slow_heartbeat)
+            self._next_ping_at = max(self._next_ping_at, now + 1.25 * self._settings.slow_heartbeat)
 
     def _pace(self, now: float) -> float:
         s = self._settings
-        if self._strain.lag(now):
+        if self._strain.lag(now) or self._deviation > s.steady:
             return s.heartbeat
         return min(s.heartbeat * self._strain.leisure, s.slow_heartbeat)
 
@@ -259,9 +264,15 @@ class Connection:
         return at // beats * beats
 
     def _measure(self, number: int, now: float) -> None:
-        if number == self._ping_number:
-            sample = now - self._ping_sent_at
-            self.rtt = sample if self.rtt is None else self.rtt + (sample - self.rtt) / 8
+        if number != self._ping_number:
+            self._deviation = self._settings.heartbeat  # it took longer than that
+            return
+        sample = now - self._ping_sent_at
+        if self.rtt is None:
+            self.rtt = sample
+        else:
+            self._deviation += (abs(sample - self.rtt) - self._deviation) / 4
+            self.rtt += (sample - self.rtt) / 8
 
     def _end(self, reason: str, planned: bool = False, is_silent: bool = False) -> None:
         if self.state is not State.CLOSED:

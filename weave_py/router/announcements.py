@@ -21,9 +21,10 @@ from weave_py.router.links import Links
 from weave_py.router.neighbours import Neighbours
 from weave_py.wire.topology import Neighbour
 
-TOGETHER = 0.2  # seconds; and with more neighbours than FEW, so much longer in proportion, up to
+TOGETHER = 0.2  # seconds; and with more neighbours than FEW, or more peers than SOME, so much
+# longer in proportion, up to
 LONGEST_TOGETHER = 2.0
-FEW = 3
+FEW, SOME = 3, 100
 BUSY = 3.0  # seconds; who announces again within that takes longer and longer pauses, up to
 LONGEST_PAUSE = 1.0
 PATIENCE = 8.0  # of how late we are (model.strain): so much longer pauses. What we say makes work
@@ -134,8 +135,10 @@ class Announcements:
     @property
     def _together(self) -> float:
         """How long good news may wait for more of it. One way more is no great news for who has
-        many, and as each of them gets one, too, all would be told of it by all."""
-        return min(TOGETHER * max(1.0, len(self._neighbours) / FEW), LONGEST_TOGETHER)
+        many, and as each of them gets one, too, all would be told of it by all. And the more there
+        are to hear it, the more it costs."""
+        many = max(1.0, len(self._neighbours) / FEW, self._gossip.audience / SOME)
+        return min(TOGETHER * many, LONGEST_TOGETHER)
 
     def _claims(self) -> list[Neighbour]:
         claims = []

@@ -253,6 +253,24 @@ def test_but_not_while_it_is_late_itself() -> None:
     assert by_a >= 7
 
 
+def test_nor_while_answers_come_now_sooner_and_now_later() -> None:
+    """As they do where segments get lost: then there should be more than one in time."""
+    pair, _ = with_many_peers()
+    pings_within(pair, 5)
+    for late in (0.4, 0.0, 0.4):
+        deadline = pair.a.next_deadline()
+        assert deadline is not None
+        pair.a.advance(deadline.at)
+        pair.b.receive_untrusted(pair.a.take_bytes(), deadline.at + late)
+        pair.a.receive_untrusted(pair.b.take_bytes(), deadline.at + late)
+        pair.now = deadline.at + late
+    by_a, _ = pings_within(pair, 4)
+    assert by_a >= 3
+    pings_within(pair, 30)  # all as usual again
+    by_a, _ = pings_within(pair, 60)
+    assert by_a == pytest.approx(60 / SETTINGS.slow_heartbeat, abs=2)
+
+
 def test_the_round_trip_is_measured_at_once_and_smoothed() -> None:
     pair = opened()
     a, b = pair.a, pair.b
