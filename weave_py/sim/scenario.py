@@ -26,6 +26,7 @@ PATIENCE = 60.0  # seconds until all must agree after the start, and after troub
 CALM = 20.0  # seconds after which nothing is left to say: also superfluous connections are ended
 REST = 10.0  # seconds of a network at rest that are measured: everybody sends one digest
 AFTER_CHANGE = 8.0  # seconds in which the consequences of one change are over
+CHANGES = 3  # of each kind: what one costs depends on whose favourite the newcomer is
 PARTITION = 8.0
 BROADCASTERS = 12
 STEP = 0.05
@@ -151,11 +152,11 @@ class Scenario:
         )
 
     def _change(self) -> None:
-        """One leaves, one joins, one dies: what does each cost?"""
+        """A few leave, join and die, one at a time: what does each cost?"""
         network, figures = self._network, self.figures
         churn = self._churn()
         costs: list[tuple[float, float]] = []
-        for change in (churn.leave, churn.join, churn.die):
+        for change in CHANGES * (churn.leave, churn.join, churn.die):
             control, messages = self._sent()
             since = network.now
             if change() is None:
