@@ -17,8 +17,9 @@ class FastSettings:
     """To a peer in use, while we are not. Fewer than `echo_steps` in `echo_within`, so that two
     idle ends never keep each other busy."""
     status_idle: float = 1.0
-    status_off: float = 10.0
-    """Nothing depends on it: it only repairs the loss of what was told at once."""
+    status_off: float = 30.0
+    """Nothing depends on it: it only repairs the loss of what was told at once. With many peers it
+    would be a good part of what an idle router has to do."""
     status_ack: float = 0.01
     """From a probe's arrival: its small and its full one are acknowledged together."""
     status_reply: float = 0.2

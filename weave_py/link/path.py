@@ -80,6 +80,7 @@ class _Outstanding(NamedTuple):
 
 MAX_OVERDUE = 16  # probes
 JUMP = 4  # a round trip that is so much shorter is no jitter: a queue is gone
+MOMENT = 0.5  # seconds; of a router's many idle paths those due in one moment are probed together
 PATIENT = 1.5  # round trips, after which an answer is late, if those are long themselves
 SMALL_PROBE = 64  # bytes of the datagram: room for every header
 
@@ -191,7 +192,10 @@ class Path:
         if now >= self._probe_at:
             due += self._heartbeat(in_use)
             self._heartbeat_at = now
-            self._probe_at = now + self._interval(now, in_use)
+            pause = self._interval(now, in_use)
+            self._probe_at = now + pause
+            if pause > 2 * MOMENT:
+                self._probe_at = self._probe_at // MOMENT * MOMENT
         if self.state is PathState.UP and self._suspect_since is None:
             size = self.mtu.due(now)
             if size is not None:
