@@ -111,6 +111,8 @@ class Path:
         self._poked_at = float("-inf")
         self._checked_at = float("-inf")
         self._tries = 0
+        self._proved_at = float("-inf")
+        """When the last of the probes was sent that have been answered."""
         self._backoff = settings.first_retry
         self._missing_since: float | None = None
         """When the first probe was sent after which nothing came."""
@@ -224,6 +226,7 @@ class Path:
         self._recent.append(True)
         self._missing_since = self._suspect_since = None
         self.answered_at = now
+        self._proved_at = max(self._proved_at, outstanding.sent_at)
         self._backoff = self._settings.first_retry
         if self.state is not PathState.UP:
             self.state = PathState.UP
@@ -308,16 +311,20 @@ class Path:
         self._recent.append(False)
         if self.state is not PathState.UP:
             return
-        self._probe_at = min(self._probe_at, now)
-        if self._missing_since is None:
+        # Whether the path has worked since then: a later probe was answered.
+        is_overtaken = outstanding.sent_at <= self._proved_at
+        if not is_overtaken and self._missing_since is None:
             self._missing_since = outstanding.sent_at
         if outstanding.kind is Kind.FULL:
+            self._probe_at = min(self._probe_at, now)
             self._full_misses += 1
             if self._full_misses >= self._settings.full_size_misses and self.mtu.size > BASE:
                 self._full_misses = 0
                 self.mtu.black_hole(now)
-        elif self._suspect_since is None:
-            self._suspect_since = self._missing_since
+        elif not is_overtaken:
+            self._probe_at = min(self._probe_at, now)
+            if self._suspect_since is None:
+                self._suspect_since = self._missing_since
 
     def _die(self, now: float) -> None:
         self.state = PathState.DOWN

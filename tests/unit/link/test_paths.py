@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from weave_py.link.outlet import Way
-from weave_py.link.path import SMALL_PROBE, Path, PathSettings, PathState
+from weave_py.link.path import SMALL_PROBE, Kind, Path, PathSettings, PathState
 from weave_py.link.path_mtu import BASE
 from weave_py.link.paths import Paths
 from weave_py.model.names import Endpoint, PeerName
@@ -392,6 +392,20 @@ def test_a_relay_that_does_not_answer_takes_nothing_over() -> None:
     assert world.paths.is_shaken
     world.run(2)
     assert world.paths.why == "direct-unanswered"  # nothing works: the relay might, in the end
+
+
+def test_a_lost_probe_is_no_silence_if_a_later_one_was_answered() -> None:
+    world = direct()
+    best = world.paths.best
+    assert best is not None
+    for probe in (901, 902):
+        best.sent(probe, Kind.SMALL, SMALL_PROBE, world.now)
+        world.now += 0.05
+    assert world.paths.answered(902, SMALL_PROBE, world.now)
+    world.now += 0.5
+    world.paths.advance(world.now, True)
+    assert best.loss > 0
+    assert best.is_sound
 
 
 @pytest.mark.parametrize("late", [1.0, 3.0, 6.0])
