@@ -90,8 +90,8 @@ class FastSettings:
     """The sleeve prefers another address for so long: then so do we. A path in use is not left
     for a whim of measurements."""
     keep_key: float = 30.0
-    """An inbound ESP key is kept so long after the peer could have learned of a newer one: three
-    times what its statuses need at the worst."""
+    """An inbound ESP key is kept so long after the peer could have learned of a newer one: many
+    times what the statuses need of a path that is not off."""
     keep_keys: int = 4
     """Inbound ESP keys at a time."""
     orphan_after: float = 120.0

@@ -278,8 +278,8 @@ class Path:
     def _pace(self, usual: float) -> float:
         """Seconds between probes while answers are missing. Where they come late the probes may be
         what they wait for, in a queue in front of a host that is too busy: no more of those."""
-        longest = max(usual, self._settings.probe_in_use)
-        return min(max(usual, (self.rtt or 0.0) / 2), longest) * self.crowd + self.grace
+        late = min((self.rtt or 0.0) / 2, self._settings.probe_in_use)
+        return max(usual, late) * self.crowd + self.grace
 
     def _heartbeat(self, in_use: bool) -> list[tuple[Kind, int]]:
         small, full = (Kind.SMALL, SMALL_PROBE), (Kind.FULL, self.mtu.size)
