@@ -20,6 +20,7 @@ from fastdp.tempo import StatusTempo
 from fastdp.usage import Usage
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.fast import EspWish, FastStatus, FastWish
+from weave_py.model.strain import Strain
 from weave_py.wire import fast_status
 
 
@@ -33,9 +34,12 @@ class FastPath:
         token_bytes: Callable[[int], bytes],
         now: float,
         settings: FastSettings | None = None,
+        strain: Strain | None = None,
     ) -> None:
-        """`vni`: where we receive from this peer, and from no other. `mtu`: inner, bytes."""
+        """`vni`: where we receive from this peer, and from no other. `mtu`: inner, bytes.
+        `strain`: the router's own."""
         s = self._settings = settings or FastSettings()
+        self._strain = strain or Strain()
         self.life = int.from_bytes(token_bytes(4), "little") or 1
         self.usage = Usage(s)
         self._mtu = mtu
@@ -43,7 +47,7 @@ class FastPath:
         self._course = Course(vni, s)
         self._evidence = self._course.evidence
         self._statuses = StatusTempo(s, now)
-        self._prober = Prober(self._evidence, self.life, mtu, s, now)
+        self._prober = Prober(self._evidence, self.life, mtu, s, self._strain, now)
         self._past_life = 0
         self._heard_at = self._settled_at = self._past_until = float("-inf")
         self._number = 0
@@ -197,7 +201,10 @@ class FastPath:
         if self._course.applied is None or not self._is_carrying:
             return None
         is_quick = self._is_busy(now) or self._statuses.is_echoing(now)
-        return self._settings.sample_in_use if is_quick else self._settings.sample_idle
+        s = self._settings
+        if is_quick:
+            return s.sample_in_use
+        return min(s.sample_idle * self._strain.leisure, s.longest_sample_idle)
 
     @property
     def is_orphan(self) -> bool:
@@ -276,7 +283,9 @@ class FastPath:
             return s.status_echo
         if self.peer is None:
             return None
-        return s.status_off if self.state is FastState.OFF else s.status_idle
+        if self.state is FastState.OFF:
+            return s.status_off
+        return min(s.status_idle * self._strain.leisure, s.longest_status_idle)
 
     def _status(self, now: float) -> FastStatus:
         course = self._course

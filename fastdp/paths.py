@@ -15,6 +15,7 @@ from fastdp.standing import Changed, Direct, FastState, Permission, SendProbe, S
 from weave_py.model.deadlines import Agenda, Deadline, earliest
 from weave_py.model.fast import MAX_VNI, EspWish, FastHost, FastWish, PortWish
 from weave_py.model.names import PeerName
+from weave_py.model.strain import Strain
 from weave_py.wire import fast_probe
 
 FIRST_VNI = 4096  # below are those that people number their own networks with
@@ -82,8 +83,10 @@ class FastPaths:
         host: FastHost,
         mtu: int,
         settings: FastSettings | None = None,
+        strain: Strain | None = None,
     ) -> None:
-        """`mtu`: inner, bytes."""
+        """`mtu`: inner, bytes. `strain`: the router's own."""
+        self._strain = strain
         self._token_bytes = token_bytes
         self._host = host
         self._mtu = mtu
@@ -248,7 +251,7 @@ class FastPaths:
     # --- inside --------------------------------------------------------------------------
 
     def _make(self, vni: int, now: float) -> FastPath:
-        return FastPath(vni, self._mtu, self._token_bytes, now, self._settings)
+        return FastPath(vni, self._mtu, self._token_bytes, now, self._settings, self._strain)
 
     def _new_vni(self) -> int:
         taken = {path.vni for path in self._paths.values()}

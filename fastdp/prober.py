@@ -10,6 +10,7 @@ from __future__ import annotations
 from fastdp.evidence import Evidence, Series
 from fastdp.settings import FastSettings
 from weave_py.model.fast import FastStatus
+from weave_py.model.strain import Strain
 from weave_py.wire import fast_probe
 from weave_py.wire.fast_probe import FastProbe
 
@@ -72,8 +73,15 @@ class Prober:
     """Makes the probes of one path."""
 
     def __init__(
-        self, evidence: Evidence, life: int, mtu: int, settings: FastSettings, now: float
+        self,
+        evidence: Evidence,
+        life: int,
+        mtu: int,
+        settings: FastSettings,
+        strain: Strain,
+        now: float,
     ) -> None:
+        self._strain = strain
         self.tempo = ProbeTempo(settings, now)
         self._evidence = evidence
         self._life = life
@@ -98,7 +106,7 @@ class Prober:
         if now < self.tempo.due:
             return []
         self._full_turn = not self._full_turn
-        is_idle = pace == self._settings.probe_idle
+        is_idle = pace is not None and pace >= self._settings.probe_idle
         needs_both = pace is None or self.is_doubtful(now)
         frames = []
         if needs_both or not is_idle or self._full_turn:
@@ -119,7 +127,7 @@ class Prober:
             return s.probe_suspect
         if is_lively and (in_use or self.is_doubtful(now)):
             return s.probe_in_use
-        return s.probe_idle
+        return min(s.probe_idle * self._strain.leisure, s.longest_probe_idle)
 
     def _frame(self, series: Series, size: int, cookie: bytes, now: float) -> bytes:
         probe = FastProbe(series.send(now), self._life, series is self._evidence.full)

@@ -17,6 +17,8 @@ class FastSettings:
     """To a peer in use, while we are not. Fewer than `echo_steps` in `echo_within`, so that two
     idle ends never keep each other busy."""
     status_idle: float = 1.0
+    longest_status_idle: float = 2.0
+    """With many peers (model.strain): what idle paths cost should not grow with their number."""
     status_off: float = 30.0
     """Nothing depends on it: it only repairs the loss of what was told at once. With many peers it
     would be a good part of what an idle router has to do."""
@@ -41,6 +43,8 @@ class FastSettings:
     probe_proving: float = 0.1
     probe_in_use: float = 0.1
     probe_idle: float = 2.0
+    longest_probe_idle: float = 4.5
+    """With many peers; less than `hear_again`."""
     probe_suspect: float = 0.02
     """Once one is missing: two more decide."""
     touch_after: float = 0.25
@@ -78,6 +82,7 @@ class FastSettings:
     """So few packets are no use (a lone ARP request goes to every peer)."""
     sample_in_use: float = 0.1
     sample_idle: float = 0.25
+    longest_sample_idle: float = 1.0
     """How long traffic may go on until we know; one reading of all devices."""
 
     # Hold-down: a path that fell comes back after `hold_down`, twice as long per fall within

@@ -12,6 +12,7 @@ from weave_py.link.link import Link
 from weave_py.model.deadlines import Deadline
 from weave_py.model.fast import EspWish, FastHost, FastWish
 from weave_py.model.names import Endpoint, PeerName
+from weave_py.model.strain import Strain
 from weave_py.router.settings import EngineSettings
 
 
@@ -19,11 +20,16 @@ class FastLinks:
     """Feeds `paths`, one for each link that has had a session."""
 
     def __init__(
-        self, token_bytes: Callable[[int], bytes], settings: EngineSettings, is_secret: bool
+        self,
+        token_bytes: Callable[[int], bytes],
+        settings: EngineSettings,
+        is_secret: bool,
+        strain: Strain | None = None,
     ) -> None:
+        """`strain`: the router's own."""
         self._is_off = settings.fast_host is None
         self._host = settings.fast_host or FastHost(0, "disabled")
-        self.paths = FastPaths(token_bytes, self._host, settings.mtu, settings.fast)
+        self.paths = FastPaths(token_bytes, self._host, settings.mtu, settings.fast, strain)
         self._is_secret = is_secret
         self._trusted = settings.trusted_subnets
         self._local: tuple[str, ...] = ()

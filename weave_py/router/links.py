@@ -49,7 +49,7 @@ class Links:
     ) -> None:
         """`is_secret`: whether frames must be encrypted. `strain`: the router's own."""
         self._strain = strain or Strain()
-        self.fast = FastLinks(token_bytes, settings, is_secret)
+        self.fast = FastLinks(token_bytes, settings, is_secret, self._strain)
         self._identity = identity
         self._uid = uid
         self._suites = suites

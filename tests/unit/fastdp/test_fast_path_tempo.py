@@ -11,6 +11,7 @@ from fastdp.prober import Prober, ProbeTempo
 from fastdp.settings import FastSettings
 from fastdp.tempo import StatusTempo
 from weave_py.model.fast import FastStatus
+from weave_py.model.strain import Strain
 
 S = FastSettings()
 STATUS = FastStatus(
@@ -144,7 +145,7 @@ def test_a_path_that_answers_but_never_in_a_row_is_left_alone_for_a_while() -> N
 def test_what_is_sent_in_use_and_idle() -> None:
     evidence = Evidence(S)
     evidence.adopt()
-    prober = Prober(evidence, 1, 1376, S, 0.0)
+    prober = Prober(evidence, 1, 1376, S, Strain(), 0.0)
     assert len(prober.frames(STATUS, True, False, 0.0)) == 2
     evidence.void()
     assert prober.frames(STATUS, True, False, 1.9) == []
@@ -154,8 +155,22 @@ def test_what_is_sent_in_use_and_idle() -> None:
     assert prober.frames(STATUS, True, True, 2.15) == []
 
 
+def test_of_many_peers_each_idle_one_is_probed_more_rarely_but_not_one_in_use() -> None:
+    strain = Strain()
+    strain.links = 100
+    evidence = Evidence(S)
+    evidence.adopt()
+    prober = Prober(evidence, 1, 1376, S, strain, 0.0)
+    assert len(prober.frames(STATUS, True, False, 0.0)) == 2
+    evidence.void()
+    assert prober.frames(STATUS, True, False, S.longest_probe_idle - 0.1) == []
+    assert len(prober.frames(STATUS, True, False, S.longest_probe_idle)) == 1
+    evidence.void()
+    assert len(prober.frames(STATUS, True, True, S.longest_probe_idle + 0.1)) == 1
+
+
 def test_full_size_is_what_both_ends_can_take() -> None:
-    prober = Prober(Evidence(S), 1, 1376, S, 0.0)
+    prober = Prober(Evidence(S), 1, 1376, S, Strain(), 0.0)
     frames = prober.frames(replace(STATUS, mtu=1000), True, False, 0.0)
     assert [len(f) for f in frames] == [1014, 60]
 
