@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from tests.kit.standstills import MACHINE
 from weave_py.lab.namespaces import Lab
 
 INTERVAL = 0.01
@@ -39,10 +40,10 @@ class Trace:
     @property
     def gap(self) -> float:
         """Seconds of the longest silence that cost something: from the last reply before the first
-        of several requests in a row that were lost, to the next reply."""
+        of several requests in a row that were lost, to the next reply, less what is excused."""
         return max(
             (
-                later - sooner
+                later - sooner - MACHINE.excused(sooner, later)
                 for (sooner, a), (later, b) in pairwise(sorted(self.replies, key=lambda r: r[1]))
                 if b - a > 1
             ),

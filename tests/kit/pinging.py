@@ -6,22 +6,17 @@ import re
 import signal
 import subprocess
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.kit.standstills import MACHINE, clock
 from tests.kit.waiting import until
 from weave_py.lab.namespaces import Lab
 from weave_py.lab.pings import PingResult, parse
 
 INTERVAL = 0.05
-
-
-def clock() -> float:
-    """Seconds, on the clock of pings and logs."""
-    return datetime.now(UTC).timestamp()
 
 
 class Pinging:
@@ -70,10 +65,10 @@ class Pinging:
 
     def outage(self, since: float, before: float | None = None) -> float:
         """The longest time without an answer that began after `since` (an interval before it, to
-        be exact) and ended before `before` (or now)."""
+        be exact) and ended before `before` (or now), less what is excused."""
         end = clock() if before is None else before
         times = [t for t in self.answers if since - INTERVAL <= t <= end]
-        return max(b - a for a, b in pairwise([since, *times, end]))
+        return max(b - a - MACHINE.excused(a, b) for a, b in pairwise([since, *times, end]))
 
     def loss(self, since: float, before: float) -> float:
         """Share of the pings between the first and the last answer of that time without one."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.kit.standstills import MACHINE
 from weave_py.lab import leftovers, unprivileged
 from weave_py.lab.hosts import LaunchOptions
 from weave_py.lab.mesh import LabMesh
@@ -36,6 +37,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def watched_machine() -> Iterator[None]:
+    with MACHINE:
+        yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if MACHINE.longest > 0.5:  # seconds; then some failures may be nobody's fault
+        terminalreporter.write_line(
+            f"the machine stood still for {MACHINE.longest:.1f} s at a time, "
+            f"{MACHINE.total:.1f} s in all"
+        )
 
 
 def ours() -> str:

@@ -17,7 +17,7 @@ from itertools import pairwise
 import pytest
 
 from tests.kit.fast_hosts import Stream
-from tests.kit.routers import bring_up, events, path_kind, wait_path
+from tests.kit.routers import bring_up, events, wait_path
 from weave_py.lab.hosts import LaunchOptions
 from weave_py.lab.internet import PUBLIC, PUBLIC_ADDRESS, Internet
 from weave_py.lab.mesh import LabMesh
@@ -178,4 +178,4 @@ def test_nothing_arrives_twice_and_little_is_lost_where_links_break(mesh: LabMes
     happened = flips(mesh) - before
     assert happened["degraded"] >= 4
     settle(mesh)
-    assert path_kind(mesh["h3"], "h4") == "relay"
+    wait_path(mesh["h3"], "h4", "relay")

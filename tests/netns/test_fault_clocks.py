@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 import weave_py
-from tests.kit.pinging import Pinging, clock
+from tests.kit.pinging import Pinging
 from tests.kit.routers import wait_established
+from tests.kit.standstills import clock
 from weave_py.lab.hosts import Host, LaunchOptions
 from weave_py.lab.mesh import LabMesh
 from weave_py.lab.namespaces import Lab

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.kit import asking
-from tests.kit.pinging import Pinging, clock
+from tests.kit.pinging import Pinging
 from tests.kit.routers import started
+from tests.kit.standstills import clock
 from tests.kit.waiting import until
 from weave_py.lab.mesh import LabMesh
 

@@ -20,8 +20,9 @@ from typing import Self
 import pytest
 
 from tests.kit import asking, attacks
-from tests.kit.pinging import Pinging, clock
+from tests.kit.pinging import Pinging
 from tests.kit.routers import SLEEVE_PORT, events
+from tests.kit.standstills import clock
 from tests.kit.waiting import until
 from weave_py.lab.hosts import HTTP_PORT, Host, LaunchOptions
 from weave_py.lab.mesh import LabMesh

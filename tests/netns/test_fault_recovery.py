@@ -21,8 +21,9 @@ from typing import NamedTuple
 import pytest
 
 from tests.kit import asking
-from tests.kit.pinging import INTERVAL, Pinging, clock
+from tests.kit.pinging import INTERVAL, Pinging
 from tests.kit.routers import bring_up, events
+from tests.kit.standstills import MACHINE, clock
 from tests.kit.waiting import until
 from weave_py.lab.faults import Fault
 from weave_py.lab.hosts import Host, LaunchOptions
@@ -256,7 +257,7 @@ def wires(act: Act) -> Outcomes:
 
 
 def missed(host: Host, peer: str, since: float) -> float:
-    """How long after `since` the host ended its connection with a peer."""
+    """How long after `since` the host ended its connection with a peer, less what is excused."""
 
     def when() -> list[float]:
         ended = [
@@ -264,7 +265,8 @@ def missed(host: Host, peer: str, since: float) -> float:
         ]
         return [at for at in ended if at > since - 0.001]
 
-    return until(when, 10, f"{host.name} misses {peer}")[0] - since
+    at = until(when, 10, f"{host.name} misses {peer}")[0]
+    return at - since - MACHINE.excused(since, at)
 
 
 def test_loss(wires: Outcomes) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.kit import asking
-from tests.kit.pinging import clock
 from tests.kit.routers import Event, events, the_line
+from tests.kit.standstills import clock
 from tests.kit.waiting import until
 from weave_py.lab.hosts import Host, LaunchOptions
 from weave_py.lab.mesh import LabMesh
