@@ -107,12 +107,17 @@ class FastPath:
                 self._prober.tempo.hurry(now)
             self._settle(now)
 
-    def counted(self, tx: int, rx: int, now: float) -> None:
-        """The packet counters of the peer's device were read (see `sample_every`)."""
+    def counted(self, tx: int, rx: int, now: float) -> bool:
+        """The packet counters of the peer's device were read (see `sample_every`). Whether that
+        may have changed anything."""
+        before = self.usage.data
         if self.usage.counted(tx, rx, now) and self._is_lively(now):
             self._prober.touched(now)
         self._evidence.transmitted(tx, now)
+        if self.usage.data == before and not self.usage.in_use(now):
+            return False  # so it is nearly always, for nearly all peers
         self._settle(now)
+        return True
 
     def device_ready(self, wish: FastWish, now: float) -> None:
         """The kernel now does what this wish says. Saying it again costs nothing."""
@@ -239,7 +244,8 @@ class FastPath:
         return max(self._prober.tempo.due, self._course.mtu.until)
 
     def _is_lively(self, now: float) -> bool:
-        return now < self._heard_at + self._settings.lively
+        s = self._settings
+        return now < self._heard_at + min(s.lively * self._strain.leisure, s.longest_lively)
 
     def _is_busy(self, now: float) -> bool:
         """Whether the peer and we should tell each other everything, often."""

@@ -167,9 +167,9 @@ class FastPaths:
             self._drain(peer, path, now)
 
     def counted(self, peer: PeerName, tx: int, rx: int, now: float) -> None:
-        """Packets that the peer's VXLAN device has sent and received."""
-        if path := self._paths.get(peer):
-            path.counted(tx, rx, now)
+        """Packets that the peer's VXLAN device has sent and received so far."""
+        path = self._paths.get(peer)
+        if path is not None and path.counted(tx, rx, now):
             self._drain(peer, path, now)
 
     def device_ready(self, peer: PeerName, wish: FastWish, now: float) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from fastdp.evidence import Evidence, Series
 from fastdp.settings import FastSettings
+from weave_py.model.deadlines import after
 from weave_py.model.fast import FastStatus
 from weave_py.model.strain import Strain
 from weave_py.wire import fast_probe
@@ -52,7 +53,7 @@ class ProbeTempo:
         s = self._settings
         self.sent_at = now
         if pace is not None:
-            self.due = now + pace
+            self.due = after(now, pace)
             self._left = s.burst
             self._step = self._tries = 0
             self.is_unanswered = False
@@ -102,7 +103,7 @@ class Prober:
         """The probes to send now."""
         pace = self._pace(is_lively, in_use, now)
         if pace is not None:
-            self.tempo.soon(self.tempo.sent_at + pace)
+            self.tempo.soon(after(self.tempo.sent_at, pace))
         if now < self.tempo.due:
             return []
         self._full_turn = not self._full_turn

@@ -17,7 +17,7 @@ class FastSettings:
     """To a peer in use, while we are not. Fewer than `echo_steps` in `echo_within`, so that two
     idle ends never keep each other busy."""
     status_idle: float = 1.0
-    longest_status_idle: float = 2.0
+    longest_status_idle: float = 4.5
     """With many peers (model.strain): what idle paths cost should not grow with their number."""
     status_off: float = 30.0
     """Nothing depends on it: it only repairs the loss of what was told at once. With many peers it
@@ -74,6 +74,8 @@ class FastSettings:
     most_patience: float = 2.0
     lively: float = 3.0
     """Without a status for so long there is nobody to convince: probes and statuses slow down."""
+    longest_lively: float = 6.0
+    """With many peers; more than the longest pause of an idle path's statuses."""
 
     # Traffic.
     in_use: float = 3.0

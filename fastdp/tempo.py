@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from fastdp.settings import FastSettings
+from weave_py.model.deadlines import after
 from weave_py.model.fast import FastStatus
 
 
@@ -67,7 +68,7 @@ class StatusTempo:
         return True
 
     def _after(self, pace: float | None) -> float:
-        return self._last + (self._settings.unheard[self._unheard] if pace is None else pace)
+        return after(self._last, self._settings.unheard[self._unheard] if pace is None else pace)
 
 
 def _news(status: FastStatus) -> tuple[object, ...]:

@@ -52,6 +52,11 @@ class Usage:
         self._out_window = _Window(settings)
         self._in_window = _Window(settings)
 
+    @property
+    def data(self) -> tuple[int, int]:
+        """Packets (out, in) beside probes, so far."""
+        return self._out, self._in
+
     def in_use(self, now: float) -> bool:
         return now < self._used_at + self._settings.in_use
 

@@ -90,7 +90,7 @@ class FastSimulation(Simulation):
                 far = self.kernels.get(peer)
                 if far is not None and not kernel.cut and far.host.alive:
                     far.received[kernel.host.name] += 1
-                    self._later(far, lambda now: far.host.engine.fast_probe_received(frame, now))
+                    self._later(far, lambda now: far.host.engine.fast_probes_received([frame], now))
             case ReadCounters(peers):
                 counts = {p: Carried(kernel.sent[p], kernel.received[p], 0, 0) for p in peers}
                 self._later(kernel, lambda now: engine.fast_counted(counts, now))

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from weave_py.link.outlet import Way
 from weave_py.link.path_mtu import BASE, PathMtu
-from weave_py.model.deadlines import Deadline
+from weave_py.model.deadlines import Deadline, after
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,6 @@ class _Outstanding(NamedTuple):
 
 MAX_OVERDUE = 16  # probes
 JUMP = 4  # a round trip that is so much shorter is no jitter: a queue is gone
-MOMENT = 0.5  # seconds; of a router's many idle paths those due in one moment are probed together
 PATIENT = 1.5  # round trips, after which an answer is late, if those are long themselves
 SMALL_PROBE = 64  # bytes of the datagram: room for every header
 
@@ -194,10 +193,7 @@ class Path:
         if now >= self._probe_at:
             due += self._heartbeat(in_use)
             self._heartbeat_at = now
-            pause = self._interval(now, in_use)
-            self._probe_at = now + pause
-            if pause > 2 * MOMENT:
-                self._probe_at = self._probe_at // MOMENT * MOMENT
+            self._probe_at = after(now, self._interval(now, in_use))
         if self.state is PathState.UP and self._suspect_since is None:
             size = self.mtu.due(now)
             if size is not None:

@@ -23,6 +23,17 @@ def earliest(deadlines: Iterable[Deadline | None]) -> Deadline | None:
     return first
 
 
+MOMENT = 0.5  # seconds
+"""Of many things that a router does now and then, those due in one moment are done together: being
+woken costs more than most of them."""
+
+
+def after(now: float, pause: float) -> float:
+    """When what is to be done every `pause` seconds is due again; on the beat if it is rare."""
+    due = now + pause
+    return due // MOMENT * MOMENT if pause > 2 * MOMENT else due
+
+
 K = TypeVar("K", bound=Hashable)
 
 

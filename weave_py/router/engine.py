@@ -250,9 +250,10 @@ class Engine:
         self.links.fast.adopt(found, now)
         self._settle(now)
 
-    def fast_probe_received(self, frame: bytes, now: float) -> None:
-        """A frame with a probe's ethertype came in on some peer's VXLAN device."""
-        self.links.fast.paths.receive_probe_untrusted(frame, now)
+    def fast_probes_received(self, frames: Iterable[bytes], now: float) -> None:
+        """Frames with a probe's ethertype came in on peers' VXLAN devices."""
+        for frame in frames:
+            self.links.fast.paths.receive_probe_untrusted(frame, now)
         self._settle(now)
 
     def fast_counted(self, counts: Mapping[PeerName, Carried], now: float) -> None:

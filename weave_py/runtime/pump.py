@@ -127,8 +127,7 @@ class Pump:
             self.tell(self.engine.traffic_woke, peer)
 
     def on_probes(self, frames: list[bytes]) -> None:
-        for frame in frames:
-            self.tell(self.engine.fast_probe_received, frame)
+        self.tell(self.engine.fast_probes_received, frames)
 
     def on_ports(self, outcome: PortsOutcome) -> None:
         self.tell(self.engine.fast_ports_changed, outcome)

@@ -9,7 +9,8 @@ from weave_py.host.address_watch import AddressWatch
 from weave_py.runtime.control import RouterControl
 from weave_py.runtime.pump import Pump
 
-UNDERLAY_SECONDS = 30.0  # between looks at this host's addresses, if the kernel says nothing
+UNDERLAY_SECONDS = 300.0  # between looks at this host's addresses, if the kernel says nothing
+RETRY_SECONDS = 5.0  # after a look at which there were none, or we could not look
 SETTLE_SECONDS = 0.05  # addresses rarely change alone
 
 
@@ -21,10 +22,10 @@ async def watch_underlay(config: Config, pump: Pump, control: RouterControl) -> 
             watch.drain()
             found = await control.underlay_addresses()
             hosts = [config.host] if config.host else found
-            if hosts and hosts != known:  # none: not for long, or we could not look
+            if hosts and hosts != known:
                 gone, known = set(known).difference(hosts), hosts
                 pump.tell(pump.engine.set_local_addresses, hosts)
                 pump.cut_streams_of(gone)
-            with trio.move_on_after(UNDERLAY_SECONDS):
+            with trio.move_on_after(UNDERLAY_SECONDS if found else RETRY_SECONDS):
                 await trio.lowlevel.wait_readable(watch.sock)
             await trio.sleep(SETTLE_SECONDS)

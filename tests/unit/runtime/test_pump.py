@@ -117,8 +117,8 @@ class FakeEngine:
     def traffic_woke(self, peer: PeerName, now: float) -> None:
         self._hear("woke", peer)
 
-    def fast_probe_received(self, frame: bytes, now: float) -> None:
-        self._hear("fast probe", frame)
+    def fast_probes_received(self, frames: list[bytes], now: float) -> None:
+        self._hear("fast probes", *frames)
 
     def fast_ports_changed(self, outcome: PortsOutcome, now: float) -> None:
         self._hear("ports", outcome)
@@ -224,7 +224,7 @@ async def test_what_the_kernels_side_says_reaches_the_engine() -> None:
     kit, outcome = Kit(), PortsOutcome(failed=((PEER, "no room"),))
     kit.pump.on_probes([b"one", b"two"])
     kit.pump.on_ports(outcome)
-    assert kit.engine.told == [("fast probe", b"one"), ("fast probe", b"two"), ("ports", outcome)]
+    assert kit.engine.told == [("fast probes", b"one", b"two"), ("ports", outcome)]
 
 
 async def test_counters_are_read_once_all_is_carried_out(monkeypatch: pytest.MonkeyPatch) -> None:
