@@ -15,7 +15,7 @@ from scripts.benchmarks.field import Field, Tunnel, open_field, overlay_address
 from scripts.benchmarks.measures import Figures, require_tools, start_ms, tcp
 from scripts.benchmarks.meters import Meter, processes, resident
 from scripts.benchmarks.rounds import Block, run
-from scripts.benchmarks.routers import Routers
+from scripts.benchmarks.routers import PASSWORD, Routers
 from scripts.benchmarks.tables import save, say
 from scripts.benchmarks.wire_meter import bytes_per_second
 from weave_py.lab.topology import MAX_HOSTS
@@ -47,6 +47,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     add("--flows", type=_numbers(1, 128), default=[1, 10, 100], metavar="N,…",
         help="TCP streams between two of the peers [1,10,100]")  # fmt: skip
     add("--no-flows", dest="flows", action="store_const", const=[], help="without load")
+    add("--fastdp", action="store_true", help="an open network, whose frames take the kernel")
     add("--rounds", type=int, default=3, metavar="N", help="medians are of this many [3]")
     add("--seconds", type=float, default=8.0, help="length of one iperf3 run [8]")
     add("--idle", type=float, default=10.0, help="seconds over which idling is measured [10]")
@@ -90,22 +91,26 @@ def _mesh(peers: int, options: argparse.Namespace) -> Figures:
     """
     found: Figures = {}
     with open_field("full", peers) as field:
-        routers = Routers(field)
+        password = None if options.fastdp else PASSWORD
+        routers = Routers(field, password=password, fastdp=options.fastdp)
         try:
-            started = _converge(routers, options.converge, found)
+            wanted = "fastdp" if options.fastdp else "direct"
+            started = _converge(routers, wanted, options.converge, found)
             tunnel = Tunnel("c1", "c2", overlay_address("h2"), started, routers.processes)
             time.sleep(options.settle)
             found |= _idle(field, tunnel, options.idle)
             if options.flows:
                 found |= _flows(field, tunnel, options)
-            found |= _kill_one(routers)
+            # (The kernel's path to a router that is gone goes on, for its successor.)
+            found |= _kill_one(routers, paths_end=not options.fastdp)
         except HostError as error:
             found["error"] = str(error)[:400]
     return found
 
 
-def _converge(routers: Routers, seconds: float, found: Figures) -> float:
-    """Start all at once (returns when); seconds until all answer, know all, have paths to all."""
+def _converge(routers: Routers, wanted: str, seconds: float, found: Figures) -> float:
+    """Start all at once (returns when); seconds until all answer, know all, have paths of the
+    `wanted` kind to all."""
     everyone = set(routers.hosts)
     meter = Meter([])
     started = routers.launch()
@@ -118,7 +123,7 @@ def _converge(routers: Routers, seconds: float, found: Figures) -> float:
 
     def has_all_paths(name: str) -> bool:
         kinds = routers.path_kinds(name) or {}
-        return everyone - {name} == {host for host, kind in kinds.items() if kind == "direct"}
+        return everyone - {name} == {host for host, kind in kinds.items() if kind == wanted}
 
     tests = (answers, knows_all, has_all_paths)
     held_at = routers.wait(seconds, "converged", *tests)
@@ -161,8 +166,9 @@ def _flows(field: Field, tunnel: Tunnel, options: argparse.Namespace) -> Figures
     return {**found, "rss_after_mib": max(resident([pid]) for pid in busy), "foreign": foreign}
 
 
-def _kill_one(routers: Routers) -> Figures:
-    """SIGKILL the last router; seconds until no other holds it reachable or has a path to it."""
+def _kill_one(routers: Routers, *, paths_end: bool) -> Figures:
+    """SIGKILL the last router; seconds until no other holds it reachable or (if that is to be
+    waited for) has a path to it."""
     victim = list(routers.hosts)[-1]
     killed = time.monotonic()
     routers.hosts[victim].kill()
@@ -175,5 +181,7 @@ def _kill_one(routers: Routers) -> Figures:
         kinds = routers.path_kinds(name)
         return kinds is not None and kinds.get(victim, "none") == "none"
 
-    known_at, pathless_at = routers.wait(NOTICE_SECONDS, "aware of the death", knows, has_no_path)
-    return {"death_known_s": known_at - killed, "death_no_path_s": pathless_at - killed}
+    tests = (knows, has_no_path) if paths_end else (knows,)
+    at = routers.wait(NOTICE_SECONDS, "aware of the death", *tests)
+    names = ("death_known_s", "death_no_path_s")
+    return {name: when - killed for name, when in zip(names, at, strict=False)}
