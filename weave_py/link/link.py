@@ -288,6 +288,8 @@ class Link:
         if not self.paths.is_direct:
             self.observed = None  # what that way looked like may not be so any more
         best = self.paths.best
+        if best is not None and best.way != self.outlet.way:
+            self.loss.another_way()
         self.outlet.use(best.way if best else None, best.datagram_bytes if best else 0)
         self.outlet.record_datagrams = min(self.loss.record_datagrams, self._most_datagrams)
         self.outlet.parity = self.loss.parity and self._most_datagrams > 1

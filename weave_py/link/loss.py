@@ -63,6 +63,11 @@ class LossMeter:
         weight = went / (went + SOLID) if lost > self.loss else FORGET
         self.loss += weight * (lost - self.loss)
 
+    def another_way(self) -> None:
+        """What got lost on the way that was left says nothing of this one."""
+        self.loss = 0.0
+        self.restart()
+
     def restart(self) -> None:
         """The peer counts anew."""
         self._sent = None

@@ -43,6 +43,8 @@ class PathSettings:
     poke_every: float = 1.0
     max_heard: int = 4
     """Addresses that we only heard from, at a time."""
+    max_strays: int = 8
+    """Addresses that work though nobody tells of them, at a time."""
     hearsay_probes: int = 5
     """So many probes go to one of those before it is given up."""
     full_size_misses: int = 3
@@ -309,18 +311,20 @@ class Path:
             return
         # Whether the path has worked since then: a later probe was answered.
         is_overtaken = outstanding.sent_at <= self._proved_at
+        if is_overtaken or self._missing_since is None:
+            self._probe_at = min(self._probe_at, now)
+        else:  # asked again at once already: from then on at a pace
+            paced = self._heartbeat_at + self._pace(self._settings.probe_missing)
+            self._probe_at = min(self._probe_at, max(now, paced))
         if not is_overtaken and self._missing_since is None:
             self._missing_since = outstanding.sent_at
         if outstanding.kind is Kind.FULL:
-            self._probe_at = min(self._probe_at, now)
             self._full_misses += 1
             if self._full_misses >= self._settings.full_size_misses and self.mtu.size > BASE:
                 self._full_misses = 0
                 self.mtu.black_hole(now)
-        elif not is_overtaken:
-            self._probe_at = min(self._probe_at, now)
-            if self._suspect_since is None:
-                self._suspect_since = self._missing_since
+        elif not is_overtaken and self._suspect_since is None:
+            self._suspect_since = self._missing_since
 
     def _die(self, now: float) -> None:
         self.state = PathState.DOWN

@@ -120,6 +120,7 @@ class Paths:
             if len(unproven) >= self._settings.max_heard:
                 self._drop(unproven[0])
             path = self._direct[place] = Path(Way(place, None), now, self._settings)
+            self._drop_strays()
         path.heard_at = now
         best = self._best
         if path.state is not PathState.UP and best is not None and best.way.endpoint is not None:
@@ -234,6 +235,17 @@ class Paths:
     def _is_hearsay(self, place: Endpoint) -> bool:
         """Whether we only heard from there, and it never answered."""
         return place not in self._told and self._direct[place].state is not PathState.UP
+
+    def _drop_strays(self) -> None:
+        """A peer that seems to be in many places is probed in the latest few only."""
+        strays = [
+            place
+            for place, path in self._direct.items()
+            if place not in self._told and path.state is PathState.UP and path is not self._best
+        ]
+        strays.sort(key=lambda place: self._direct[place].heard_at)
+        for place in strays[: -self._settings.max_strays]:
+            self._drop(place)
 
     def _drop(self, place: Endpoint) -> None:
         path = self._direct.pop(place)

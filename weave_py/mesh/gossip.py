@@ -37,7 +37,7 @@ from weave_py.wire.topology import (
 )
 
 CHANNEL = "topology"
-MAX_SUMMARY = 1500  # entries of 30 bytes: well below the size of a message
+MAX_SUMMARY = 1500  # entries of 26 bytes: well below the size of a message
 MANY = 200  # peers; with more than that deltas may be proportionally fewer, and are if each carries
 MUCH = 5  # records, or the more in proportion
 TOGETHER = 0.5  # of the pause between two deltas: whose turn comes so soon has it at once
@@ -241,9 +241,10 @@ class TopologyGossip:
                 continue
             if signed is not None:
                 news.append(signed)
-                self._asked.came(peer_name_of(signed.record.identity))
             owner = self._topology.owner(body)
             held = None if owner is None else self._topology.signed(owner)
+            if owner is not None:
+                self._asked.came(owner)
             if owner is not None and held is not None:
                 neighbour.knows(owner, held.mark, held.record.order)
         self.spread(news, now, source)
@@ -290,7 +291,7 @@ class TopologyGossip:
         wanted = tuple(
             held.name
             for held in theirs.values()
-            if self._lacks(held) and self._asked.ask(held, source, now)
+            if self._topology.lacks(held) and self._asked.ask(held, source, now)
         )
         if wanted:
             self._say(source, Summary(b"", (), wanted))
@@ -298,12 +299,6 @@ class TopologyGossip:
         if neighbour is not None:
             for held in summary.held:
                 neighbour.knows(held.name, held.mark, held.order)
-
-    def _lacks(self, held: Held) -> bool:
-        ours = self._topology.signed(held.name)
-        if ours is None:
-            return True
-        return ours.mark != held.mark and ours.record.order <= held.order
 
     def _say_records(self, to: PeerName, records: Iterable[SignedRecord]) -> None:
         part: list[tuple[bytes, bytes]] = []

@@ -9,6 +9,7 @@ from weave_py.model.names import PeerName
 from weave_py.wire.topology import Held, RecordVersion, SignedRecord
 
 ASK_AGAIN = 1.0  # seconds in which who was asked has answered
+MAX_ASKED = 20_000  # records at a time: more names than that are somebody's invention
 
 
 @dataclass(slots=True)
@@ -60,6 +61,10 @@ class Asked:
         question = self._open.get(held.name)
         if question is not None and question.mark == held.mark and now < question.until:
             return False
+        if len(self._open) >= MAX_ASKED:
+            self._open = {name: q for name, q in self._open.items() if now < q.until}
+            if len(self._open) >= MAX_ASKED:
+                return False  # digests will mention it again
         self._open[held.name] = _Question(held.mark, of, now + ASK_AGAIN)
         return True
 

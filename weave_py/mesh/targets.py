@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from weave_py.mesh.favourites import Favourites
 from weave_py.model.deadlines import Deadline, earliest
@@ -74,7 +75,9 @@ class _Attempt:
     never: bool = False
     """Calling again makes no sense: it is not the peer we look for."""
     wanted: bool = True
-    """(Discovered) The peer is still looked for."""
+    """(Discovered) The peer is still looked for, and says that it is there."""
+    forgotten: bool = False
+    """(Discovered) Not heard of for long: called rarely, and not worth a line in the status."""
     resting: bool = False
     """(Configured) Not called as long as the mesh reaches it: see `rest`."""
 
@@ -161,21 +164,29 @@ class Targets:
         now: float,
         reachable: Collection[PeerName] | None = None,
         called: frozenset[PeerName] = frozenset(),
+        forgotten: Mapping[PeerName, tuple[Endpoint, ...]] = MappingProxyType({}),
     ) -> None:
         """Say which peers exist, where they listen, which of them we are connected with, and how
         many more connections there may be; who is `reachable` (all, if that is not said), and with
-        whom we are connected because we called."""
+        whom we are connected because we called. `forgotten`: peers that nobody has heard of for
+        long, and where they were."""
         self._is_stale = True
         self._connected = connected
         self._reachable = peers if reachable is None else reachable
         self._left_alone = {name: t for name, t in self._left_alone.items() if t > now}
         favourites = self._favourites.choose(peers.keys(), self._reachable)
         wanted = self._wanted(peers, favourites, room)
+        announced = {name: {place.text for place in peers[name]} for name in wanted}
+        announced |= {name: {place.text for place in at} for name, at in forgotten.items()}
         for key in [k for k, a in self._attempts.items() if not a.configured]:
             attempt = self._attempts[key]
-            attempt.wanted = attempt.peer in wanted
+            attempt.wanted = attempt.peer is not None and key in announced.get(attempt.peer, ())
             if not attempt.calling and not attempt.wanted:
                 del self._attempts[key]
+            elif attempt.forgotten and attempt.peer not in forgotten:
+                attempt.forgotten = False
+                attempt.due = now  # it is back
+        self._seek(forgotten, now)
         many = max(len(wanted) - self._settings.enough, 0)
         courtesy = self._settings.courtesy + self._settings.pace * many
         for name in wanted:
@@ -189,6 +200,17 @@ class Targets:
         if len(peers) > self._settings.trim_above:
             spare = called - favourites
         self._superfluous = {name: self._superfluous.get(name, now) for name in sorted(spare)}
+
+    def _seek(self, forgotten: Mapping[PeerName, tuple[Endpoint, ...]], now: float) -> None:
+        """From now on call these, too, each as rarely as we ever do."""
+        pause = self._settings.longest_retry
+        for name, places in forgotten.items():
+            for place in places:
+                if place.text not in self._attempts:
+                    due = now + pause * (0.5 + self._jitter())
+                    self._attempts[place.text] = _Attempt(
+                        place.host, place.port, False, name, due, pause, forgotten=True
+                    )
 
     def leave_alone(self, name: PeerName, until: float) -> None:
         """One of us has no room for the other: rather look for others for a while."""
@@ -227,7 +249,8 @@ class Targets:
         calls: list[Call] = []
         busy = sum(a.calling for a in self._attempts.values())
         busy_peers = {a.peer for a in self._attempts.values() if a.calling}
-        for key, attempt in self._attempts.items():
+        # Longest due first: an address that fails again and again must not keep others waiting.
+        for key, attempt in sorted(self._attempts.items(), key=lambda item: item[1].due):
             if busy + len(calls) >= self._settings.concurrent:
                 break
             if not self._is_waiting(attempt) or attempt.due > now:
@@ -289,6 +312,12 @@ class Targets:
         )
         attempt.due = now + max(attempt.interval * (0.5 + self._jitter()), pause)
 
+    def hurry(self, now: float) -> None:
+        """There is new hope for all of them: call again as if nothing had failed so far."""
+        self._is_stale = True
+        for attempt in self._attempts.values():
+            attempt.due, attempt.interval = min(attempt.due, now), 0.0
+
     def rest(self, key: str) -> None:
         """A configured target had no room for us, or is not needed as a neighbour: it is not
         called again as long as the mesh reaches it and we have others."""
@@ -333,5 +362,6 @@ class Targets:
             AttemptView(key, a.calling, a.error, None if a.never or self._rests(a) else a.due)
             for key, a in self._attempts.items()
             if (a.configured or a.error or a.calling)
+            and not a.forgotten
             and not (a.peer is not None and a.peer in self._connected)
         ]

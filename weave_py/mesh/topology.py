@@ -118,6 +118,15 @@ class Topology:
         """All live peers but ourself."""
         return self._live.keys()
 
+    @property
+    def forgotten(self) -> list[PeerName]:
+        """The peers in limbo, those forgotten last first."""
+        return list(reversed(self._limbo))
+
+    def remembered(self, name: PeerName) -> PeerRecord | None:
+        """What `name` said about itself last, though it may be in limbo."""
+        return self._records.get(name)
+
     def __len__(self) -> int:
         return len(self._live)
 
@@ -145,9 +154,8 @@ class Topology:
             if old is not None:
                 self._owners.pop(old.body, None)
                 self._changed.update(old.record.claims)
-        while len(self._live) >= self._settings.max_peers and self._unreachable_since:
-            # Who cannot be reached makes room first, the longest of them.
-            self._forget(min(self._unreachable_since, key=lambda n: self._unreachable_since[n]))
+        if name not in self._live:
+            self._make_room()
         self._owners[signed.body] = name
         self._changed.update((name, *signed.record.claims))
         self._live[name] = signed
@@ -156,6 +164,18 @@ class Topology:
         self._cached = None
         self._unreachable_since.pop(name, None)
         return signed
+
+    def lacks(self, held: Held) -> bool:
+        """Whether this record would be news to us. (What is in limbo would not.)"""
+        ours = self.signed(held.name) or self._limbo.get(held.name)
+        if ours is None:
+            return True
+        return ours.mark != held.mark and ours.record.order <= held.order
+
+    def _make_room(self) -> None:
+        """Who cannot be reached goes first, the longest of them."""
+        while len(self._live) >= self._settings.max_peers and self._unreachable_since:
+            self._forget(min(self._unreachable_since, key=lambda n: self._unreachable_since[n]))
 
     def _is_news(self, name: PeerName, signed: SignedRecord) -> bool:
         known = self.signed(name) or self._limbo.get(name)

@@ -22,13 +22,15 @@ class Clones:
         self._complained_at = float("-inf")
 
     def broke(self, peer: PeerName, now: float) -> None:
-        """The connection with a neighbour broke: for a while it may think that it is there."""
-        self._broken_at[peer] = now
+        """The connection with a neighbour broke, or one of two was given up: for a while it may
+        think that there is one, or have given up the other."""
+        recent = {name: at for name, at in self._broken_at.items() if now < at + BROKEN_FOR}
+        self._broken_at = {**recent, peer: now}
 
     def took_our_place(self, peer: PeerName, now: float) -> bool:
         """A connection with this peer was refused as a duplicate, and we know of no other one: is
         it another router's? (One at its handshake may be the other half.)"""
-        is_over = now >= self._broken_at.get(peer, 0.0) + BROKEN_FOR
+        is_over = now >= self._broken_at.get(peer, float("-inf")) + BROKEN_FOR
         return is_over and not self._neighbours.are_shaking_hands
 
     def complains(self, now: float) -> bool:

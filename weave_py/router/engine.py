@@ -143,15 +143,14 @@ class Engine:
         self._targets_changed(now)
 
     def set_local_addresses(self, hosts: Iterable[str], now: float) -> None:
-        """The underlay addresses of this host, as they are now."""
-        had = self._announcements.local
+        """The underlay addresses of this host: they have changed, or there are some again."""
         hosts = list(hosts)
         self._announcements.set_local([endpoint(host, self.port) for host in hosts], now)
         self.links.set_local(hosts, now)
         self._following.own_hosts = {place.host for place in self._announcements.local}
         self._following.moved(self.topology.peers())  # whose addresses may be ours now, or not
-        if had and had != self._announcements.local:
-            self.links.restart(now)
+        self.links.restart(now)
+        self.targets.hurry(now)
         self._settle(now)
 
     def stop(self, now: float) -> None:
@@ -322,6 +321,8 @@ class Engine:
         connection = stream.connection
         assert connection is not None
         for event in connection.take_events():
+            if self.neighbours.get(stream.number) is not stream:
+                return  # ended because of the event before: what came with it counts no more
             match event:
                 case HandshakeCompleted(hello, observed):
                     self._joined(stream, connection, hello, observed, now)
@@ -359,6 +360,7 @@ class Engine:
         loser = self.neighbours.settle(stream, hello)
         if loser is not None:
             assert loser.connection is not None
+            self._clones.broke(hello.name, now)
             loser.connection.close(DUPLICATE)
             self._drain(loser, now)
             if loser is stream:

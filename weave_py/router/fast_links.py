@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Callable, Iterable
 
 from fastdp.esp_keys import EpochKeys, esp_key
-from fastdp.paths import FastPaths, PathsOutput
+from fastdp.paths import FastPathForgotten, FastPaths, PathsOutput
 from fastdp.standing import Direct
 from weave_py.link.link import Link
 from weave_py.model.deadlines import Deadline
@@ -76,7 +76,11 @@ class FastLinks:
         return self._encrypted.get(peer, self._is_secret)
 
     def take_outputs(self) -> list[PathsOutput]:
-        return self.paths.take_outputs()
+        outputs = self.paths.take_outputs()
+        for output in outputs:
+            if isinstance(output, FastPathForgotten):
+                self._encrypted.pop(output.peer, None)
+        return outputs
 
     def next_deadline(self) -> Deadline | None:
         return self.paths.next_deadline()

@@ -14,12 +14,15 @@ from weave_py.model.deadlines import Deadline
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.model.routes import RouteTable
 from weave_py.model.strain import Strain
-from weave_py.router.addresses import Places
+from weave_py.router.addresses import Places, RecordOf
 from weave_py.router.links import Links
 from weave_py.router.neighbours import Neighbours
 from weave_py.router.settings import EngineSettings
 
 MANY = 100  # peers; with more than that it is done proportionally less often
+SOUGHT = 8  # forgotten peers that are called at a time
+SOUGHT_AMONG = 64  # who was forgotten last
+SEEK_OTHERS = 60.0  # seconds until others of them are called
 LINGER = 30.0  # seconds between looks at whether the kernel still carries a lost peer's frames
 
 
@@ -50,6 +53,8 @@ class Following:
         self._followed_at = float("-inf")
         self._linger_at: float | None = None
         """When to look again at peers that are forgotten but for the frames that still come."""
+        self._seek_at: float | None = None
+        """When to call other forgotten peers."""
         self._discover_at: float | None = None
         """Until when nobody that we hear of is called."""
 
@@ -72,6 +77,9 @@ class Following:
     def advance(self, now: float) -> None:
         if self._discover_at is not None and now >= self._discover_at:
             self._discover_at = None
+            self.soon(now)
+        if self._seek_at is not None and now >= self._seek_at:
+            self._seek_at = None
             self.soon(now)
         if self._linger_at is not None and now >= self._linger_at:
             self._linger_at = None
@@ -113,7 +121,7 @@ class Following:
         """A data path to this peer is wanted, if we know it."""
         record = None if peer == self._topology.ourself.name else self._topology.record(peer)
         routes = self._topology.routes
-        if self._links.get(peer) or record is None or peer not in routes.hops:
+        if record is None or peer not in routes.hops:
             return
         self._links.peer_known(record, peer, self._places()[peer], now)
         self._links.use_routes(routes, now)
@@ -123,6 +131,8 @@ class Following:
     def next_deadlines(self) -> Iterator[Deadline | None]:
         if self._discover_at is not None:
             yield Deadline(self._discover_at, "discover")
+        if self._seek_at is not None:
+            yield Deadline(self._seek_at, "call other forgotten peers")
         if self._linger_at is not None:
             yield Deadline(self._linger_at, "does the kernel still carry a lost peer's frames?")
         if self._due_at is not None:
@@ -139,12 +149,25 @@ class Following:
         limit, neighbours = self._settings.conn_limit, self._neighbours
         room = limit - len(neighbours) if limit else len(places)
         called = frozenset(n for n, _, c in neighbours.established() if c.outbound)
-        self._targets.discover(places, neighbours.names(), room, now, routes.hops, called)
+        lost = self._to_seek(now)
+        self._targets.discover(places, neighbours.names(), room, now, routes.hops, called, lost)
 
-    def _places(self) -> Places:
+    def _to_seek(self, now: float) -> dict[PeerName, tuple[Endpoint, ...]]:
+        """Some of the peers that were forgotten. If the network has fallen in two for so long that
+        each half forgot the other, somebody must call across, and nobody may be a target."""
+        forgotten = self._topology.forgotten[:SOUGHT_AMONG]
+        self._seek_at = None
+        if len(forgotten) > SOUGHT:
+            self._seek_at = now + SEEK_OTHERS
+            start = int(now // SEEK_OTHERS) * SOUGHT % len(forgotten)
+            forgotten = [*forgotten[start:], *forgotten[:start]][:SOUGHT]
+        places = self._places(self._topology.remembered)
+        return {name: places[name] for name in forgotten}
+
+    def _places(self, record_of: RecordOf | None = None) -> Places:
         def reached(name: PeerName) -> Endpoint | None:
             stream = self._neighbours.of(name)
             return None if stream is None else stream.place
 
         topology = self._topology
-        return Places(topology.names, topology.record, reached, self.own_hosts)
+        return Places(topology.names, record_of or topology.record, reached, self.own_hosts)

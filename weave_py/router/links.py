@@ -342,7 +342,9 @@ class Links:
             self._places[link.peer] = place
             if known is not None:
                 self._check_soon = True  # our NAT has changed its mind, for others as well
-        if not link.paths.is_shaken:
+        # (Without keys nobody is asked, and what paths were last they seem to be for ever.)
+        is_asked = link.session.current is not None and link.peer in self._links
+        if not (is_asked and link.paths.is_shaken):
             self._shaken.discard(link.peer)
             self._strain.silent = len(self._shaken)
         elif link.peer not in self._shaken:

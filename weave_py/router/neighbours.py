@@ -14,7 +14,7 @@ from weave_py.model.names import Endpoint, PeerName
 from weave_py.model.strain import Strain
 from weave_py.router.settings import EngineSettings
 
-SILENT = 1.5  # seconds; a connection that lives is heard from every second
+SILENT = 0.75  # seconds by which something should have been heard
 MAX_REPLACED = 3  # times a minute that a peer may come back before its old connection is gone
 
 
@@ -168,7 +168,7 @@ class Neighbours:
         restarted = other.connection.hello.uid != hello.uid
         if restarted:
             stays = not self._takes_turns(peer, stream.opened_at)
-        elif stream.opened_at - other.connection.heard_at > SILENT:
+        elif stream.opened_at - other.connection.heard_at > self._longest_pause(stream.opened_at):
             stays = True
         else:
             stays = self._rank(stream, peer) < self._rank(other, peer)
@@ -177,9 +177,14 @@ class Neighbours:
             return other
         return stream
 
+    def _longest_pause(self, now: float) -> float:
+        """Seconds that a connection which lives may not be heard from."""
+        return self._settings.connection.slow_heartbeat + SILENT + self._strain.lag(now)
+
     def _takes_turns(self, peer: PeerName, now: float) -> bool:
         """Whether a peer replaced a live connection of its own too often lately. One that restarts
         does not (the old connection breaks first): two routers with one identity do."""
+        self._replaced = {p: ats for p, ats in self._replaced.items() if ats[-1] > now - 60.0}
         recent = [at for at in self._replaced.get(peer, []) if at > now - 60.0]
         self._replaced[peer] = [*recent, now][-MAX_REPLACED:]
         return len(recent) >= MAX_REPLACED

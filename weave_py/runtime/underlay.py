@@ -26,6 +26,8 @@ async def watch_underlay(config: Config, pump: Pump, control: RouterControl) -> 
                 gone, known = set(known).difference(hosts), hosts
                 pump.tell(pump.engine.set_local_addresses, hosts)
                 pump.cut_streams_of(gone)
+            elif not hosts:
+                known = []  # whatever comes is news then
             with trio.move_on_after(UNDERLAY_SECONDS if found else RETRY_SECONDS):
                 await trio.lowlevel.wait_readable(watch.sock)
             await trio.sleep(SETTLE_SECONDS)
