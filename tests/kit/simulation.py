@@ -97,7 +97,8 @@ class Simulation(Network):
             assert host.openers.keys() == keys, f"{host} keys: {self}"
             streams = {s.number for s in engine.neighbours if s.connection is not None}
             calls = {s.target for s in engine.neighbours if s.connection is None}
-            assert calls <= set(engine.targets.configured), f"{host} calls: {self}"
+            lost = {key for key, a in engine.targets._attempts.items() if a.forgotten}
+            assert calls <= {*engine.targets.configured, *lost}, f"{host} calls: {self}"
             assert host.streams.keys() == streams, f"{host} streams: {self}"
             assert len(streams) == len(engine.neighbours), f"{host} streams of nobody: {self}"
             assert sparse or engine.neighbours.names() == peers, f"{host} neighbours: {self}"

@@ -76,8 +76,8 @@ class TopologyGossip:
         """What was wrong with records we refused, since last taken (for the log)."""
 
     @property
-    def audience(self) -> int:
-        """Peers who hear our news."""
+    def peers(self) -> int:
+        """How many hear our news in the end."""
         return len(self._topology)
 
     # --- in ------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ class TopologyGossip:
         """Deltas of that many records have just been sent. Where there is much news more of it
         comes soon, and it is many peers' work: fewer, larger messages then. A little goes on at
         once, however many there are to hear it."""
-        slowest = max(1.0, self.audience / MANY)
+        slowest = max(1.0, self.peers / MANY)
         return self._settings.flush_every * min(max(1.0, most / MUCH), slowest)
 
     def _schedule(self, name: PeerName, neighbour: Audience, now: float) -> None:

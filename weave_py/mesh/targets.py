@@ -206,11 +206,12 @@ class Targets:
         pause = self._settings.longest_retry
         for name, places in forgotten.items():
             for place in places:
-                if place.text not in self._attempts:
+                attempt = self._attempts.get(place.text)
+                if attempt is None:
                     due = now + pause * (0.5 + self._jitter())
-                    self._attempts[place.text] = _Attempt(
-                        place.host, place.port, False, name, due, pause, forgotten=True
-                    )
+                    attempt = _Attempt(place.host, place.port, False, name, due, pause)
+                    self._attempts[place.text] = attempt
+                attempt.forgotten = not attempt.configured
 
     def leave_alone(self, name: PeerName, until: float) -> None:
         """One of us has no room for the other: rather look for others for a while."""

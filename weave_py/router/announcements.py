@@ -81,7 +81,7 @@ class Announcements:
             # A large record is a large message to everybody: the more it says, the less often.
             # And so it is with many peers who are to hear it, and may just be doing the same.
             many = len(self._ourself.record.neighbours) / MANY_NEIGHBOURS
-            pause = self._pause * max(1.0, many, self._gossip.audience / MANY_PEERS)
+            pause = self._pause * max(1.0, many, self._gossip.peers / MANY_PEERS)
             pause += PATIENCE * self._strain.lag(now)
             self._announce_at = max(now, self._announced_at + pause)
 
@@ -137,7 +137,7 @@ class Announcements:
         """How long good news may wait for more of it. One way more is no great news for who has
         many, and as each of them gets one, too, all would be told of it by all. And the more there
         are to hear it, the more it costs."""
-        many = max(1.0, len(self._neighbours) / FEW, self._gossip.audience / SOME)
+        many = max(1.0, len(self._neighbours) / FEW, self._gossip.peers / SOME)
         return min(TOGETHER * many, LONGEST_TOGETHER)
 
     def _claims(self) -> list[Neighbour]:

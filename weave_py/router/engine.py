@@ -418,19 +418,19 @@ class Engine:
         if stream.peer is None:
             self.neighbours.failed(stream, now)
         self._outputs.append(CloseStream(stream.number, is_silent))
-        silent = planned and reason.endswith(DUPLICATE)
+        is_duplicate = planned and reason.endswith(DUPLICATE)
         # A duplicate of which the other half is not ours: somebody else has our identity.
         peer = stream.peer
-        refused = silent and peer is not None and self.neighbours.of(peer) is None
+        refused = is_duplicate and peer is not None and self.neighbours.of(peer) is None
         usurped = refused and peer is not None and self._clones.took_our_place(peer, now)
-        if stream.target is not None and (refused or not silent):
+        if stream.target is not None and (refused or not is_duplicate):
             if reason.endswith(MADE_ROOM):
                 self.targets.rest(stream.target)
             futile = usurped or reason.endswith((MADE_ROOM, OURSELF))
             self.targets.failed(stream.target, reason, now, FUTILE_PAUSE if futile else 0.0)
         if usurped:
             self._complain_of_clone(stream, now)
-        elif not silent and not self.is_stopped:
+        elif not is_duplicate and not self.is_stopped:
             self._log(INFO if planned else WARNING, "connection ended", stream, error=reason)
         if not counted:
             return

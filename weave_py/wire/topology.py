@@ -49,7 +49,7 @@ class Neighbour(NamedTuple):
 
     name: PeerName
     cost: int
-    """Round trip in milliseconds, coarsely (see mesh.topology); 0: not measured yet."""
+    """Round trip in milliseconds, coarsely (see mesh.ourself); 0: not measured yet."""
     direct: bool
     """Whether we also have a direct data path to this neighbour."""
     outbound: bool

@@ -79,3 +79,14 @@ def test_more_than_was_sent_is_no_negative_loss() -> None:
     meter.sample(0, 0)
     meter.sample(1000, 1010)
     assert meter.loss == 0
+
+
+def test_what_was_lost_on_the_way_that_was_left_is_not_held_against_the_other_one() -> None:
+    meter = LossMeter()
+    meter.sample(0, 0)
+    meter.sample(5_000, 1_000)
+    assert meter.record_datagrams == 1
+    meter.another_way()
+    meter.sample(6_000, 1_000)
+    meter.sample(7_000, 2_000)
+    assert meter.record_datagrams == MAX_SEGMENTS

@@ -138,3 +138,15 @@ def test_an_answer_that_nobody_waits_for_is_ignored() -> None:
     world.run(1)
     assert not world.paths.answered(1, 8972, world.now)  # twice
     assert world.size == 1472
+
+
+def test_a_peer_that_seems_to_be_in_many_places_is_probed_in_the_latest_few() -> None:
+    world = direct()
+    for number in range(100):
+        world.paths.heard_from(Endpoint("203.0.113.9", 1000 + number), world.now)
+        world.run(1)
+    before = len(world.probes)
+    world.run(60)
+    probed = {way.endpoint for _, way, _ in world.probes[before:]}
+    assert len(probed) <= PathSettings().max_strays + 2
+    assert world.endpoint == NEAR

@@ -10,6 +10,7 @@ from tests.kit.path_world import NEAR, World, direct, phases
 from weave_py.link.outlet import Way
 from weave_py.link.path import SMALL_PROBE, Path, PathSettings, PathState
 from weave_py.link.path_mtu import BASE
+from weave_py.model.strain import Strain
 
 # --- up ----------------------------------------------------------------------------------
 
@@ -147,3 +148,17 @@ def test_loss_on_a_quiet_path_is_no_reason_to_leave(seed: int) -> None:
     world.road(NEAR).loss = 0.1
     world.run(3600)
     assert [way for _, way in world.used] == [None, Way(NEAR, None)]
+
+
+@pytest.mark.parametrize("silent", [4, 20, 100])
+def test_many_silent_peers_are_asked_the_more_rarely(silent: int) -> None:
+    strain = Strain()
+    strain.silent = silent
+    world = direct()
+    world.paths._strain = strain
+    world.road(NEAR).up = False
+    world.run(1)  # the first one is missing now
+    before = len(world.probes)
+    world.run(1)
+    asked = len(world.probes) - before
+    assert asked <= max(2, 2 * 10 / strain.crowd)

@@ -6,9 +6,11 @@ import pytest
 
 from tests.kit.builders import signed_record
 from tests.kit.gossip_nodes import START, Node, joined, name, records_of, told
-from weave_py.mesh import gossip
+from weave_py.mesh import gossip, news
 from weave_py.mesh.gossip import GossipSettings
-from weave_py.wire.topology import Records, Summary
+from weave_py.mesh.news import ASK_AGAIN, Asked
+from weave_py.mesh.topology import TopologySettings
+from weave_py.wire.topology import Held, Records, RecordVersion, Summary
 
 SETTINGS = GossipSettings()
 
@@ -132,3 +134,27 @@ def test_our_own_news_goes_to_all_at_once() -> None:
     node.gossip.spread([node.change(7)], START + 1, None)
     node.gossip.advance(START + 1)
     assert told(node.said()).keys() == {name(n) for n in numbers}
+
+
+def test_however_many_names_are_made_up_few_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(news, "MAX_ASKED", 50)
+    asked = Asked()
+    invented = [Held(name(n), RecordVersion(1, 1), b"mark") for n in range(120)]
+    assert [asked.ask(held, name(1), 0.0) for held in invented].count(True) == 50
+    assert not asked.ask(invented[110], name(1), 0.5)
+    assert asked.ask(invented[110], name(1), ASK_AGAIN + 0.5)
+    assert len(asked._open) == 1
+
+
+def test_what_is_in_limbo_is_not_asked_for() -> None:
+    node = joined(1)
+    gone = signed_record(9, [], 1, 1)
+    node.hear(Node(1), records_of(gone))
+    node.topology.refresh(START)
+    node.topology.refresh(START + TopologySettings().forget_after)
+    assert name(9) in node.topology.forgotten
+    held = Held(name(9), gone.record.order, gone.mark)
+    assert not node.topology.lacks(held)
+    assert node.topology.lacks(held._replace(order=RecordVersion(1, 2), mark=b"mew!"))

@@ -454,3 +454,17 @@ def test_a_bucket_hash_changes_alone() -> None:
     after = result.bucket_hashes()
     assert [n for n in range(BUCKETS) if before[n] != after[n]] == [bucket_of(name(1))]
     assert (name(1), RecordVersion(1, 0)) in [h[:2] for h in result.held()]
+
+
+def test_at_the_quota_a_peers_news_replaces_its_own_record() -> None:
+    """It is the one that has been unreachable longest, and so would be the first to make room."""
+    made = topology(TopologySettings(max_peers=3))
+    for number in (1, 2, 3):
+        take(made, signed_record(number, [], 1, 1))
+        made.refresh(float(number))
+    newer = signed_record(1, [], 1, 2)
+    assert take(made, newer) is not None
+    made.refresh(5.0)
+    assert made.signed(name(1)) == newer
+    assert made.forgotten == []
+    assert made.names == {name(1), name(2), name(3)}
