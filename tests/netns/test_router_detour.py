@@ -37,10 +37,10 @@ def relay(mesh: LabMesh) -> str:
 
 @pytest.mark.parametrize("how", ["is told to end", "is killed", "falls silent"])
 def test_another_relay_takes_over(ring: LabMesh, tmp_path: Path, how: str) -> None:
-    before = relay(ring)
     longest_gap = {"is told to end": 1.5, "is killed": 5.0, "falls silent": 5.0}[how]
     with Pinging(ring.lab, "c1", "10.32.0.3", tmp_path / "ping") as pings:
         pings.wait_answer(clock(), 10, ENOUGH)
+        before = relay(ring)  # (who has just come back may be preferred again only now)
         since = clock()
         with broken(ring, before, how):
             until(lambda: relay(ring) != before, 10, "another relay")
