@@ -151,6 +151,21 @@ def test_tap_without_privilege() -> None:
     assert "CAP_NET_ADMIN: run as root" in done.stdout, done.stderr
 
 
+def test_a_bridge_that_somebody_else_made_is_not_deleted(host: Namespace) -> None:
+    def work(netlink: Netlink) -> None:
+        shell("ip link add others type bridge")
+        assert netlink.ensure_bridge("others", MAC, 1376) is False
+        assert not netlink.is_our_bridge("others")
+        with pytest.raises(HostError, match="bridge others was not made by weave-py"):
+            netlink.delete_bridge("others")
+        assert netlink.link_exists("others")
+        assert netlink.ensure_bridge("ours", MAC, 1376) is True
+        assert netlink.is_our_bridge("ours")
+        assert not netlink.is_our_bridge("missing")
+
+    within(host, work)
+
+
 def test_bridge_is_made_adopted_and_deleted(host: Namespace) -> None:
     def work(netlink: Netlink) -> None:
         assert netlink.ensure_bridge("weave", MAC, 1376) is True

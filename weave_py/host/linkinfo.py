@@ -27,6 +27,11 @@ class PortInfo:
     ifindex: int
 
 
+def alias_of(link: Any) -> str:
+    """What somebody wrote on it (`ip link set … alias`)."""
+    return str(link.get_attr("IFLA_IFALIAS") or "")
+
+
 def kind_of(link: Any) -> str:
     """The kind of an interface: tun, veth, bridge …; empty for a physical one."""
     info = link.get_attr("IFLA_LINKINFO")

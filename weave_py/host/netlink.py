@@ -20,6 +20,7 @@ from weave_py.host.linkinfo import (
     PortInfo,
     address_fields,
     address_of,
+    alias_of,
     kind_of,
     port_attribute,
     port_info,
@@ -29,6 +30,8 @@ from weave_py.host.pyroute import IPRoute, NetlinkError
 from weave_py.host.refusal import checked_ifname, refused
 from weave_py.host.sysctl import require_sysctl
 from weave_py.model.errors import HostError
+
+BRIDGE_ALIAS: Final = "weave-py"
 
 # linux/if_addr.h, neighbour.h, rtnetlink.h, if_bridge.h
 _IFA_F_NODAD = 0x02
@@ -75,6 +78,8 @@ class Netlink:
             if created := link is None:
                 # With an address from the start, or udev would choose one later.
                 self._ip.link("add", ifname=name, kind="bridge", address=mac)
+                index = self._get(name)["index"]
+                self._ip.link("set", index=index, IFLA_IFALIAS=BRIDGE_ALIAS)
             try:
                 self._tune_bridge(name, mac, mtu)
             except BaseException:
@@ -93,11 +98,20 @@ class Netlink:
         require_sysctl(f"ipv6/conf/{name}/accept_ra", 0)
         self._ip.link("set", index=index, state="up")
 
-    def delete_bridge(self, name: str) -> None:
-        """Delete bridge `name`; missing is fine, but anything else of that name is left alone."""
+    def is_our_bridge(self, name: str) -> bool:
+        """Whether we made it."""
         link = self._find(name)
-        if link is not None and kind_of(link) != "bridge":
+        return link is not None and kind_of(link) == "bridge" and alias_of(link) == BRIDGE_ALIAS
+
+    def delete_bridge(self, name: str) -> None:
+        """Delete bridge `name`, if we made it; missing is fine."""
+        link = self._find(name)
+        if link is None:
+            return
+        if kind_of(link) != "bridge":
             raise HostError(f"interface {name} is not a bridge: it was left alone")
+        if alias_of(link) != BRIDGE_ALIAS:
+            raise HostError(f"bridge {name} was not made by weave-py: it was left alone")
         self.delete_link(name)
 
     def plug_port(

@@ -23,8 +23,12 @@ _log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def bridge(config: Config, host: HostThread, mac: str) -> AsyncIterator[None]:
-    """The bridge; removed at the end, unless containers are still plugged into it."""
-    await host.netlink(lambda n: n.ensure_bridge(config.bridge, mac, config.mtu))
+    """The bridge; removed at the end, unless containers are still plugged into it, or somebody
+    else made it."""
+    created = await host.netlink(lambda n: n.ensure_bridge(config.bridge, mac, config.mtu))
+    if not created and not await host.netlink(lambda n: n.is_our_bridge(config.bridge)):
+        what = "bridge was there before: its MAC address and MTU are now ours, and it will be kept"
+        event(_log, logging.WARNING, what, bridge=config.bridge)
     try:
         yield
     finally:
@@ -35,9 +39,9 @@ async def bridge(config: Config, host: HostThread, mac: str) -> AsyncIterator[No
 def _leave_bridge(netlink: Netlink, bridge: str) -> None:
     try:
         others = [p.ifname for p in netlink.ports(bridge) if peer_of(p.ifname) is None]
-        if not others and not netlink.addresses(bridge):
+        if not others and not netlink.addresses(bridge) and netlink.is_our_bridge(bridge):
             netlink.delete_bridge(bridge)
         else:
-            event(_log, logging.INFO, "bridge kept: still in use", bridge=bridge, ports=len(others))
+            event(_log, logging.INFO, "bridge kept", bridge=bridge, ports=len(others))
     except HostError as error:
         event(_log, logging.WARNING, "bridge not removed", error=error)

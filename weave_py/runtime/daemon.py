@@ -2,8 +2,9 @@
 
     state ⊃ bridge ⊃ sockets ⊃ engine, roads ⊃ streams, ports ⊃ control API
 
-The order of nesting is the order of starting, and the reverse of stopping. SIGTERM sets an event;
-it cancels nothing, so that the router can say goodbye while everything still works.
+The order of nesting is the order of starting, and the reverse of stopping. SIGTERM (or SIGINT, or
+SIGHUP when the terminal goes) sets an event; it cancels nothing, so that the router can say goodbye
+while everything still works.
 """
 
 from __future__ import annotations
@@ -234,9 +235,17 @@ def _announce(config: Config, engine: Engine) -> None:
         bridge=config.bridge,
         mtu=config.mtu,
         vxlan_port=engine.settings.fast_host.udp_port if engine.settings.fast_host else 0,
-        encryption="required" if engine.is_secret else "on, but anyone may join (no password)",
+        encryption=_encryption(engine),
         api=config.http_addr.text if config.http_addr else "off",
     )
+
+
+def _encryption(engine: Engine) -> str:
+    if engine.is_secret:
+        return "required"
+    fast = engine.settings.fast_host
+    where = "the kernel carries frames in clear" if fast and fast.udp_port else "frames are sealed"
+    return f"not required (no password): anyone may join, {where}"
 
 
 async def _membership(config: Config) -> Membership:
@@ -262,6 +271,9 @@ def _sockets(config: Config) -> Iterator[tuple[list[UdpSocket], list[socket.sock
 
 
 async def _wait_for_signals(shutdown: trio.Event) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    ends = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # (nohup wants us to go on)
+        ends.append(signal.SIGHUP)
+    with trio.open_signal_receiver(*ends) as signals:
         async for _ in signals:
             shutdown.set()
