@@ -121,13 +121,15 @@ class Path:
         self._full_turn = False
         self._full_misses = 0
         self._recent: deque[bool] = deque(maxlen=20)
+        self._up_from = now
+        """What was sent before was lost on nobody: there was no path yet."""
 
     def __repr__(self) -> str:
         return f"<Path {self.way.text} {self.state.name} {self.mtu.size}>"
 
     @property
     def loss(self) -> float:
-        """Share of the last 20 probes that were not answered."""
+        """Share of the last 20 probes that were not answered, since the path has worked."""
         return 1 - sum(self._recent) / len(self._recent) if self._recent else 0.0
 
     @property
@@ -228,6 +230,7 @@ class Path:
         self._backoff = self._settings.first_retry
         if self.state is not PathState.UP:
             self.state = PathState.UP
+            self._up_from = outstanding.sent_at
             self._probe_at = min(self._probe_at, now + self._settings.probe_in_use)
         if outstanding.kind is Kind.FULL:
             self._full_misses = 0
@@ -306,9 +309,10 @@ class Path:
     def _missed(self, outstanding: _Outstanding, now: float) -> None:
         if outstanding.kind is Kind.MTU:
             return
-        self._recent.append(False)
         if self.state is not PathState.UP:
             return
+        if outstanding.sent_at >= self._up_from:
+            self._recent.append(False)
         # Whether the path has worked since then: a later probe was answered.
         is_overtaken = outstanding.sent_at <= self._proved_at
         if is_overtaken or self._missing_since is None:

@@ -162,3 +162,15 @@ def test_many_silent_peers_are_asked_the_more_rarely(silent: int) -> None:
     world.run(1)
     asked = len(world.probes) - before
     assert asked <= max(2, 2 * 10 / strain.crowd)
+
+
+def test_what_was_asked_before_anybody_was_there_is_no_loss() -> None:
+    world = World()
+    world.road(NEAR).up = False
+    world.paths.set_candidates([NEAR], world.now)
+    world.run(3)
+    world.road(NEAR).up = True
+    world.run_until(lambda: world.endpoint == NEAR, within=5)
+    world.run(2)
+    assert world.paths.best is not None
+    assert world.paths.best.loss == 0
