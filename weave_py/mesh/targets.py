@@ -189,9 +189,11 @@ class Targets:
         self._seek(forgotten, now)
         many = max(len(wanted) - self._settings.enough, 0)
         courtesy = self._settings.courtesy + self._settings.pace * many
+        anyway = {(a.host, a.port) for a in self._attempts.values() if a.configured}
+        anyway -= {(a.host, a.port) for a in self._attempts.values() if a.resting}
         for name in wanted:
             for place in peers[name]:
-                if place.text not in self._attempts:
+                if place.text not in self._attempts and (place.host, place.port) not in anyway:
                     wait = 0.0 if self._ourself < name else courtesy
                     self._attempts[place.text] = _Attempt(
                         place.host, place.port, configured=False, peer=name, due=now + wait

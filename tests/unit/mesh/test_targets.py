@@ -569,3 +569,9 @@ def test_the_forgotten_that_are_not_to_be_called_any_more_are_not() -> None:
     made.discover({}, NOBODY, 10, 1.0, forgotten={synthetic_name(601): places(2)})
     assert fails(made, 100, *places(1, 2))[0] == at(2).text
     assert at(1).text not in fails(made, 100, *places(1, 2))
+
+
+def test_a_targets_address_is_not_called_twice() -> None:
+    made = targets("10.0.0.5")
+    made.discover({synthetic_name(600): places(5, 6)}, NOBODY, 10, 0.0)
+    assert set(fails(made, 20, *places(5, 6))) == {"10.0.0.5", at(6).text}
