@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from hashlib import blake2s
 
 from weave_py.crypto.identity import peer_name_of
+from weave_py.mesh.digests import bucket_of
 from weave_py.mesh.news import Asked, Audience
-from weave_py.mesh.topology import Topology, bucket_of
+from weave_py.mesh.topology import Topology
 from weave_py.model.deadlines import Agenda, Deadline, earliest
 from weave_py.model.errors import PeerError
 from weave_py.model.names import PeerName

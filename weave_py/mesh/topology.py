@@ -15,11 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, KeysView
 from dataclasses import dataclass
-from hashlib import blake2s
-from struct import Struct
 from types import MappingProxyType
 
 from weave_py.crypto.identity import peer_name_of
+from weave_py.mesh.digests import ALL_BUCKETS, Digests
 from weave_py.mesh.islands import islands
 from weave_py.mesh.ourself import Ourself
 from weave_py.mesh.reading import RecordReader
@@ -28,17 +27,7 @@ from weave_py.model.deadlines import Deadline
 from weave_py.model.errors import PeerError
 from weave_py.model.names import PeerName
 from weave_py.model.routes import RouteTable
-from weave_py.wire.topology import (
-    BUCKET_HASH_BYTES,
-    BUCKETS,
-    DIGEST_BYTES,
-    Held,
-    PeerRecord,
-    SignedRecord,
-)
-
-ALL_BUCKETS = frozenset(range(BUCKETS))
-_ORDER = Struct(">QQ")
+from weave_py.wire.topology import Held, PeerRecord, SignedRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +36,6 @@ class TopologySettings:
     """Seconds a peer may be unreachable before it goes to limbo."""
     max_peers: int = 10_000
     max_limbo: int = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Holdings:
-    """What we hold, in short, as long as nothing changes."""
-
-    ours: SignedRecord
-    hashes: tuple[bytes, ...]
-    root: bytes
 
 
 class Topology:
@@ -76,7 +56,7 @@ class Topology:
         self._live: dict[PeerName, SignedRecord] = {}
         self._limbo: dict[PeerName, SignedRecord] = {}
         self._unreachable_since: dict[PeerName, float] = {}
-        self._cached: _Holdings | None = None
+        self._digests = Digests()
         self._owners: dict[bytes, PeerName] = {}
         """Whose the bodies of all live and limbo records are."""
         self._changed: set[PeerName] = set()
@@ -161,7 +141,7 @@ class Topology:
         self._live[name] = signed
         self._records[name] = signed.record
         self._news.add(name)
-        self._cached = None
+        self._digests.put(name, signed)
         self._unreachable_since.pop(name, None)
         return signed
 
@@ -202,7 +182,7 @@ class Topology:
         self._changed.update(reachable.keys() - before.keys())
         for name in [n for n in self._limbo if n in reachable]:
             self._live[name] = self._limbo.pop(name)
-            self._cached = None
+            self._digests.put(name, self._live[name])
         if len(reachable) > len(self._live):  # ourself is not among the live: nobody is missing
             self._unreachable_since.clear()
             return
@@ -258,49 +238,27 @@ class Topology:
     def _forget(self, name: PeerName) -> None:
         del self._unreachable_since[name]
         self._limbo[name] = self._live.pop(name)
-        self._cached = None
+        self._digests.remove(name)
         while len(self._limbo) > self._settings.max_limbo:
             dropped = next(iter(self._limbo))
             self._owners.pop(self._limbo.pop(dropped).body, None)
             del self._records[dropped]
             self._news.add(dropped)
 
-    # --- digests (what we hold, in short) ------------------------------------------------
+    # --- what we hold, in short ----------------------------------------------------------
 
     def held(self, buckets: frozenset[int] = ALL_BUCKETS) -> list[Held]:
         """Names and versions of all records, or of those in some buckets, sorted."""
-        ours = self.ourself
-        return [
-            Held(name, signed.record.order, signed.mark)
-            for name, signed in sorted([*self._live.items(), (ours.name, ours.signed)])
-            if bucket_of(name) in buckets
-        ]
+        return self._up_to_date().held(buckets)
 
     def digest(self) -> bytes:
         """A hash over all we hold."""
-        return self._holdings().root
+        return self._up_to_date().root
 
     def bucket_hashes(self) -> tuple[bytes, ...]:
         """A hash per bucket of names."""
-        return self._holdings().hashes
+        return self._up_to_date().hashes
 
-    def _holdings(self) -> _Holdings:
-        """Made once per change: neighbours may ask as often as they like."""
-        ours = self.ourself.signed
-        if self._cached is None or self._cached.ours is not ours:
-            digests = [blake2s(digest_size=BUCKET_HASH_BYTES) for _ in range(BUCKETS)]
-            live = self._live
-            for name in sorted([*live, self.ourself.name]):
-                signed = live.get(name, ours)
-                digests[bucket_of(name)].update(
-                    name + _ORDER.pack(*signed.record.order) + signed.mark
-                )
-            hashes = tuple(digest.digest() for digest in digests)
-            root = blake2s(b"".join(hashes), digest_size=DIGEST_BYTES).digest()
-            self._cached = _Holdings(ours, hashes, root)
-        return self._cached
-
-
-def bucket_of(name: PeerName) -> int:
-    """Names are hashes, so their last byte spreads them evenly."""
-    return name[-1] % BUCKETS
+    def _up_to_date(self) -> Digests:
+        self._digests.put(self.ourself.name, self.ourself.signed)
+        return self._digests

@@ -102,7 +102,7 @@ def test_an_overfull_bucket_is_cut_and_still_repaired(
     limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever searches for names that all fall into one bucket does not break anything."""
-    for module in ("weave_py.mesh.gossip", "weave_py.mesh.topology"):
+    for module in ("weave_py.mesh.gossip", "weave_py.mesh.digests"):
         monkeypatch.setattr(f"{module}.bucket_of", lambda peer: 0)
     monkeypatch.setattr("weave_py.mesh.gossip.MAX_SUMMARY", limit)
     one = Node(0, *(signed_record(number) for number in range(10, 40)))

@@ -19,8 +19,9 @@ from tests.kit.builders import (
     signed,
     signed_record,
 )
+from weave_py.mesh.digests import bucket_of
 from weave_py.mesh.ourself import RECORD_CONTEXT
-from weave_py.mesh.topology import Topology, TopologySettings, bucket_of
+from weave_py.mesh.topology import Topology, TopologySettings
 from weave_py.model.errors import AuthenticationError, PeerError, WireError
 from weave_py.model.names import PeerName
 from weave_py.wire.topology import (
