@@ -98,7 +98,9 @@ class FastPath:
         """A frame with a probe's ethertype came in on the peer's device. Containers can send such
         frames, too, so those that are none are only counted."""
         life = self.peer.life if self.peer else 0
-        is_news = now >= self.hearing.heard_at + self._settings.hear_again
+        s = self._settings
+        silence = min(s.hear_again * self._strain.leisure, s.longest_hear_again)
+        is_news = now >= self.hearing.heard_at + silence
         is_probe = self.hearing.receive_untrusted(frame, life, now)
         self.usage.probes_in = self.hearing.authentic
         if is_probe:

@@ -16,9 +16,10 @@ class FastSettings:
     status_echo: float = 0.2
     """To a peer in use, while we are not. Fewer than `echo_steps` in `echo_within`, so that two
     idle ends never keep each other busy."""
-    status_idle: float = 1.0
-    longest_status_idle: float = 4.5
-    """With many peers (model.strain): what idle paths cost should not grow with their number."""
+    status_idle: float = 2.0
+    longest_status_idle: float = 9.0
+    """With many peers (model.strain): what idle paths cost should not grow with their number. As
+    rare as probes, each of which is acknowledged by a status anyway."""
     status_off: float = 30.0
     """Nothing depends on it: it only repairs the loss of what was told at once. With many peers it
     would be a good part of what an idle router has to do."""
@@ -43,8 +44,8 @@ class FastSettings:
     probe_proving: float = 0.1
     probe_in_use: float = 0.1
     probe_idle: float = 2.0
-    longest_probe_idle: float = 4.5
-    """With many peers; less than `hear_again`."""
+    longest_probe_idle: float = 9.0
+    """With many peers. Traffic is worth a probe at once, so an idle path loses nothing by it."""
     probe_suspect: float = 0.02
     """Once one is missing: two more decide."""
     touch_after: float = 0.25
@@ -60,6 +61,8 @@ class FastSettings:
     seldom changes back."""
     hear_again: float = 5.0
     """The peer's probes arrive after a silence like this: ours might, too."""
+    longest_hear_again: float = 12.0
+    """With many peers; more than the longest pause between an idle path's probes."""
 
     # Proof and evidence.
     proof_small: int = 3
@@ -74,7 +77,7 @@ class FastSettings:
     most_patience: float = 2.0
     lively: float = 3.0
     """Without a status for so long there is nobody to convince: probes and statuses slow down."""
-    longest_lively: float = 6.0
+    longest_lively: float = 12.0
     """With many peers; more than the longest pause of an idle path's statuses."""
 
     # Traffic.
