@@ -15,6 +15,7 @@ from fastdp import words
 from fastdp.selftest import probe_host
 from fastdp.xfrm import kernel_has_esp
 from weave_py.config import Config
+from weave_py.host.locks import is_claimed
 from weave_py.host.privileges import check_privileges
 from weave_py.model.errors import HostError
 from weave_py.runtime.self_test import (
@@ -47,7 +48,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield _tap()
     yield _udp()
     yield _ciphers(time.perf_counter)
-    yield _port(config.port)
+    yield _port(config.port, config.bridge)
     yield from _fast(config)
 
 
@@ -88,10 +89,14 @@ def _ciphers(clock: Callable[[], float]) -> Finding:
     return Finding(Verdict.OK, "ciphers", text)
 
 
-def _port(port: int) -> Finding:
+def _port(port: int, bridge: str) -> Finding:
     if is_port_free(port):
         return Finding(Verdict.OK, "port", f"{port} is free")
-    return Finding(Verdict.NOTE, "port", f"{port} is in use: by a router that runs already?")
+    if is_claimed(bridge):
+        text = f"{port} is in use: by the router that runs on bridge {bridge}?"
+        return Finding(Verdict.NOTE, "port", text)
+    text = f"{port} is in use by another program: stop that one, or choose another --port"
+    return Finding(Verdict.FAILED, "port", text)
 
 
 def _fast(config: Config) -> Iterator[Finding]:

@@ -44,6 +44,7 @@ LINGER_SECONDS = 1.0
 LINGER_BYTES = 4 * MAX_BODY_BYTES
 _RECEIVE_BYTES = 16 * 1024
 _FIXED_HEADERS = (
+    ("Server", "weave-py"),  # by this our commands know us
     ("Connection", "close"),
     ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),

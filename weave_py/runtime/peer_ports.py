@@ -62,6 +62,8 @@ class PeerPorts:
         """Opened, but not ready for the road yet."""
         self._dirty: set[PeerName] = set()
         self._look_at_all = True
+        self._look_at = float("-inf")
+        """When to look at everything again."""
         self._at_rest: set[PeerName] = set()
         """Whose port has been as wished: what differs from now on is somebody else's doing."""
         self._complaints: dict[PeerName, str] = {}
@@ -96,9 +98,9 @@ class PeerPorts:
             try:
                 while True:
                     pause = await self._bring_together(roads)
-                    with trio.move_on_after(pause) as waiting:
+                    with trio.move_on_at(min(trio.current_time() + pause, self._look_at)):
                         await self._wake.wait()
-                    self._look_at_all |= waiting.cancelled_caught
+                    self._look_at_all |= trio.current_time() >= self._look_at
             finally:
                 for tap in self._fresh.values():
                     tap.close()
@@ -146,6 +148,8 @@ class PeerPorts:
         self._wake = trio.Event()
         look_at_all, self._look_at_all = self._look_at_all, False
         about, self._dirty = self._dirty, set()
+        if look_at_all:
+            self._look_at = trio.current_time() + LOOK_SECONDS
         closed = await self._open_taps(self._peers if look_at_all else about)
         wishes = dict(self._wishes)
         try:
@@ -162,6 +166,8 @@ class PeerPorts:
         failed = dict(done.outcome.failed) | closed
         self._plug(done, roads)
         self._log(done, failed)
+        looked = self._peers & (wishes.keys() if look_at_all else about)
+        self._miss(looked - done.settled - failed.keys(), roads)
         same = {p for p in done.settled if p in self._wishes and self._wishes[p] == wishes[p]}
         self._at_rest |= same - failed.keys()
         if done.outcome != PortsOutcome():
@@ -185,6 +191,18 @@ class PeerPorts:
             except HostError as error:
                 failed[peer] = str(error)
         return failed
+
+    def _miss(self, peers: Iterable[PeerName], roads: Roads) -> None:
+        """Their TAPs are not where they were: somebody renamed or moved them, or deleted them
+        before they were plugged."""
+        for peer in peers:
+            fresh = self._fresh.pop(peer, None)
+            if fresh is not None:
+                fresh.close()
+                self._mark(peer)
+            elif peer in self._plugged:
+                roads.unplug(peer)
+                self.lost(peer)
 
     def _plug(self, done: Round, roads: Roads) -> None:
         for peer in [p for p in self._fresh if p in done.settled or p not in self._peers]:

@@ -112,12 +112,17 @@ class Roads:
         self._epoll.register(tap.fd, select.EPOLLIN)
         return True
 
-    def remove_port(self, peer: PeerName) -> None:
-        port = self._ports.pop(peer, None)
+    def unplug(self, peer: PeerName) -> None:
+        """Close the peer's TAP, which is of no use any more; another one may be plugged."""
+        port = self._ports.get(peer)
         if port is not None and port.tap is not None:
             self._epoll.unregister(port.fd)
             del self._taps[port.fd]
             port.unplug()
+
+    def remove_port(self, peer: PeerName) -> None:
+        self.unplug(peer)
+        self._ports.pop(peer, None)
 
     def send_probe(self, peer: PeerName, frame: bytes) -> None:
         """Send a frame out of the peer's VXLAN device."""
@@ -175,8 +180,6 @@ class Roads:
         except BlockingIOError:
             return
         except OSError:
-            self._epoll.unregister(fd)
-            del self._taps[fd]
-            port.unplug()
+            self.unplug(port.outlet.peer)
             if self._on_lost is not None:
                 self._on_lost(port.outlet.peer)

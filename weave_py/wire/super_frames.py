@@ -36,7 +36,10 @@ _TCP_CHECKSUM = 16
 _TCP_HEADER = 20
 _FIN_PSH = 0x09
 _CWR = 0x80
+_LEAST_WORDS = 5  # of 4 bytes, in a TCP header
 _IPV4_PLAIN_HEADER = 0x45  # no options: what every TCP stack sends
+_IPV6_HEADER = 40
+_IPV4_TYPE, _IPV6_TYPE = 0x0800, 0x86DD
 _VLAN_TYPES = (0x8100, 0x88A8)
 
 
@@ -60,7 +63,7 @@ class Cut(NamedTuple):
 
 def examine(plain: memoryview, at: int, size: int) -> Cut | None:
     """What is needed to cut the frame `plain[at : at + size]`, or None if it is no TCP
-    super-frame (or one that is too odd to touch)."""
+    super-frame (or one that is too odd to touch: a peer may send anything)."""
     _, gso_type, _, gso_size, csum_start, _ = _VNET.unpack_from(plain, at)
     kind = gso_type & ~GSO_ECN
     if kind not in (GSO_TCPV4, GSO_TCPV6) or not gso_size:
@@ -72,10 +75,15 @@ def examine(plain: memoryview, at: int, size: int) -> Cut | None:
     while _U16.unpack_from(plain, at + ip - 2)[0] in _VLAN_TYPES and ip < tcp:
         ip += 4
     is_ipv4 = kind == GSO_TCPV4
-    if is_ipv4 and (tcp - ip != 20 or plain[at + ip] != _IPV4_PLAIN_HEADER):
+    ethertype = _U16.unpack_from(plain, at + ip - 2)[0]
+    if is_ipv4:
+        if ethertype != _IPV4_TYPE or tcp - ip != 20 or plain[at + ip] != _IPV4_PLAIN_HEADER:
+            return None
+    elif ethertype != _IPV6_TYPE or tcp - ip < _IPV6_HEADER:
         return None
-    headers = tcp + (plain[at + tcp + _TCP_DATA_OFFSET] >> 4) * 4
-    if headers >= size:
+    words = plain[at + tcp + _TCP_DATA_OFFSET] >> 4
+    headers = tcp + words * 4
+    if words < _LEAST_WORDS or headers >= size:
         return None
     return Cut(bytes(plain[at : at + headers]), ip, tcp, is_ipv4, gso_size, size - headers)
 

@@ -82,6 +82,10 @@ class Kit:
         self.taken[peer] = tap
         return True
 
+    def unplug(self, peer: PeerName) -> None:
+        """As Roads.unplug."""
+        self.taken.pop(peer).close()
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         async with trio.open_nursery() as nursery:
@@ -235,6 +239,35 @@ async def test_a_tap_that_somebody_deleted_is_opened_again(
         assert kit.taken[ONE] is not old
     assert "port deleted by somebody else" in caplog.text
     assert "port repaired" in caplog.text
+
+
+async def test_a_tap_that_somebody_renamed_is_replaced(
+    kit: Kit, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The router holds it still, but it is nobody's port."""
+    async with kit.running():
+        kit.ports.add(ONE)
+        kit.ports.add(TWO)
+        await trio.sleep(1)
+        kit.host.remove(Device.TAP.ifname(ONE))  # as far as its name goes
+        old, other = kit.taken[ONE], kit.taken[TWO]
+        await trio.sleep(LOOK_SECONDS + 1)
+        assert kit.taken[ONE] is not old
+        assert kit.taken[TWO] is other
+        assert kit.host.tap(ONE).is_port
+
+
+async def test_everything_is_looked_at_however_busy_the_router_is(
+    kit: Kit, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with kit.running():
+        kit.ports.add(ONE)
+        await trio.sleep(1)
+        kit.host.tap(ONE).is_port = False
+        for _ in range(10):
+            kit.ports.wish(PortWish(TWO, None))
+            await trio.sleep(LOOK_SECONDS / 5)
+        assert kit.host.tap(ONE).is_port
 
 
 async def test_a_peer_that_goes_while_its_port_is_made(

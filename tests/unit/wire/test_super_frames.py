@@ -73,3 +73,33 @@ def test_what_loses_a_segment_loses_its_last(payload: int, gso_size: int, ipv6: 
         assert plain == b"before" + frame
     else:
         assert segmented(bytes(plain[6 : 6 + size])) == packets[:-1]
+
+
+@given(
+    st.booleans(),
+    st.integers(0, 2),
+    st.lists(st.tuples(st.integers(0, 120), st.integers(0, 255)), max_size=6),
+    st.integers(17, 3100),
+)
+def test_whatever_a_peer_sends_is_left_alone_or_cut(
+    ipv6: bool, tags: int, changes: list[tuple[int, int]], size: int
+) -> None:
+    """Nothing but a frame that is no longer than it was: never an error."""
+    frame = bytearray(super_frame(bytes(3000), 1000, ipv6, tags)[:size])
+    for place, value in changes:
+        if place < len(frame):
+            frame[place] = value
+    cut = examine(memoryview(frame), 0, len(frame))
+    if cut is not None:
+        assert cut.flow
+        assert shorten(memoryview(frame), 0, cut) <= len(frame)
+
+
+def test_a_header_that_is_shorter_than_any_is_not_touched() -> None:
+    for ipv6 in (False, True):
+        frame = bytearray(super_frame(bytes(3000), 1000, ipv6))
+        frame[16 + 14 + (40 if ipv6 else 20) + 12] &= 0x0F  # its length: no words at all
+        assert examine(memoryview(frame), 0, len(frame)) is None
+    inside_ethernet = bytearray(super_frame(bytes(3000), 1000, True))
+    inside_ethernet[6:8] = (14).to_bytes(2, "little")  # csum_start
+    assert examine(memoryview(inside_ethernet), 0, len(inside_ethernet)) is None
