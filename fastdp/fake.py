@@ -54,6 +54,17 @@ class FakeHost(FakeBridge):
     def close(self) -> None:
         """As `Kernel.close`: nothing is removed."""
 
+    def remove_strays(self) -> list[str]:
+        """As `Kernel.remove_strays`."""
+        strays = [
+            name
+            for name, device in self.devices.items()
+            if isinstance(device, FakeVxlan) and not name.startswith(Device.VXLAN.value)
+        ]
+        for name in strays:
+            self.remove(name)
+        return strays
+
     def observe(self, peers: Iterable[PeerName] | None = None) -> KernelState:
         """As `Kernel.observe`."""
         wanted = None if peers is None else frozenset(peers)

@@ -75,9 +75,34 @@ def _admission(port: str, allowed: Iterable[Network], decrypted: bool) -> list[s
     return [*rules, f"        udp dport {port} counter drop", "    }"]
 
 
-def apply(rules: str) -> None:
-    """Load a ruleset into this thread's network namespace. HostError when that is impossible."""
-    _nft(["-f", "-"], rules, "cannot keep strangers' VXLAN out")
+class Guard:
+    """A ruleset that stays in force. For one thread, in its network namespace."""
+
+    def __init__(self, bridge: str, rules: str) -> None:
+        self._table = _table(bridge)
+        self._rules = rules
+        self._listed = ""
+        """How the kernel shows it, without its counters."""
+
+    def apply(self) -> None:
+        """Load it. HostError when that is impossible."""
+        _nft(["-f", "-"], self._rules, "cannot keep strangers' VXLAN out")
+        self._listed = self._list()
+
+    def restore(self) -> bool:
+        """Load it again if somebody has removed or changed it (`nft flush ruleset`, as many
+        distributions' firewalls begin). Whether that was needed; HostError if it cannot be."""
+        if self._list() == self._listed:
+            return False
+        self.apply()
+        return True
+
+    def _list(self) -> str:
+        try:
+            arguments = ["--stateless", "list", "table", "inet", self._table]
+            return _nft(arguments, "", "cannot look at the rules about VXLAN")
+        except HostError:
+            return ""  # it is gone
 
 
 def remove(bridge: str) -> None:
@@ -102,7 +127,8 @@ def _port(number: int) -> str:
     return str(number)
 
 
-def _nft(arguments: list[str], stdin: str, what: str) -> None:
+def _nft(arguments: list[str], stdin: str, what: str) -> str:
+    """What nft prints."""
     try:
         done = subprocess.run(
             ["nft", *arguments], input=stdin, capture_output=True, text=True, timeout=_SECONDS
@@ -115,3 +141,4 @@ def _nft(arguments: list[str], stdin: str, what: str) -> None:
         lines = done.stderr.strip().splitlines()
         why = lines[0] if lines else f"exit status {done.returncode}"
         raise HostError(f"{what}: nft: {why}")
+    return done.stdout

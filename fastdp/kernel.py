@@ -14,7 +14,16 @@ from typing import Any, Final
 
 from fastdp import filters, observation, vxlan
 from fastdp.filters import EVERYTHING, PASS, PROBES, Action, Hook
-from fastdp.links import EVERYWHERE, flooding, forgetting, index_of, isolating, link_named, setting
+from fastdp.links import (
+    EVERYWHERE,
+    flooding,
+    forgetting,
+    index_of,
+    isolating,
+    link_named,
+    links_of_kind,
+    setting,
+)
 from fastdp.operations import (
     AddRemote,
     AddVxlan,
@@ -48,6 +57,7 @@ from fastdp.state import (
     KernelState,
     Remote,
     alias_of,
+    peer_of,
 )
 from weave_py.host.pyroute import IPRoute, NetlinkError
 from weave_py.host.refusal import refused
@@ -111,6 +121,20 @@ class Kernel:
                 self._change_link(operation, device.ifname(peer))
             case _:
                 self._change_vxlan(operation)
+
+    def remove_strays(self) -> list[str]:
+        """Delete VXLAN devices of ours that somebody has renamed: they would go on sending past
+        the TAP, and everything would be sent twice. The names that they had."""
+        with doing("cannot look for renamed VXLAN devices"):
+            strays = [
+                link
+                for link in links_of_kind(self._route, "vxlan")
+                if link.alias == alias_of(self._bridge) and not _is_vxlan_name(link.name)
+            ]
+        for stray in strays:
+            with doing(f"cannot delete {stray.name}", errno.ENODEV):
+                self._ip.link("del", index=stray.index)
+        return [stray.name for stray in strays]
 
     # VXLAN devices
 
@@ -270,6 +294,11 @@ class Kernel:
 
     def _wake(self, index: int) -> None:
         self._route.change(setting(index, operational=True))
+
+
+def _is_vxlan_name(name: str) -> bool:
+    whose = peer_of(name)
+    return whose is not None and whose[0] is Device.VXLAN
 
 
 def _entry(remote: Remote) -> dict[str, Any]:

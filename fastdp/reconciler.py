@@ -7,7 +7,7 @@ all differences. Around a change of VXLAN devices come the changes of ESP (`seal
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Protocol
@@ -36,7 +36,15 @@ class Devices(Protocol):
 
     def apply(self, operation: Operation) -> None: ...
 
+    def remove_strays(self) -> list[str]: ...
+
     def close(self) -> None: ...
+
+
+class Guard(Protocol):
+    """Rules about who may send us VXLAN (fastdp.guard.Guard)."""
+
+    def restore(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +80,26 @@ class Reconciler:
     """Makes one bridge's ports as wished. For one thread; to be closed at the end."""
 
     def __init__(
-        self, devices: Devices, bridge: str, mtu: int, udp_port: int, sealing: Sealing | None = None
+        self,
+        devices: Devices,
+        bridge: str,
+        mtu: int,
+        udp_port: int,
+        sealing: Sealing | None = None,
+        guard: Guard | None = None,
+        permits_clear: Callable[[str], bool] = lambda host: True,
     ) -> None:
         """`mtu`: inner, bytes. `udp_port`: of our VXLAN devices; 0: there are none.
-        `sealing`: None where the kernel has no ESP."""
+        `sealing`: None where the kernel has no ESP. `guard`: None where everybody may send us
+        VXLAN, or nobody does. `permits_clear`: whether frames for this address may leave in clear.
+        """
         self.devices = devices
         self._bridge = bridge
         self._mtu = mtu
         self._udp_port = udp_port
         self._sealing = sealing
+        self._guard = guard
+        self._permits_clear = permits_clear
 
     def close(self) -> None:
         self.devices.close()
@@ -99,6 +118,8 @@ class Reconciler:
                 remote = FastRemote(link.local, to.host, to.udp_port, to.vni)
                 if self._sealing is not None:
                     remote = self._sealing.adopted(remote)
+                elif not self._permits_clear(to.host):
+                    remote = None
             through = link.through and remote is not None
             adopted.append((peer, FastWish(link.vni, link.ipv6, remote, through)))
         return adopted
@@ -108,7 +129,7 @@ class Reconciler:
 
         A peer whose change is refused does not keep others from theirs.
         """
-        untold: list[str] = []
+        untold = self._look_around() if about is None else []
         installed: dict[PeerName, int] = {}
         remotes = _remotes(wishes)
         if self._sealing is not None:
@@ -130,11 +151,12 @@ class Reconciler:
         return Round(outcome, tuple(change.done), tuple(untold), settled)
 
     def remove_all(self) -> None:
-        """Remove every trace of the fast datapath of this bridge."""
-        state = self.devices.observe()
-        wanted = plan.plan(self._bridge, self._mtu, self._udp_port, (), state)
-        for step in diff.diff(wanted, state):
-            self.devices.apply(step)
+        """Remove every trace of the fast datapath of this bridge. What cannot be removed keeps
+        nothing else, but for what protects it: HostError says what that is."""
+        self.devices.remove_strays()
+        change = self._attempt({}, None)
+        if change.failed:
+            raise HostError("; ".join(change.failed.values()))
         if self._sealing is not None:
             self._sealing.remove_all()
 
@@ -143,6 +165,16 @@ class Reconciler:
         return None if self._sealing is None else self._sealing.next_deadline()
 
     # --- inside --------------------------------------------------------------------------
+
+    def _look_around(self) -> list[str]:
+        """Put right what is no peer's port. One sentence for each thing that was done."""
+        said = [
+            f"VXLAN device {name}, which was ours before somebody renamed it, was deleted"
+            for name in self.devices.remove_strays()
+        ]
+        if self._guard is not None and self._guard.restore():
+            said.append("the rules that keep strangers' VXLAN out were gone: they are back")
+        return said
 
     def _change(self, wishes: Wishes, about: Collection[PeerName] | None) -> _Change:
         change = self._attempt(wishes, about)

@@ -12,11 +12,13 @@ import ipaddress
 import os
 import re
 import socket
+import stat
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from weave_py.host.state_names import holds_others, holds_state
 from weave_py.model.errors import ConfigError
 from weave_py.model.names import DEFAULT_PORT, Target, parse_target
 from weave_py.password import resolve_password
@@ -103,17 +105,21 @@ def resolve(
         raise ConfigError(
             "--resume takes the peers of the last run: give either --resume or peers, not both"
         )
+    host, port = settings.value("host", _host, None), settings.value("port", _port, DEFAULT_PORT)
+    http_addr = settings.http_address()
+    if http_addr is not None and not http_addr.path and http_addr.port == port:
+        _refuse_one_port_twice(host, http_addr)
     return Config(
         nickname=settings.value("nickname", _nickname, socket.gethostname()),
         name_alias=settings.value("name", _nickname, ""),
-        host=settings.value("host", _host, None),
-        port=settings.value("port", _port, DEFAULT_PORT),
+        host=host,
+        port=port,
         password=password,
         discovery=not settings.switch("no-discovery"),
         conn_limit=settings.value("conn-limit", _conn_limit, 200),
         fastdp=not settings.switch("no-fastdp"),
         mtu=settings.value("mtu", _mtu, DEFAULT_MTU),
-        http_addr=settings.http_address(),
+        http_addr=http_addr,
         state_dir=settings.state_dir(),
         trusted_subnets=settings.value("trusted-subnets", _subnets, ()),
         log_level=settings.value("log-level", _log_level, "info"),
@@ -179,6 +185,7 @@ def parse_http_address(text: str) -> HttpAddress | None:
     if text.startswith("/"):
         if len(os.fsencode(text)) > MAX_UNIX_PATH_BYTES or "\0" in text:
             raise ValueError(f"a unix socket's path has at most {MAX_UNIX_PATH_BYTES} bytes")
+        _refuse_no_socket(text)
         return HttpAddress("", 0, text)
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:]+)\]|([^:\[\]/]+)):(\d{1,5})", text)
     if match is None:
@@ -195,6 +202,15 @@ def parse_http_address(text: str) -> HttpAddress | None:
             "the path of a unix socket, or 'off'"
         )
     return HttpAddress(numeric, _port(match[3]))
+
+
+def _refuse_no_socket(path: str) -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return  # to be made; or whoever uses it is told why not
+    if not stat.S_ISSOCK(mode):
+        raise ValueError("what is there is not a socket: use a path where nothing is yet")
 
 
 def _peer(text: str) -> Target:
@@ -247,6 +263,15 @@ def _nickname(text: str) -> str:
     return text
 
 
+def _refuse_one_port_twice(host: str | None, http_addr: HttpAddress) -> None:
+    """Unless the router listens on another address than the control API."""
+    if host in (None, http_addr.host) or ipaddress.ip_address(host).is_unspecified:
+        raise ConfigError(
+            f"--port and --http-addr are the same port, {http_addr.port}: choose another --port, "
+            "or another --http-addr"
+        )
+
+
 def _host(text: str) -> str | None:
     if not text:
         return None
@@ -285,7 +310,12 @@ def _interface_name(text: str) -> str:
 
 
 def _state_dir(text: str) -> Path:
-    path = Path(os.path.abspath(text))
-    if path == Path("/"):
+    if not text:
+        raise ValueError("name a directory, like " + DEFAULT_STATE_DIR)
+    try:
+        path = Path(os.path.abspath(text))
+    except FileNotFoundError:
+        raise ValueError("the working directory was deleted: use an absolute path") from None
+    if path == Path("/") or (holds_others(path) and not holds_state(path)):
         raise ValueError("use a directory of its own, like " + DEFAULT_STATE_DIR)
     return path

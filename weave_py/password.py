@@ -8,12 +8,15 @@ encryption is not given up by accident.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from weave_py.model.errors import ConfigError
 
 MAX_PASSWORD_BYTES = 65_536
+_FOR_OTHERS = 0o026
+"""All but reading by the group, which may have been made for it."""
 
 
 def resolve_password(
@@ -30,13 +33,34 @@ def resolve_password(
     if flag is not None:
         return _not_empty(str(flag), "--password")
     if flag_file is not None:
-        return _password_from(Path(str(flag_file)), "--password-file")
+        return _password_from(str(flag_file), "--password-file")
     file = environ.get("WEAVE_PASSWORD_FILE") or None
     if from_environment is not None and file is not None:
         raise ConfigError("WEAVE_PASSWORD and WEAVE_PASSWORD_FILE are both set: use one of them")
     if from_environment is not None:
         return _not_empty(from_environment, "WEAVE_PASSWORD")
-    return None if file is None else _password_from(Path(file), "WEAVE_PASSWORD_FILE")
+    return None if file is None else _password_from(file, "WEAVE_PASSWORD_FILE")
+
+
+def password_file_warning(
+    flags: Mapping[str, str | bool | None], environ: Mapping[str, str]
+) -> str | None:
+    """What to tell of the file that `resolve_password` took the secret from, if others can read
+    or change it."""
+    if flags.get("password") is not None:
+        return None
+    path = flags.get("password-file") or environ.get("WEAVE_PASSWORD_FILE")
+    if not path:
+        return None
+    try:
+        mode = os.stat(str(path)).st_mode
+    except OSError:
+        return None
+    # Of a pipe, as of `<(pass show …)`, the mode says nothing.
+    if not stat.S_ISREG(mode) or not stat.S_IMODE(mode) & _FOR_OTHERS:
+        return None
+    doing = "change" if stat.S_IMODE(mode) & 0o022 else "read"
+    return f"others can {doing} the password file: chmod 600 {path}"
 
 
 def _not_empty(password: str, source: str) -> str:
@@ -49,7 +73,10 @@ def _not_empty(password: str, source: str) -> str:
     return password
 
 
-def _password_from(path: Path, source: str) -> str:
+def _password_from(name: str, source: str) -> str:
+    if not name:
+        raise ConfigError(f"{source} is empty: name a file, or leave it out (open network)")
+    path = Path(name)
     try:
         with path.open("rb") as file:
             line = file.readline(MAX_PASSWORD_BYTES + 1)

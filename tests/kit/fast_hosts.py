@@ -166,12 +166,14 @@ def sleeve(hosts: dict[str, RealHost]) -> Iterator[None]:
 
 def _pump(hosts: dict[str, RealHost], done: threading.Event) -> None:
     while not done.is_set():
-        ways = {
-            tap.fd: hosts[peer].taps[host.name].fd
+        # (A host may close its TAPs at any moment.)
+        ends = [
+            (tap.fd, far.fd)
             for host in hosts.values()
             for peer, tap in list(host.taps.items())
-            if host.name in hosts[peer].taps
-        }
+            if (far := hosts[peer].taps.get(host.name)) is not None
+        ]
+        ways = {near: far for near, far in ends if near >= 0}
         poll = select.poll()
         for fd in ways:
             poll.register(fd, select.POLLIN)

@@ -115,7 +115,7 @@ def test_strangers_are_kept_out(make_lab: MakeLab) -> None:
 
         def load(networks: list[str] | None) -> None:
             allowed = None if networks is None else [ip_network(text) for text in networks]
-            host.run(lambda: guard.apply(guard.ruleset(BRIDGE, 4789, allowed)))
+            host.run(guard.Guard(BRIDGE, guard.ruleset(BRIDGE, 4789, allowed)).apply)
 
         assert (came_of("h2"), came_of("h3")) == (10, 10)
         load(["10.99.1.2/32", "fd00::/8"])
@@ -124,6 +124,15 @@ def test_strangers_are_kept_out(make_lab: MakeLab) -> None:
         assert (came_of("h2"), came_of("h3")) == (10, 10)
         load([])
         assert (came_of("h2"), came_of("h3")) == (0, 0)
+        kept = guard.Guard(BRIDGE, guard.ruleset(BRIDGE, 4789, []))
+        host.run(kept.apply)
+        assert not host.run(kept.restore)
+        for meddling in (["flush", "ruleset"], ["flush", "table", "inet", "weave-py-weave"]):
+            lab.exec("h1", ["nft", *meddling])
+            assert (came_of("h2"), came_of("h3")) == (10, 10)
+            assert host.run(kept.restore)
+            assert (came_of("h2"), came_of("h3")) == (0, 0)
+        assert not host.run(kept.restore)
         load(None)
         assert (came_of("h2"), came_of("h3")) == (10, 10)
         for _ in range(2):

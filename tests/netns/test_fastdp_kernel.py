@@ -151,6 +151,19 @@ def test_whatever_was_changed_is_repaired(make_lab: MakeLab, through: bool) -> N
             assert works(hosts), what
 
 
+def test_a_device_that_somebody_renamed_sends_no_more(make_lab: MakeLab) -> None:
+    """It is still a port of the bridge, but nothing leads its frames to the TAP any more."""
+    with real_hosts(make_lab("full", 2)) as hosts:
+        host, _ = fast_pair(hosts, True)
+        wanted = host.observe()
+        shell(host, f"ip link set {VXLAN} name bar0")
+        assert host.kernel(lambda kernel: kernel.remove_strays()) == ["bar0"]
+        assert host.settle() != []
+        assert host.observe() == wanted
+        assert host.kernel(lambda kernel: kernel.remove_strays()) == []
+        assert works(hosts)
+
+
 def test_a_taken_port_leaves_everything_as_it_was(make_lab: MakeLab) -> None:
     with real_hosts(make_lab("full", 2)) as hosts:
         host = hosts["h1"]

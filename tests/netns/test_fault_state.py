@@ -29,6 +29,7 @@ from weave_py.lab.topology import build
 FILES = ("identity", "targets", "epoch")
 SEED = "10.99.1.1"
 REJOIN_SECONDS = 8.0
+FILLER = "targets.json.damaged-9"  # with files of others alone no router would start there
 DISK = "64k"
 KILLS = 5
 
@@ -165,7 +166,7 @@ def small_disk(path: Path) -> Iterator[None]:
 
 
 def fill(path: Path) -> None:
-    with suppress(OSError), (path / "filler").open("ab", buffering=0) as file:
+    with suppress(OSError), (path / FILLER).open("ab", buffering=0) as file:
         while True:
             file.write(bytes(512))
 
@@ -198,7 +199,7 @@ def check_full_disk(mesh: LabMesh, host: Host) -> None:
     assert again == name
     assert host.cli("status", "targets").stdout.split() == [SEED]
 
-    os.unlink(host.state_dir / "filler")
+    os.unlink(host.state_dir / FILLER)
     freed = clock()
     host.cli("connect", "10.99.1.3")
     until(lambda: events(host, "state saved after all"), 6, "everything is saved")
@@ -218,7 +219,7 @@ def test_the_first_start_on_a_full_disk(mesh: LabMesh, tmp_path: Path) -> None:
             name, seconds = rejoined(host)
             (error,) = errors(host, 0.0)
             print(f"first start on a full disk: in after {seconds:.1f} s; {error.text}")
-            os.unlink(host.state_dir / "filler")
+            os.unlink(host.state_dir / FILLER)
             until(lambda: events(host, "state saved after all"), 6, "everything is saved")
             host.kill()
             host.launch([])

@@ -135,7 +135,7 @@ def test_reset_by_force_cleans_up_after_a_crash(pair: LabMesh, h1: Host) -> None
     attach(pair)
     h1.kill()
     words = ["reset", "--state-dir", str(h1.state_dir)]
-    assert "--force" in the_line(h1.cli(*words, check=False), 1)
+    assert "--force" in the_line(h1.cli(*words, check=False), 3)
     assert BRIDGE in our_devices(pair.lab, "h1")
     h1.cli(*words, "--force")
     check_no_trace(pair, h1)

@@ -14,6 +14,7 @@ import pytest
 
 from tests.kit.inside import tcp_listener, udp_socket
 from tests.kit.routers import our_devices, the_line
+from tests.kit.waiting import until
 from weave_py.lab.hosts import Host
 from weave_py.lab.mesh import LabMesh
 from weave_py.lab.namespaces import Lab
@@ -22,6 +23,7 @@ from weave_py.lab.topology import build
 
 FAILED, USAGE, NOT_RUNNING, PERMISSION, CONFIG = 1, 2, 3, 4, 78
 WEAVE = (sys.executable, "-m", "weave_py")
+AS_A_USER = ("setpriv", "--reuid", "65534", "--clear-groups", "--bounding-set", "-all")
 WITHOUT_NET_ADMIN = ("setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin")
 
 Done = subprocess.CompletedProcess[str]
@@ -89,7 +91,10 @@ def content(directory: Path) -> dict[str, bytes]:
         (["--password-file", "/no/such/file"], CONFIG, ["/no/such/file", "No such file"]),
         (["--password-file", "/proc/self"], CONFIG, ["/proc/self", "directory"]),
         (["--password-file", "/dev/null"], CONFIG, ["/dev/null", "empty"]),
-        (["10.99.1.1:99999"], CONFIG, ["10.99.1.1:99999"]),
+        (["--port", "6784"], CONFIG, ["--port and --http-addr are the same port, 6784"]),
+        (["--http-addr", "/etc"], CONFIG, ["--http-addr = '/etc'", "not a socket"]),
+        (["10.99.1.1:99999"], USAGE, ["10.99.1.1:99999"]),
+        (["255.255.255.255"], USAGE, ["255.255.255.255", "many hosts"]),
         (["no-such-host.invalid"], FAILED, ["cannot resolve 'no-such-host.invalid'", "address"]),
         (["--resume", "10.99.1.1"], CONFIG, ["--resume", "not both"]),
     ],
@@ -229,7 +234,7 @@ def test_no_router_runs(lab: Lab, words: Sequence[str]) -> None:
 def test_stopping_what_does_not_run_is_no_mistake(lab: Lab) -> None:
     done = weave(lab, "h2", "stop")
     assert (done.returncode, done.stdout) == (0, "")
-    line = the_line(weave(lab, "h2", "reset", "--state-dir", "/no/such/directory"), FAILED)
+    line = the_line(weave(lab, "h2", "reset", "--state-dir", "/no/such/directory"), NOT_RUNNING)
     assert "weave-py reset --force" in line
 
 
@@ -242,7 +247,10 @@ def test_stopping_what_does_not_run_is_no_mistake(lab: Lab) -> None:
         (["attach", "10.32.0.300/24", "TARGET"], USAGE, ["10.32.0.300/24", "10.2.1.1/24"]),
         (["attach", "10.32.0.9", "TARGET"], USAGE, ["'10.32.0.9'", "prefix length"]),
         (["attach", "10.32.0.9/33", "TARGET"], USAGE, ["10.32.0.9/33"]),
-        (["attach", "224.0.0.1/24", "TARGET"], CONFIG, ["224.0.0.1/24", "unicast"]),
+        (["attach", "224.0.0.1/24", "TARGET"], USAGE, ["224.0.0.1/24", "unicast"]),
+        (["attach", "10.32.0.255/24", "TARGET"], USAGE, ["10.32.0.255/24", "broadcast"]),
+        (["expose", "10.32.0.0/24"], USAGE, ["10.32.0.0/24", "network"]),
+        (["connect", "10.99.1.1:99999"], USAGE, ["10.99.1.1:99999"]),
         (["attach", "TARGET"], USAGE, ["no address given"]),
         (["attach"], USAGE, ["weave-py attach --help"]),
         (["attach", "10.32.0.9/24", "/run/netns/no-such"], FAILED, ["no such namespace"]),
@@ -286,6 +294,56 @@ def test_attaching_without_the_capability(h1: Host, lab: Lab) -> None:
     line = the_line(lab.exec("h1", words, check=False), PERMISSION)
     assert "CAP_NET_ADMIN" in line
     assert everything(lab) == before
+
+
+@pytest.mark.parametrize("words", [["attach", "10.32.0.9/24", "TARGET"], ["detach", "TARGET"]])
+def test_attaching_as_a_user(h1: Host, lab: Lab, words: list[str]) -> None:
+    before = everything(lab)
+    known = [str(lab.path("c1")) if word == "TARGET" else word for word in words]
+    done = lab.exec("h1", [*AS_A_USER, *WEAVE, *known], check=False)
+    assert "run as root" in the_line(done, PERMISSION)
+    assert everything(lab) == before
+
+
+# --- reset, and routers that do not answer
+
+
+def test_reset_without_rights_stops_nothing(h1: Host, lab: Lab) -> None:
+    before = everything(lab)
+    for prefix in (WITHOUT_NET_ADMIN, AS_A_USER):
+        line = the_line(lab.exec("h1", [*prefix, *WEAVE, "reset"], check=False), PERMISSION)
+        assert line.endswith("run as root (sudo)")
+    assert h1.running
+    assert everything(lab) == before
+
+
+def test_a_router_without_an_api_keeps_its_bridge(lab: Lab, tmp_path: Path) -> None:
+    words = [*WEAVE, "launch", "--http-addr", "off", "--state-dir", str(tmp_path / "state")]
+    with (tmp_path / "log").open("wb") as log:
+        router = lab.popen("h2", words, log=log)
+    try:
+        until(lambda: "router started" in (tmp_path / "log").read_text(), 10, "the router runs")
+        devices = our_devices(lab, "h2")
+        for given in (["reset"], ["reset", "--force"]):
+            line = the_line(weave(lab, "h2", *given), FAILED)
+            assert "another weave-py router runs on bridge weave" in line
+        for given in (["stop"], ["status"], ["hide"]):
+            line = the_line(weave(lab, "h2", *given), NOT_RUNNING)
+            assert "one runs on bridge weave: its control API is off or elsewhere" in line
+        assert our_devices(lab, "h2") == devices
+        assert router.poll() is None
+        assert weave(lab, "h2", "doctor").returncode == 0
+    finally:
+        router.terminate()
+        router.wait(10)
+    assert our_devices(lab, "h2") == set()
+
+
+def test_a_port_that_doctor_finds_taken(lab: Lab) -> None:
+    with tcp_listener(lab, "h2", "0.0.0.0", 6783):
+        done = weave(lab, "h2", "doctor")
+    assert done.returncode == FAILED
+    assert "6783 is in use by another program" in done.stdout
 
 
 def everything(lab: Lab) -> list[str]:

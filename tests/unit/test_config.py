@@ -85,7 +85,10 @@ def test_every_option_comes_from_flag_and_environment(
         ("http-addr", "example.com:6784", "loopback"),
         ("http-addr", "127.0.0.1:0", "1 to 65535"),
         ("http-addr", "/" + "x" * 107, "at most 107"),
+        ("http-addr", "/etc", "not a socket"),
+        ("http-addr", "/etc/passwd", "not a socket"),
         ("state-dir", "/", "/var/lib/weave-py"),
+        ("state-dir", "/etc", "a directory of its own"),
         ("trusted-subnets", "10.0.0.1/8", "10.0.0.0/8"),
         ("trusted-subnets", "nowhere", "10.0.0.0/8,"),
         ("log-level", "loud", "debug, info"),
@@ -161,3 +164,42 @@ def test_the_text_of_an_address_reads_back() -> None:
         address = parse_http_address(text)
         assert address is not None
         assert address.text == text
+
+
+@pytest.mark.parametrize("option", ["state-dir", "password-file", "bridge"])
+def test_an_empty_flag_is_refused(option: str) -> None:
+    with pytest.raises(ConfigError, match=f"--{option}"):
+        resolve({option: ""}, [], {})
+
+
+def test_a_state_directory_may_have_been_used(tmp_path: Path) -> None:
+    def state_dir() -> Path:
+        return Settings({"state-dir": str(tmp_path)}, {}).state_dir()
+
+    (tmp_path / "lock").touch()
+    assert state_dir() == tmp_path
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ConfigError, match="a directory of its own"):
+        state_dir()
+    (tmp_path / "identity.json").touch()
+    assert state_dir() == tmp_path
+
+
+def test_a_relative_state_directory_of_a_deleted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigError, match="working directory was deleted: use an absolute path"):
+        resolve({"state-dir": "state"}, [], {})
+
+
+def test_router_and_api_share_no_port() -> None:
+    for flags in ({"port": "6784"}, {"port": "6784", "host": "127.0.0.1"}, {"host": "0.0.0.0"}):
+        api = {"WEAVE_HTTP_ADDR": "127.0.0.1:" + flags.get("port", "6783")}
+        with pytest.raises(ConfigError, match="--port and --http-addr are the same port"):
+            resolve(flags, [], api)
+    assert resolve({"port": "6784", "host": "192.0.2.1"}, [], {}).port == 6784
+    assert resolve({"port": "6784", "http-addr": "off"}, [], {}).port == 6784

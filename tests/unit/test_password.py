@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from weave_py.model.errors import ConfigError
-from weave_py.password import MAX_PASSWORD_BYTES, resolve_password
+from weave_py.password import MAX_PASSWORD_BYTES, password_file_warning, resolve_password
 
 
 @pytest.fixture
@@ -47,6 +47,7 @@ def test_without_any_the_network_is_open() -> None:
         ({}, {"WEAVE_PASSWORD": "a", "WEAVE_PASSWORD_FILE": "b"}),
         ({"password-file": "/nonexistent/file"}, {}),
         ({"password-file": "/"}, {}),
+        ({"password-file": ""}, {}),
         ({}, {"WEAVE_PASSWORD": "\udcff"}),
     ],
 )
@@ -64,3 +65,30 @@ def test_a_file_without_a_usable_first_line_is_an_error(tmp_path: Path, content:
     with pytest.raises(ConfigError, match="--password-file") as caught:
         resolve_password({"password-file": str(path)}, {})
     assert "secret\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("mode", "doing"), [(0o600, ""), (0o640, ""), (0o604, "read"), (0o620, "change"), (0o666, "ch")]
+)
+def test_a_file_for_all_to_see_is_warned_about(secret_file: Path, mode: int, doing: str) -> None:
+    secret_file.chmod(mode)
+    for flags, environ in (
+        ({"password-file": str(secret_file)}, {}),
+        ({}, {"WEAVE_PASSWORD_FILE": str(secret_file)}),
+    ):
+        warning = password_file_warning(flags, environ)
+        if not doing:
+            assert warning is None
+        else:
+            assert warning is not None
+            assert f"others can {doing}" in warning
+            assert warning.endswith(f": chmod 600 {secret_file}")
+    assert (
+        password_file_warning({"password": "s"}, {"WEAVE_PASSWORD_FILE": str(secret_file)}) is None
+    )
+
+
+def test_where_there_is_nothing_to_warn_of(tmp_path: Path) -> None:
+    assert password_file_warning({}, {}) is None
+    assert password_file_warning({"password-file": str(tmp_path / "none")}, {}) is None
+    assert password_file_warning({"password-file": "/dev/null"}, {}) is None

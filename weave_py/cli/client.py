@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from weave_py.cli.exits import CommandError, NotPermitted, RouterNotRunning
-from weave_py.config import HttpAddress, Settings
+from weave_py.cli.exits import CommandError, NotPermitted, RouterElsewhere, RouterNotRunning
+from weave_py.config import DEFAULT_BRIDGE, HttpAddress, Settings
+from weave_py.host.locks import is_claimed
 
 if TYPE_CHECKING:  # 20 ms to import, and `launch` asks nothing
     from http.client import HTTPConnection
@@ -19,17 +20,24 @@ CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 12.0
 """More than the router allows itself, so that its own words reach the user."""
 NOT_RUNNING = "the router is not running here: start it with 'weave-py launch'"
+SERVER = "weave-py"
+"""The `Server` header of a router's answers."""
 
 
 class RouterClient:
     """Requests to one router.
 
-    Every method raises RouterNotRunning when nothing listens, NotPermitted when the socket is
-    not ours to use, and CommandError with the router's words when it refuses.
+    Every method raises RouterNotRunning when nothing listens (RouterElsewhere if one runs all the
+    same), NotPermitted when the socket is not ours to use, and CommandError with the router's
+    words when it refuses, or if what answers is no router.
     """
 
-    def __init__(self, address: HttpAddress) -> None:
+    def __init__(
+        self, address: HttpAddress, bridge: Callable[[], str] = lambda: DEFAULT_BRIDGE
+    ) -> None:
+        """`bridge`: on which one a router would run that does not answer."""
         self.address = address
+        self._bridge = bridge
 
     def get(self, path: str) -> str:
         """The body of a 200 answer."""
@@ -50,12 +58,12 @@ class RouterClient:
         except ValueError:
             document = None
         if not isinstance(document, dict) or not isinstance(document.get("Router"), dict):
-            raise CommandError(f"what answers on {self.address.text} is not a weave-py router")
+            raise self._stranger()
         return document
 
     def ask(self, method: str, path: str, form: str | None = None) -> tuple[int, str]:
         """Status and body, whatever the status is."""
-        from http.client import HTTPConnection, HTTPException
+        from http.client import HTTPConnection, HTTPException, RemoteDisconnected
 
         headers = {}
         if form is not None:
@@ -69,17 +77,22 @@ class RouterClient:
             connection.sock = sock
             connection.request(method, path, form, headers)
             response = connection.getresponse()
+            if response.getheader("Server") != SERVER:
+                raise self._stranger()
             return response.status, response.read().decode(errors="replace")
         except (ConnectionRefusedError, FileNotFoundError):
-            raise RouterNotRunning(NOT_RUNNING) from None
+            what = f"answers on {self.address.text}"
+            raise _not_running(self._bridge(), what, NOT_RUNNING) from None
         except PermissionError:
             raise NotPermitted(
                 f"no permission to use {self.address.text}: run as root (sudo)"
             ) from None
         except TimeoutError:
             raise CommandError(f"the router on {self.address.text} does not answer") from None
-        except (OSError, HTTPException) as error:
+        except (OSError, RemoteDisconnected) as error:
             raise CommandError(f"no answer from {self.address.text}: {error!r}") from None
+        except HTTPException:
+            raise self._stranger() from None
         finally:
             if connection is not None:
                 connection.close()
@@ -114,6 +127,9 @@ class RouterClient:
             raise
         return sock
 
+    def _stranger(self) -> CommandError:
+        return CommandError(f"what answers on {self.address.text} is not a weave-py router")
+
     def _accepted(self, status: int, body: str) -> str:
         if status == 200:
             return body
@@ -123,9 +139,19 @@ class RouterClient:
 
 def client(http_addr: str | None) -> RouterClient:
     """The client for `--http-addr`, else `WEAVE_HTTP_ADDR`, else the default address."""
-    address = Settings({"http-addr": http_addr}, os.environ).http_address()
-    if address is None:
-        raise RouterNotRunning(
-            "the control API is switched off (WEAVE_HTTP_ADDR): name it with --http-addr"
+    settings = Settings({"http-addr": http_addr}, os.environ)
+    address = settings.http_address()
+    if address is not None:
+        return RouterClient(address, settings.bridge)
+    switched_off = "the control API is switched off (WEAVE_HTTP_ADDR): name it with --http-addr"
+    raise _not_running(settings.bridge(), "can be asked (WEAVE_HTTP_ADDR is off)", switched_off)
+
+
+def _not_running(bridge: str, what: str, otherwise: str) -> RouterNotRunning:
+    """RouterElsewhere if a router works on `bridge`, though none does `what`."""
+    if is_claimed(bridge):
+        return RouterElsewhere(
+            f"no router {what}, but one runs on bridge {bridge}: its control API is off or "
+            "elsewhere: name it with --http-addr"
         )
-    return RouterClient(address)
+    return RouterNotRunning(otherwise)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from weave_py.cli.client import RouterClient, client
-from weave_py.cli.exits import CommandError, RouterNotRunning
+from weave_py.cli.exits import CommandError, RouterElsewhere, RouterNotRunning
+from weave_py.cli.notes import note, say
 from weave_py.cli.options import http_addr_option
+from weave_py.model.names import parse_target
 
 STOP_SECONDS = 10.0
 
@@ -19,8 +23,14 @@ def connect_command(replace: bool, peers: tuple[str, ...], http_addr: str | None
     """Connect to more peers, or at once to known ones that are waited for."""
     if not peers and not replace:
         raise click.UsageError("no peer given: use HOST or HOST:PORT")
-    fields = [("peer", peer) for peer in peers]
-    client(http_addr).post("/connect", [*fields, ("replace", "true")] if replace else fields)
+    fields = _fields(peers)
+    try:
+        client(http_addr).post("/connect", [*fields, ("replace", "true")] if replace else fields)
+    except CommandError as error:
+        # The router kept the good ones, and said which are not; here it is about the status.
+        if all(map(_makes_sense, peers)):
+            raise
+        raise click.UsageError(str(error)) from None
 
 
 @click.command("forget", short_help="Remove peers from the targets.")
@@ -28,7 +38,12 @@ def connect_command(replace: bool, peers: tuple[str, ...], http_addr: str | None
 @http_addr_option
 def forget_command(peers: tuple[str, ...], http_addr: str | None) -> None:
     """Stop trying to connect to PEERs, written as they were given; connections stay."""
-    client(http_addr).post("/forget", [("peer", peer) for peer in peers])
+    fields = _fields(peers)
+    router = client(http_addr)
+    known = router.get("/status/targets").splitlines()
+    router.post("/forget", fields)
+    if strange := [peer for peer in peers if peer.strip() not in known]:
+        note(f"no such target: {', '.join(strange)}: see 'weave-py status targets'")
 
 
 @click.command("stop", short_help="Stop the router of this host.")
@@ -37,8 +52,10 @@ def stop_command(http_addr: str | None) -> None:
     """Stop the router; the bridge, the attachments and the state stay."""
     try:
         stop(client(http_addr))
+    except RouterElsewhere:
+        raise
     except RouterNotRunning:
-        click.echo("weave-py is not running.", err=True)
+        say("weave-py is not running.")
 
 
 def stop(router: RouterClient) -> None:
@@ -48,3 +65,29 @@ def stop(router: RouterClient) -> None:
         raise CommandError(
             f"the router was asked to stop but still runs after {STOP_SECONDS:.0f} s: see its log"
         )
+
+
+def refuse_senseless(peers: Sequence[str]) -> None:
+    """click.UsageError for the first that cannot be a peer."""
+    for peer in peers:
+        try:
+            parse_target(peer)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+
+
+def _fields(peers: Sequence[str]) -> list[tuple[str, str]]:
+    for peer in peers:
+        try:
+            peer.encode()
+        except UnicodeEncodeError:  # so it cannot be sent either
+            raise click.UsageError(f"{peer!r} is not a peer: use HOST or HOST:PORT") from None
+    return [("peer", peer) for peer in peers]
+
+
+def _makes_sense(peer: str) -> bool:
+    try:
+        parse_target(peer)
+    except ValueError:
+        return False
+    return True

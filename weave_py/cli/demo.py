@@ -7,7 +7,8 @@ import os
 import click
 
 from weave_py.cli.launch import ARGV_WARNING
-from weave_py.password import resolve_password
+from weave_py.cli.notes import warning
+from weave_py.password import password_file_warning, resolve_password
 
 
 @click.command("demo", short_help="Try it all on this host alone.")
@@ -38,9 +39,11 @@ def demo_command(
     Touches nothing of this host's own network, and removes all it made.
     """
     if password is not None:
-        click.echo(ARGV_WARNING, err=True)
+        warning(ARGV_WARNING)
     flags: dict[str, str | bool | None] = {"password": password, "password-file": password_file}
     secret = resolve_password(flags, os.environ)
+    if exposed := password_file_warning(flags, os.environ):
+        warning(exposed)
 
     from weave_py.lab.demo import run_demo
 

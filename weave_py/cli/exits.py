@@ -28,6 +28,10 @@ class RouterNotRunning(WeaveError):
     """Nothing answers at the control address."""
 
 
+class RouterElsewhere(RouterNotRunning):
+    """A router runs, but nothing answers where we asked."""
+
+
 class NotPermitted(WeaveError):
     """The operation needs rights the user does not have."""
 

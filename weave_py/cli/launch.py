@@ -8,11 +8,14 @@ import os
 import click
 
 from weave_py.cli.client import RouterClient
+from weave_py.cli.control import refuse_senseless
 from weave_py.cli.exits import CommandError
+from weave_py.cli.notes import warning
 from weave_py.config import LOG_LEVELS, MAX_MTU, MIN_MTU, Config, resolve
+from weave_py.password import password_file_warning
 
 ARGV_WARNING = (
-    "weave-py: warning: every user of this host can read --password in the process list: "
+    "every user of this host can read --password in the process list: "
     "use --password-file or WEAVE_PASSWORD"
 )
 
@@ -31,7 +34,8 @@ _OPTIONS = (
     ("--trusted-subnets", "CIDR,...", "Underlay networks that may be used without encryption."),
     ("--http-addr", "ADDRESS", "Control API: a loopback HOST:PORT, the path of a unix socket, or "
      "'off' [default: 127.0.0.1:6784]."),
-    ("--state-dir", "DIR", "Identity and what is remembered [default: /var/lib/weave-py]."),
+    ("--state-dir", "DIR", "Identity and what is remembered: a directory of its own "
+     "[default: /var/lib/weave-py]."),
     ("--bridge", "NAME", "The bridge that containers attach to [default: weave]."),
     ("--log-level", "LEVEL", f"One of {', '.join(LOG_LEVELS)} [default: info]."),
 )  # fmt: skip
@@ -63,8 +67,11 @@ def launch(peers: tuple[str, ...], **given: str | bool | None) -> int:
     """
     flags = {name.replace("_", "-"): value for name, value in given.items()}
     if flags.get("password") is not None:
-        click.echo(ARGV_WARNING, err=True)
+        warning(ARGV_WARNING)
+    refuse_senseless(peers)
     config = resolve(flags, peers, os.environ)
+    if exposed := password_file_warning(flags, os.environ):
+        warning(exposed)
     _refuse_second_router(config)
 
     # What is imported stays: to look for garbage in it takes a tenth of the time to start, and

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -11,8 +13,11 @@ import click
 
 from weave_py import __version__
 from weave_py.cli.exits import Exit, exit_for
+from weave_py.cli.notes import discard, note, say
 from weave_py.cli.others import advice
 from weave_py.model.errors import WeaveError
+
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 # Command → the module that has it; only the module of the command given is imported.
 COMMANDS = {
@@ -76,33 +81,49 @@ def weave_py() -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; its exit status. Expected errors become one line on stderr."""
+    _prepare_output()
     try:
         result = weave_py.main(
             args=None if arguments is None else list(arguments),
             prog_name="weave-py",
             standalone_mode=False,
         )
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return result if isinstance(result, int) else Exit.OK
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        say(error.format_message())
         return Exit.USAGE
     except click.ClickException as error:
-        _complain(_usage(error))
+        note(_usage(error))
         return error.exit_code
     except WeaveError as error:
-        _complain(str(error))
+        note(str(error))
         return exit_for(error)
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone (`| head`): nobody is left to tell, nor is the interpreter to try.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader has gone (`| head`): nobody is left to tell.
+        discard(sys.stdout)
+        return Exit.FAILED
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        discard(sys.stdout)
+        note(f"cannot write: {error.strerror}")
         return Exit.FAILED
 
 
-def _complain(message: str) -> None:
-    click.echo("weave-py: " + " ".join(message.split()), err=True)
+def _prepare_output() -> None:
+    """Make the most of what we were given to write to."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Closed (`>&-`): the next file or socket would get its number, and be written to.
+            os.open(os.devnull, os.O_RDWR)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # an ASCII terminal gets question marks
 
 
 def _usage(error: click.ClickException) -> str:

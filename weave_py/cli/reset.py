@@ -1,17 +1,31 @@
-"""`reset`: leave nothing of weave-py on this host."""
+"""`reset`: leave nothing of weave-py on this host.
+
+All that could be in the way is found out first: whoever may not delete things stops no router,
+and what another router works with is not touched.
+"""
 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from weave_py.cli.client import client
-from weave_py.cli.control import stop
-from weave_py.cli.exits import CommandError, RouterNotRunning
+from weave_py.cli.client import RouterClient, client
+from weave_py.cli.control import STOP_SECONDS, stop
+from weave_py.cli.exits import CommandError, NotPermitted, RouterNotRunning
 from weave_py.cli.options import http_addr_option
 from weave_py.config import Settings
+from weave_py.host.locks import claim_bridge, is_claimed
+from weave_py.host.state_names import holds_state
+from weave_py.model.errors import HostError, StateError
+
+if TYPE_CHECKING:
+    from weave_py.host.state import StateDirectory
 
 PORT_PREFIXES = ("wvt", "vethwepl")
 """Of a router's TAPs, and of attached containers' veth pairs."""
@@ -33,25 +47,111 @@ def reset_command(
 ) -> None:
     """Stop the router, detach all containers, delete the bridge and the state directory.
 
-    The identity goes too: the next launch is a new peer, with a new name.
+    The identity goes too: the next launch is a new peer, with a new name. Touches nothing while
+    another router, one that does not answer here, uses the bridge or the state.
     """
     settings = Settings({"bridge": bridge, "state-dir": state_dir}, os.environ)
     bridge_name, directory = settings.bridge(), settings.state_dir()
+    router, running = _running(http_addr)
+    bridge_name = bridge_name if bridge else running.get("Bridge") or bridge_name
+    directory = directory if state_dir else Path(running.get("StateDir") or directory)
+    if bridge_name != running.get("Bridge"):
+        _refuse_if_claimed(bridge_name)
+    if router is None and not force:
+        raise RouterNotRunning(
+            "the router is not running; unable to remove it from the network: launch it "
+            "first, or clean up this host alone with 'weave-py reset --force'"
+        )
+    _check_rights(directory)
+    state = _state(directory)
+    if state is not None and str(directory) != running.get("StateDir"):
+        with state.lock():  # or another router has it
+            pass
+    deleted = [f"bridge {bridge_name}"] if _exists(bridge_name) else []
+    if state is not None:
+        deleted.append(f"the state in {directory}, identity included")
+    if router is not None:
+        stop(router)
+    _delete(bridge_name, state, 0.0 if router is None else STOP_SECONDS)
+    click.echo("deleted " + " and ".join(deleted) if deleted else "there was nothing to delete")
+
+
+def _running(http_addr: str | None) -> tuple[RouterClient | None, dict[str, Any]]:
+    """The router that answers, and what it says of itself; (None, {}) if none does."""
     try:
         router = client(http_addr)
-        running = router.report()["Router"]
-        bridge_name = bridge_name if bridge else str(running.get("Bridge") or bridge_name)
-        directory = directory if state_dir else Path(running.get("StateDir") or directory)
-        stop(router)
+        return router, router.report()["Router"]
     except RouterNotRunning:
-        if not force:
-            raise CommandError(
-                "the router is not running; unable to remove it from the network: launch it "
-                "first, or clean up this host alone with 'weave-py reset --force'"
-            ) from None
-    _delete_bridge(bridge_name)
-    _wipe(directory)
-    click.echo(f"deleted bridge {bridge_name} and the state in {directory}, identity included")
+        return None, {}
+
+
+def _refuse_if_claimed(bridge: str) -> None:
+    if is_claimed(bridge):
+        raise CommandError(
+            f"another weave-py router runs on bridge {bridge}, its control API is off or "
+            "elsewhere: name it with --http-addr, or end the process first"
+        )
+
+
+def _check_rights(directory: Path) -> None:
+    """NotPermitted if the bridge or the state could not be deleted."""
+    from weave_py.host.privileges import may_administer
+
+    if not may_administer():
+        raise NotPermitted("deleting the bridge needs CAP_NET_ADMIN: run as root (sudo)")
+    try:
+        directory.stat()
+        may_write = os.access(directory, os.R_OK | os.W_OK | os.X_OK, effective_ids=True)
+    except PermissionError:
+        may_write = False
+    except OSError:
+        return  # there is nothing to delete
+    if not may_write and os.geteuid() != 0:
+        raise NotPermitted(f"no permission to delete the state in {directory}: run as root (sudo)")
+    if not may_write:
+        raise CommandError(f"cannot delete the state in {directory}: make it writable first")
+
+
+def _state(directory: Path) -> StateDirectory | None:
+    """What there is to wipe."""
+    if not holds_state(directory):
+        return None
+    from weave_py.host.state import StateDirectory
+
+    return StateDirectory(directory)
+
+
+def _exists(bridge: str) -> bool:
+    from weave_py.host.netlink import Netlink
+
+    with Netlink() as netlink:
+        return netlink.link_exists(bridge)
+
+
+def _delete(bridge: str, state: StateDirectory | None, patience: float) -> None:
+    """Delete both, while no router can begin to use them."""
+    deadline = time.monotonic() + patience
+    with ExitStack() as held:
+        _hold(held, lambda: claim_bridge(bridge), deadline)
+        if state is not None:
+            _hold(held, state.lock, deadline)
+        _delete_bridge(bridge)
+        if state is not None:
+            state.wipe()
+
+
+def _hold(
+    held: ExitStack, claim: Callable[[], AbstractContextManager[None]], deadline: float
+) -> None:
+    """A router that was stopped answers no more a moment before it lets go of things."""
+    while True:
+        try:
+            held.enter_context(claim())
+            return
+        except (HostError, StateError):
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.05)
 
 
 def _delete_bridge(bridge: str) -> None:
@@ -66,10 +166,3 @@ def _delete_bridge(bridge: str) -> None:
             if port.ifname.startswith(PORT_PREFIXES):
                 netlink.delete_link(port.ifname)
         netlink.delete_bridge(bridge)
-
-
-def _wipe(directory: Path) -> None:
-    from weave_py.host.state import StateDirectory
-
-    if directory.exists():
-        StateDirectory(directory).wipe()

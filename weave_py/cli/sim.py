@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import gc
 import json
+import math
+import os
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -23,6 +26,18 @@ if TYPE_CHECKING:
 CURVE = (10, 100, 1000)
 MOST_PEERS = 5000
 KIB_PER_MIB = 1024
+
+
+class Finite(click.FloatRange):
+    """Bounds alone let `nan` through: it is neither below nor above anything."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
 
 
 def _sizes(
@@ -48,14 +63,14 @@ def _sizes(
 )
 @click.option(
     "--churn",
-    type=click.FloatRange(0, 100),
+    type=Finite(0, 100),
     default=1.0,
     show_default=True,
     help="Peers that join, leave, die or return, and wires cut and mended, per second.",
 )
 @click.option(
     "--duration",
-    type=click.FloatRange(0, 3600),
+    type=Finite(0, 3600),
     default=30.0,
     show_default=True,
     help="Virtual seconds of churn.",
@@ -63,14 +78,14 @@ def _sizes(
 @click.option("--no-partition", is_flag=True, help="Do not cut the network in two meanwhile.")
 @click.option(
     "--loss",
-    type=click.FloatRange(0, 0.3),
+    type=Finite(0, 0.3),
     default=0.0,
     show_default=True,
     help="Share of packets that get lost.",
 )
 @click.option(
     "--latency",
-    type=click.FloatRange(0, 1),
+    type=Finite(0, 1),
     default=0.01,
     show_default=True,
     help="Seconds, one way.",
@@ -181,6 +196,7 @@ def _draw(options: Options, path: str, sizes: Sequence[int]) -> int:
     from weave_py.sim import report
     from weave_py.sim.plot import Curve, svg
 
+    _try_to_write(path)  # the simulations take minutes
     runs = [_elsewhere(options, peers) for peers in sizes]
     click.echo(report.table(runs))
     curves = [
@@ -193,12 +209,25 @@ def _draw(options: Options, path: str, sizes: Sequence[int]) -> int:
         ),
         Curve("memory, MiB a peer", [(f.peers, memory / f.peers) for f, memory in runs]),
     ]
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(open(path, "w")).write(svg(curves))
-        except OSError as error:
-            raise CommandError(f"cannot write {path}: {error.strerror}") from None
+    with _writing(path):
+        Path(path).write_text(svg(curves))
     return Exit.FAILED if any(f.violations for f, _ in runs) else Exit.OK
+
+
+def _try_to_write(path: str) -> None:
+    is_new = not os.path.lexists(path)
+    with _writing(path):
+        open(path, "a").close()
+        if is_new:
+            os.unlink(path)
+
+
+@contextmanager
+def _writing(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CommandError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _elsewhere(options: Options, peers: int) -> tuple[Figures, float]:

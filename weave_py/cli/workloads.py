@@ -9,6 +9,7 @@ import click
 
 from weave_py.cli.client import client
 from weave_py.cli.exits import CommandError
+from weave_py.cli.notes import note
 from weave_py.cli.options import http_addr_option
 
 
@@ -23,7 +24,7 @@ def attach_command(no_multicast_route: bool, words: tuple[str, ...], http_addr: 
     running container.
     """
     *given, target = words
-    addresses = _addresses(given)
+    addresses = _usable(_addresses(given))
     if not addresses:
         raise click.UsageError(
             f"no address given for '{target}', and none are handed out yet: give one, "
@@ -49,7 +50,7 @@ def detach_command(words: tuple[str, ...], http_addr: str | None) -> None:
 
     from weave_py.host import attach, netns
 
-    _print(attach.detach(bridge, netns.resolve_namespace(target), addresses))
+    _print_removed(attach.detach(bridge, netns.resolve_namespace(target), addresses), addresses)
 
 
 @click.command("expose", short_help="Plug this host into the overlay.")
@@ -57,7 +58,7 @@ def detach_command(words: tuple[str, ...], http_addr: str | None) -> None:
 @http_addr_option
 def expose_command(words: tuple[str, ...], http_addr: str | None) -> None:
     """Give this host the addresses CIDR (10.2.1.1/24) in the overlay."""
-    addresses = _addresses(words)
+    addresses = _usable(_addresses(words))
     bridge, _ = _bridge(http_addr)
 
     from weave_py.host import attach
@@ -76,7 +77,7 @@ def hide_command(words: tuple[str, ...], http_addr: str | None) -> None:
 
     from weave_py.host import attach
 
-    _print(attach.hide(bridge, addresses))
+    _print_removed(attach.hide(bridge, addresses), addresses)
 
 
 def _addresses(words: Iterable[str]) -> list[str]:
@@ -101,6 +102,27 @@ def _address(word: str) -> str:
         ) from None
 
 
+def _usable(addresses: list[str]) -> list[str]:
+    """The addresses, if each may be that of one interface."""
+    for address in addresses:
+        if why := _why_unusable(ipaddress.ip_interface(address)):
+            raise click.UsageError(f"'{address}' is not an address for an interface: {why}")
+    return addresses
+
+
+def _why_unusable(address: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> str:
+    if address.ip.is_multicast or address.ip.is_unspecified or address.ip.is_loopback:
+        return "choose a unicast one"
+    network = address.network
+    if network.max_prefixlen - network.prefixlen < 2:
+        return ""  # a link of two, or one host alone: every address is a host's
+    if address.ip == network.network_address:
+        return f"it is that of the network {network}: choose one within"
+    if address.version == 4 and address.ip == network.broadcast_address:
+        return f"it is the broadcast address of {network}: choose another one"
+    return ""
+
+
 def _bridge(http_addr: str | None) -> tuple[str, int]:
     """Name and MTU of the running router's bridge."""
     router = client(http_addr).report()["Router"]
@@ -115,3 +137,12 @@ def _print(addresses: Iterable[str]) -> None:
     line = " ".join(address.partition("/")[0] for address in addresses)
     if line:
         click.echo(line)
+
+
+def _print_removed(removed: list[str], wanted: list[str]) -> None:
+    """Those that are gone now; on standard error those that were not there."""
+    _print(removed)
+    if strange := [address for address in wanted if address not in removed]:
+        note(f"not there: {', '.join(strange)}: see 'ip address'")
+    elif not removed:
+        note("there was no address to take away: see 'ip address'")

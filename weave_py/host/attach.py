@@ -82,7 +82,7 @@ def detach(bridge: str, namespace: Namespace, addresses: Sequence[str]) -> list[
     with Netlink() as netlink:
         if not netlink.link_exists(host_ifname) or netlink.master_of(host_ifname) != bridge:
             raise HostError(
-                f"{namespace.target} is not attached to bridge {bridge}: see 'weave-py ps'"
+                f"{namespace.target} is not attached to bridge {bridge}: there is nothing to detach"
             )
         removed, left = run_inside(namespace, lambda: _remove(CONTAINER_IFNAME, wanted))
         if not left:

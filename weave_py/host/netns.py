@@ -117,11 +117,12 @@ def _enter(namespace: Namespace) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     with namespace.open() as fd:
         if libc.setns(fd, _CLONE_NEWNET) != 0:
+            code = ctypes.get_errno()
             raise refused(
-                f"cannot enter namespace {namespace.target}",
-                ctypes.get_errno(),
-                capability="CAP_SYS_ADMIN",
-            )
+                f"cannot enter namespace {namespace.target}", code, capability="CAP_SYS_ADMIN"
+            ) from OSError(
+                code, os.strerror(code)
+            )  # tells commands whether it is a matter of rights
 
 
 def _namespace(target: str, path: str) -> Namespace:

@@ -17,7 +17,7 @@ def check_privileges(
     """HostError listing everything that is missing; silence when a router can run."""
     missing: list[str] = []
     cause: OSError | None = None  # tells commands whether it is a matter of rights: exit status
-    if not _effective_capabilities(status_file) >> _CAP_NET_ADMIN & 1:
+    if not may_administer(status_file):
         missing.append("CAP_NET_ADMIN is missing: run as root (sudo) or grant that capability")
         cause = PermissionError(errno.EPERM, os.strerror(errno.EPERM))
     if error := _error_of_opening(tun_device):
@@ -25,6 +25,11 @@ def check_privileges(
         cause = cause or error
     if missing:
         raise HostError("; ".join(missing)) from cause
+
+
+def may_administer(status_file: Path = Path("/proc/self/status")) -> bool:
+    """Whether this process may change the network (CAP_NET_ADMIN)."""
+    return bool(_effective_capabilities(status_file) >> _CAP_NET_ADMIN & 1)
 
 
 def _effective_capabilities(status_file: Path) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from weave_py.crypto.identity import Identity
-from weave_py.host import state_generations, statefile
+from weave_py.host import state_generations, state_names, statefile
 from weave_py.host.state_generations import Loss
 from weave_py.model.errors import StateError
 
@@ -62,7 +62,13 @@ class StateDirectory:
             )
         if stat.S_IMODE(found.st_mode) & 0o022:
             # Whoever may rename files in here may choose who we are.
-            raise StateError(f"{self.path} is writable for others: chmod 700 {self.path}")
+            shared = found.st_mode & stat.S_ISVTX or state_names.holds_others(self.path)
+            advice = (
+                "name a directory of its own with --state-dir"
+                if shared
+                else f"chmod 700 {self.path}"
+            )
+            raise StateError(f"{self.path} is writable for others: {advice}")
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -125,13 +131,12 @@ class StateDirectory:
         return epoch
 
     def wipe(self) -> None:
-        """Forget everything, the identity too; StateError while a router uses it."""
-        with self.lock():
-            try:
-                for path in sorted(self.path.glob("*.json*")):
-                    path.unlink()
-            except OSError as error:
-                raise StateError(f"cannot empty {self.path}: {error.strerror}") from None
+        """Forget everything, the identity too. For who holds the lock."""
+        try:
+            for path in sorted(self.path.glob("*.json*")):
+                path.unlink()
+        except OSError as error:
+            raise StateError(f"cannot empty {self.path}: {error.strerror}") from None
 
     def _open_lock(self) -> int:
         path = self.path / "lock"

@@ -17,6 +17,7 @@ NAME_BYTES = 6
 DEFAULT_PORT = 6783
 
 _NAME = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 _SCOPE = re.compile(r"[A-Za-z0-9._-]{1,15}")  # an interface's name or number
 
 
@@ -88,11 +89,34 @@ def parse_target(text: str, default_port: int = DEFAULT_PORT) -> Target:
         raise ValueError(f"not a peer address (bad port {port_text!r}): {text!r}")
     if not re.fullmatch(r"[A-Za-z0-9._:%-]+", host) or (":" in host and not _is_ipv6(host)):
         raise ValueError(f"not a peer address (expected HOST or HOST:PORT): {text!r}")
+    if why := _why_nobody(host):
+        raise ValueError(f"not a peer address ({why}): {text!r}")
     return Target(host, int(port_text) if port_text else default_port, stripped)
 
 
 def _is_ipv6(host: str) -> bool:
+    address = _numeric(host)
+    return address is not None and address.version == 6
+
+
+def _why_nobody(host: str) -> str:
+    """Why no one peer can have this address; empty for one that may be, and for names."""
+    address = _numeric(host)
+    if address is None:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.is_link_local and "%" not in host:
+            return f"a link-local one needs its interface: {host}%eth0"
+        address = address.ipv4_mapped or address
+    if address.is_unspecified:
+        return "it stands for any address"
+    if address.is_multicast or address == _BROADCAST:
+        return "it is for many hosts at once"
+    return ""
+
+
+def _numeric(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host.partition("%")[0]).version == 6
+        return ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
-        return False
+        return None

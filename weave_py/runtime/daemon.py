@@ -152,12 +152,12 @@ async def _main(config: Config, loop: MainLoop) -> None:
             router = _Router(
                 config, loop, pump, roads, ports, store, control, shutdown, events, listeners
             )
-            await _serve(router, known.targets)
-            await host.run(unguard, config)
+            if await _serve(router, known.targets):
+                await host.run(unguard, config)
 
 
-async def _serve(router: _Router, targets: list[Target]) -> None:
-    """The upper rungs: everything that is a task."""
+async def _serve(router: _Router, targets: list[Target]) -> bool:
+    """The upper rungs: everything that is a task. Whether no port is left in the end."""
     config, pump, roads, ports = router.config, router.pump, router.roads, router.ports
     control, store = router.control, router.store
     api = control_listeners(config.http_addr) if config.http_addr else []
@@ -181,7 +181,7 @@ async def _serve(router: _Router, targets: list[Target]) -> None:
         await store.flush()
         roads.close()
         nursery.cancel_scope.cancel()
-    await ports.remove_all()
+    return await ports.remove_all()
 
 
 async def _abilities(

@@ -6,11 +6,13 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from ipaddress import ip_address
 
 import trio
 
 from fastdp import guard, words
 from fastdp.esp import EspNetwork
+from fastdp.guard import Guard
 from fastdp.kernel import Kernel
 from fastdp.probes import ProbeSocket
 from fastdp.reconciler import Reconciler
@@ -69,12 +71,30 @@ def unguard(config: Config) -> None:
 
 
 def _reconciler(config: Config, host: FastHost) -> Reconciler:
-    sealing = None
-    if host.esp:
-        trusted = tuple(config.trusted_subnets)
-        network = EspNetwork(host.udp_port, config.password is not None, trusted)
-        sealing = Sealing(network, Xfrm())
-    return Reconciler(Kernel(config.bridge), config.bridge, config.mtu, host.udp_port, sealing)
+    trusted = tuple(config.trusted_subnets)
+    network = EspNetwork(host.udp_port, config.password is not None, trusted)
+    sealing = Sealing(network, Xfrm()) if host.esp else None
+    keeper = _guard_of(config, host)
+    if keeper is not None:
+        keeper.apply()  # again: from now on it is known how the kernel shows it
+    return Reconciler(
+        Kernel(config.bridge),
+        config.bridge,
+        config.mtu,
+        host.udp_port,
+        sealing,
+        keeper,
+        lambda host: network.permits_clear(ip_address(host)),
+    )
+
+
+def _guard_of(config: Config, host: FastHost) -> Guard | None:
+    """What keeps strangers' VXLAN out; None where nothing has to."""
+    if config.password is None or not host.udp_port or not (host.esp or config.trusted_subnets):
+        return None
+    trusted = config.trusted_subnets
+    rules = guard.ruleset(config.bridge, host.udp_port, trusted, decrypted=host.esp)
+    return Guard(config.bridge, rules)
 
 
 def _tried(config: Config) -> FastHost:
@@ -98,9 +118,8 @@ def _tried(config: Config) -> FastHost:
         )
         return host  # nothing will ever be sent by VXLAN: the paths say why
     try:
-        guard.apply(
-            guard.ruleset(config.bridge, host.udp_port, config.trusted_subnets, decrypted=host.esp)
-        )
+        if made := _guard_of(config, host):
+            made.apply()
     except HostError as error:
         event(_log, logging.WARNING, "no guard for the fast datapath", error=error)
         return FastHost(0, "no-guard")

@@ -105,12 +105,15 @@ class PeerPorts:
                 for tap in self._fresh.values():
                     tap.close()
 
-    async def remove_all(self) -> None:
-        """Every trace, at the end. The TAPs are closed already."""
+    async def remove_all(self) -> bool:
+        """Every trace, at the end. The TAPs are closed already. False if something is left, which
+        must stay protected."""
         try:
             await self._host.run(self._reconciler.remove_all)
         except HostError as error:
             event(_log, logging.WARNING, "ports not removed", error=error)
+            return False
+        return True
 
     # --- inside --------------------------------------------------------------------------
 

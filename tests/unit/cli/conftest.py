@@ -41,6 +41,8 @@ class FakeRouter:
         }
         self.requests: list[tuple[str, str, str]] = []
         self.stops = True
+        self.server = "weave-py"
+        """What the answers say they are from."""
         if unix_path is None:
             self._server: socketserver.BaseServer = socketserver.ThreadingTCPServer(
                 ("127.0.0.1", 0), self._handler()
@@ -75,6 +77,9 @@ class FakeRouter:
                     router._server.socket.close()  # type: ignore[attr-defined]
 
             do_GET = do_POST = answer
+
+            def version_string(self) -> str:
+                return router.server
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

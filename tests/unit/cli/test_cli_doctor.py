@@ -18,6 +18,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "tap_offloads", lambda: frozenset(("csum", "tso4", "tso6")))
     monkeypatch.setattr(doctor, "udp_offloads", lambda: (True, True))
     monkeypatch.setattr(doctor, "is_port_free", lambda port: True)
+    monkeypatch.setattr(doctor, "is_claimed", lambda bridge: False)
     monkeypatch.setattr(doctor, "probe_host", lambda bridge, enabled: FastHost(4789))
     monkeypatch.setattr(doctor, "kernel_has_esp", lambda: True)
     monkeypatch.setattr("shutil.which", lambda name: "/usr/sbin/nft")
@@ -63,3 +64,15 @@ def test_a_kernel_without_esp(monkeypatch: pytest.MonkeyPatch) -> None:
     _, found = run()
     assert found["esp"][0] == "slower"
     assert found["nft"][0] == "note"
+
+
+def test_a_port_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "is_port_free", lambda port: False)
+    status, found = run()
+    assert status == 1
+    assert found["port"][0] == "failed"
+    assert "in use by another program" in found["port"][1]
+    monkeypatch.setattr(doctor, "is_claimed", lambda bridge: bridge == "weave")
+    status, found = run()
+    assert status == 0
+    assert found["port"][0] == "note"

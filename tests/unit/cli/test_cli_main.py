@@ -114,3 +114,54 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def weave(redirection: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command line, its output redirected by a shell."""
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-m", "weave_py", *words],
+        capture_output=True,
+        text=True,
+        env={
+            "WEAVE_HTTP_ADDR": "/nonexistent/socket",
+            "WEAVE_BRIDGE": "wv-test-none",
+            "PYTHONPATH": ":".join(sys.path),
+        },
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("words", [["--help"], ["version"], ["sim", "--help"], ["status"]])
+def test_an_output_that_is_closed_is_no_traceback(words: list[str]) -> None:
+    done = weave(">&-", *words)
+    assert done.returncode == (3 if words == ["status"] else 0)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["version"], ["--version"], ["launch", "--help"], ["help", "sim"]]
+)
+def test_an_output_that_is_full_is_said(words: list[str]) -> None:
+    done = weave(">/dev/full", *words)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "weave-py: cannot write: No space left on device\n",
+    )
+
+
+@pytest.mark.parametrize("redirection", [">/dev/full 2>&1", ">&- 2>&-", "2>/dev/full", "2>&-"])
+def test_the_status_is_right_though_nothing_can_be_said(redirection: str) -> None:
+    assert weave(redirection, "status").returncode == 3
+    assert weave(redirection, "--mut").returncode == 2
+
+
+def test_what_a_terminal_cannot_show_becomes_question_marks() -> None:
+    script = "from weave_py.cli.main import run\nrun(['version', '--help'])\nprint('8a:3e:…')\n"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env={"PYTHONIOENCODING": "ascii", "PYTHONPATH": ":".join(sys.path)},
+        check=True,
+    )
+    assert done.stdout.endswith("8a:3e:?\n")

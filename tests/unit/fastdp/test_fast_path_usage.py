@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastdp.settings import FastSettings
-from fastdp.usage import Usage
+from fastdp.usage import _LOST_AFTER, Usage
 
 S = FastSettings()
 
@@ -76,8 +76,8 @@ def test_probes_are_no_use(ticks: list[tuple[int, bool, bool]]) -> None:
         if notes_now:
             usage.probes_in, unnoted = usage.probes_in + unnoted, 0
         touched = usage.counted(sent, received, 0.25 * number)
-        assert not usage.in_use(0.25 * number)
-        assert not touched or number >= 8  # much later it may be taken for a new packet
+        # (Those that leave much later, many at once, may be taken for new packets.)
+        assert not (touched or usage.in_use(0.25 * number)) or number >= _LOST_AFTER
 
 
 def test_probes_that_never_left_hide_no_traffic_for_long() -> None:

@@ -57,4 +57,4 @@ def test_each_bridge_has_a_table_of_its_own() -> None:
 def test_without_nft_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(HostError, match="nft is missing: install nftables"):
-        guard.apply(guard.ruleset("weave", 4789, []))
+        guard.Guard("weave", guard.ruleset("weave", 4789, [])).apply()

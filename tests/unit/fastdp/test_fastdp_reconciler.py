@@ -260,3 +260,45 @@ def test_what_is_not_sealed_is_not_adopted() -> None:
     kit.die()
     del tables.states[StateId(PEER_HOST, 2001)]
     assert kit.restarted().found() == [(ONE, FastWish(7000, False, None, through=False))]
+
+
+def test_what_may_not_leave_in_clear_is_not_adopted_without_esp_either() -> None:
+    """A password was added after a crash, and this kernel has no ESP."""
+    kit = Kit()
+    kit.add(ONE, FAST)
+    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    strict = Reconciler(kit.host, "weave", 1376, 4789, permits_clear=lambda host: False)
+    ((_, wish),) = strict.found()
+    assert wish.remote is None
+    assert not wish.through
+
+
+def test_one_refusal_at_the_end_does_not_keep_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    kit = Kit()
+    kit.add(ONE, FAST)
+    kit.add(TWO, replace(FAST, vni=7001))
+    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    honest = kit.host.apply
+
+    def apply(step: Operation) -> None:
+        if step.peer == ONE:
+            raise HostError("not this one")
+        honest(step)
+
+    monkeypatch.setattr(kit.host, "apply", apply)
+    with pytest.raises(HostError, match="not this one"):
+        kit.reconciler.remove_all()
+    assert set(kit.host.observe().vxlans) == {ONE}
+
+
+def test_a_renamed_device_is_deleted_and_told_of_at_the_next_look_at_everything() -> None:
+    kit = Kit()
+    kit.add(ONE, FAST)
+    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    device = kit.host.devices.pop(Device.VXLAN.ifname(ONE))
+    device.name = "bar0"
+    kit.host.devices["bar0"] = device
+    done = kit.reconciler.reconcile(kit.wishes, None, 1.0)
+    assert "bar0" not in kit.host.devices
+    assert any("bar0" in text for text in done.untold)
+    assert set(kit.host.observe().vxlans) == {ONE}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from weave_py.host.privileges import check_privileges
+from weave_py.host.privileges import check_privileges, may_administer
 from weave_py.model.errors import HostError
 
 
@@ -42,3 +42,8 @@ def test_device_that_cannot_be_opened(tmp_path: Path) -> None:
 
 def test_without_proc_the_kernel_decides(tmp_path: Path) -> None:
     check_privileges(tmp_path / "none", Path("/dev/null"))
+
+
+def test_one_capability_is_asked_for_alone(tmp_path: Path) -> None:
+    assert may_administer(status(tmp_path, 1 << 12))
+    assert not may_administer(status(tmp_path, 1 << 11))

@@ -37,6 +37,23 @@ def test_directory_that_others_can_write_is_refused(tmp_path: Path) -> None:
     path.chmod(0o777)
     with pytest.raises(StateError, match=f"chmod 700 {path}"):
         StateDirectory(path)
+    (path / "identity.json").touch()
+    with pytest.raises(StateError, match=f"chmod 700 {path}"):
+        StateDirectory(path)
+
+
+@pytest.mark.parametrize(("mode", "others"), [(0o1777, []), (0o777, ["mail"])])
+def test_a_directory_shared_with_others_is_not_narrowed(
+    tmp_path: Path, mode: int, others: list[str]
+) -> None:
+    path = tmp_path / "shared"
+    path.mkdir()
+    path.chmod(mode)
+    for name in others:
+        (path / name).touch()
+    with pytest.raises(StateError, match="name a directory of its own with --state-dir") as caught:
+        StateDirectory(path)
+    assert "chmod" not in str(caught.value)
 
 
 def test_a_file_is_no_directory(tmp_path: Path) -> None:
@@ -185,7 +202,8 @@ def test_wiping_leaves_nothing(state: StateDirectory) -> None:
     (state.path / "identity.json").write_bytes(b"damaged")
     state.load_identity()
     (state.path / ".identity.json.new").write_bytes(b"left by a crash")
-    state.wipe()
+    with state.lock():
+        state.wipe()
     assert [path.name for path in state.path.iterdir()] == ["lock"]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from weave_py.model.names import (
@@ -43,8 +44,39 @@ def test_an_endpoint_is_canonical(host: str, port: int) -> None:
     place = endpoint(host, port)
     assert endpoint(*place) == place
     assert place.family_is_ipv6 == (":" in place.host)
+
+
+@given(st.ip_addresses(), st.integers(1, 65535))
+def test_an_endpoint_is_a_target(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int
+) -> None:
+    assume(not (address.is_unspecified or address.is_multicast or address.is_link_local))
+    place = endpoint(str(address), port)
+    assume(place.host not in ("0.0.0.0", "255.255.255.255"))
+    assume(not ipaddress.ip_address(place.host).is_multicast)
     target = parse_target(place.text)
     assert (target.host, target.port) == place
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("0.0.0.0", "any address"),
+        ("::", "any address"),
+        ("::ffff:0.0.0.0", "any address"),
+        ("255.255.255.255", "many hosts"),
+        ("224.0.0.1", "many hosts"),
+        ("239.1.2.3", "many hosts"),
+        ("ff02::1%eth0", "many hosts"),
+        ("::ffff:224.0.0.1", "many hosts"),
+        ("fe80::1", "fe80::1%eth0"),
+    ],
+)
+def test_addresses_that_are_no_ones(host: str, why: str) -> None:
+    for text in (host, f"[{host}]:7" if ":" in host else f"{host}:7"):
+        with pytest.raises(ValueError, match="not a peer address") as caught:
+            parse_target(text)
+        assert why in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from weave_py.cli import sim as command
+from weave_py.cli.exits import CommandError
 from weave_py.cli.main import run
 from weave_py.sim import scenario
 from weave_py.sim.scenario import Figures
@@ -109,3 +110,34 @@ def test_sizes_that_make_no_sense(sizes: str) -> None:
 
 def test_sizes_are_for_a_curve() -> None:
     assert run(["sim", "--sizes", "2,3"]) == 2
+
+
+@pytest.mark.parametrize("option", ["--churn", "--duration", "--loss", "--latency"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_numbers_that_are_none(capsys: pytest.CaptureFixture[str], option: str, value: str) -> None:
+    assert run([*SMALL, option, value]) == 2
+    assert option in capsys.readouterr().err
+
+
+def test_a_curve_that_cannot_be_written_is_found_out_first(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran: list[int] = []
+
+    def elsewhere(options: object, peers: int) -> None:
+        ran.append(peers)
+        raise CommandError("enough")
+
+    monkeypatch.setattr(command, "_elsewhere", elsewhere)
+    path = tmp_path / "no such" / "curve.svg"
+    assert run(["sim", "--curve", str(path)]) == 1
+    assert capsys.readouterr().err == f"weave-py: cannot write {path}: No such file or directory\n"
+    assert ran == []
+    assert run(["sim", "--curve", str(tmp_path / "curve.svg")]) == 1
+    assert ran == [10]
+    assert list(tmp_path.iterdir()) == []  # nothing is left of the trial
+
+
+def test_a_trace_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*SMALL, "--trace", "/dev/full"]) == 1
+    assert capsys.readouterr().err == "weave-py: cannot write: No space left on device\n"
