@@ -67,7 +67,7 @@ def reset_command(
     if state is not None and str(directory) != running.get("StateDir"):
         with state.lock():  # or another router has it
             pass
-    deleted = [f"bridge {bridge_name}"] if _exists(bridge_name) else []
+    deleted = [f"bridge {bridge_name}"] if _is_ours(bridge_name) else []
     if state is not None:
         deleted.append(f"the state in {directory}, identity included")
     if router is not None:
@@ -121,11 +121,11 @@ def _state(directory: Path) -> StateDirectory | None:
     return StateDirectory(directory)
 
 
-def _exists(bridge: str) -> bool:
+def _is_ours(bridge: str) -> bool:
     from weave_py.host.netlink import Netlink
 
     with Netlink() as netlink:
-        return netlink.link_exists(bridge)
+        return netlink.is_our_bridge(bridge)
 
 
 def _delete(bridge: str, state: StateDirectory | None, patience: float) -> None:
@@ -165,4 +165,5 @@ def _delete_bridge(bridge: str) -> None:
         for port in netlink.ports(bridge):
             if port.ifname.startswith(PORT_PREFIXES):
                 netlink.delete_link(port.ifname)
-        netlink.delete_bridge(bridge)
+        if netlink.is_our_bridge(bridge):  # else somebody else made it
+            netlink.delete_bridge(bridge)

@@ -355,6 +355,9 @@ class Kernel:
     def link_exists(self, ifname: str) -> bool:
         return self.exists
 
+    def is_our_bridge(self, name: str) -> bool:
+        return self.exists
+
     def ports(self, bridge: str) -> list[types.SimpleNamespace]:
         return [types.SimpleNamespace(ifname=name) for name in self._ports]
 
