@@ -32,6 +32,7 @@ from fastdp.state import (
     Device,
     KernelState,
     Redirect,
+    Remote,
     TapFilters,
     TapLink,
     VxlanLink,
@@ -64,6 +65,10 @@ class FakeHost(FakeBridge):
         for name in strays:
             self.remove(name)
         return strays
+
+    def remotes_of_others(self) -> list[Remote]:
+        """As `Kernel.remotes_of_others`: there are none."""
+        return []
 
     def observe(self, peers: Iterable[PeerName] | None = None) -> KernelState:
         """As `Kernel.observe`."""

@@ -22,6 +22,7 @@ from fastdp.links import (
     isolating,
     link_named,
     links_of_kind,
+    remotes_of,
     setting,
 )
 from fastdp.operations import (
@@ -57,6 +58,7 @@ from fastdp.state import (
     KernelState,
     Remote,
     alias_of,
+    is_other,
     peer_of,
 )
 from weave_py.host.pyroute import IPRoute, NetlinkError
@@ -135,6 +137,17 @@ class Kernel:
             with doing(f"cannot delete {stray.name}", errno.ENODEV):
                 self._ip.link("del", index=stray.index)
         return [stray.name for stray in strays]
+
+    def remotes_of_others(self) -> list[Remote]:
+        """Where VXLAN devices of other routers of ours on this host send."""
+        with doing("cannot look at other routers' VXLAN devices"):
+            theirs = {
+                link.index: link
+                for link in links_of_kind(self._route, "vxlan")
+                if is_other(link.alias, self._bridge)
+            }
+            found = remotes_of(self._route, theirs)
+        return [remote for remotes in found.values() for remote in remotes]
 
     # VXLAN devices
 

@@ -15,7 +15,7 @@ from typing import Protocol
 from fastdp import diff, plan
 from fastdp.operations import Operation, VniTaken
 from fastdp.sealing import Sealing
-from fastdp.state import KernelState
+from fastdp.state import KernelState, Remote
 from weave_py.model.errors import HostError
 from weave_py.model.fast import FastRemote, FastWish, PortsOutcome, PortWish
 from weave_py.model.names import PeerName
@@ -37,6 +37,8 @@ class Devices(Protocol):
     def apply(self, operation: Operation) -> None: ...
 
     def remove_strays(self) -> list[str]: ...
+
+    def remotes_of_others(self) -> list[Remote]: ...
 
     def close(self) -> None: ...
 
@@ -158,7 +160,7 @@ class Reconciler:
         if change.failed:
             raise HostError("; ".join(change.failed.values()))
         if self._sealing is not None:
-            self._sealing.remove_all()
+            self._sealing.remove_all(self.devices.remotes_of_others())
 
     def next_deadline(self) -> float | None:
         """When to call again though nothing has happened."""

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import ip_address
 from typing import Protocol
 
 from fastdp import esp
 from fastdp.esp import EspNetwork, Target
 from fastdp.esp_steps import EspKeeper
-from fastdp.state import KernelState
+from fastdp.state import KernelState, Remote
 from fastdp.xfrm_values import Operation, XfrmTables
 from weave_py.model.errors import HostError
 from weave_py.model.fast import EspWish, FastRemote
@@ -72,9 +72,10 @@ class Sealing:
         steps = self._keeper.steps(wanted, self._tables.read(), _targets(state), now)
         return self._apply((*steps.before, *steps.after))
 
-    def remove_all(self) -> None:
-        """Once there are no devices any more."""
-        for operation in esp.removal(self._tables.read()):
+    def remove_all(self, of_others: Collection[Remote]) -> None:
+        """Once there are no devices any more. `of_others`: where those of other routers on this
+        host send, who need what protects them."""
+        for operation in esp.removal(self._tables.read(), targets(of_others)):
             self._tables.apply(operation)
 
     def next_deadline(self) -> float | None:
@@ -94,8 +95,8 @@ class Sealing:
 
 def _targets(state: KernelState) -> list[Target]:
     """Where devices in the kernel send."""
-    return [
-        Target(ip_address(remote.host), remote.udp_port)
-        for link in state.vxlans.values()
-        for remote in link.remotes
-    ]
+    return targets(remote for link in state.vxlans.values() for remote in link.remotes)
+
+
+def targets(remotes: Iterable[Remote]) -> list[Target]:
+    return [Target(ip_address(remote.host), remote.udp_port) for remote in remotes]

@@ -21,8 +21,10 @@ from fastdp.state import (
     INTO_PORT_SLOT,
     PROBE_OUT_SLOT,
     REDIRECT_SLOTS,
+    SELF_TEST_ALIAS,
     Device,
     alias_of,
+    is_other,
     peer_of,
 )
 from weave_py.host.pyroute import IPRoute, NetlinkError
@@ -35,7 +37,6 @@ PORTS: Final = (VXLAN_PORT, 6784, 14789, 24789)
 
 _SELF = PeerName(bytes(6))
 _PREFIX = Device.VXLAN.value + "-"
-_ALIAS = "weave-py selftest"
 _REFUSALS: Final = {
     errno.EPERM: "no-privileges",
     errno.EACCES: "no-privileges",
@@ -61,7 +62,11 @@ def probe_host(bridge: str, preferred_port: int = VXLAN_PORT, enabled: bool = Tr
         with _sockets() as (ip, sock):
             _remove_leftovers(ip, sock)
             adopted = _port_of_predecessor(sock, bridge)
-            ports = (adopted,) if adopted else dict.fromkeys((preferred_port, *PORTS))
+            # Whose port it is, his protection is: two routers on one host have one each.
+            others = _ports_of_others(sock, bridge)
+            free = [port for port in (preferred_port, *PORTS) if port not in others]
+            ports = [adopted] if adopted else list(dict.fromkeys(free))
+            why = why if ports else "port-taken"
             for port in ports:
                 try:
                     _try_port(ip, sock, port)
@@ -93,11 +98,16 @@ def _port_of_predecessor(sock: RouteSocket, bridge: str) -> int:
     return 0
 
 
+def _ports_of_others(sock: RouteSocket, bridge: str) -> set[int]:
+    links = links_of_kind(sock, "vxlan")
+    return {vxlan_identity(link)[1] for link in links if is_other(link.alias, bridge)}
+
+
 def _remove_leftovers(ip: Any, sock: RouteSocket) -> None:
     """Devices of self-tests that were killed in the middle."""
     for link in links_of_kind(sock, "vxlan"):
         pid = link.name.removeprefix(_PREFIX)
-        if link.alias == _ALIAS and pid.isdecimal() and not os.path.exists(f"/proc/{pid}"):
+        if link.alias == SELF_TEST_ALIAS and pid.isdecimal() and not os.path.exists(f"/proc/{pid}"):
             ip.link("del", index=link.index)
 
 
@@ -114,7 +124,7 @@ def _try_device(ip: Any, sock: RouteSocket, port: int, *, ipv6: bool) -> None:
     mac = "02:00:00:00:00:01"
     new = AddVxlan(_SELF, 0xFF_0000 | os.getpid() & 0xFFFF, port, ipv6, None, mac, 1400)
     with _reason(errno.EOPNOTSUPP, "no-vxlan"):
-        index = vxlan.create(ip, name, _ALIAS, new)
+        index = vxlan.create(ip, name, SELF_TEST_ALIAS, new)
     try:
         with _reason(errno.ENOENT, "no-tc"):
             filters.add_hooks(sock, index)

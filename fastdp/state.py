@@ -58,6 +58,15 @@ def alias_of(bridge: str) -> str:
     return f"{ALIAS} {bridge}"
 
 
+SELF_TEST_ALIAS = f"{ALIAS} selftest"
+
+
+def is_other(alias: str, bridge: str) -> bool:
+    """Whether that is the mark of another network's devices on this host."""
+    ours = (alias_of(bridge), SELF_TEST_ALIAS)
+    return alias.startswith(f"{ALIAS} ") and alias not in ours
+
+
 @dataclass(frozen=True, slots=True)
 class Port:
     """A device as a port of our bridge."""

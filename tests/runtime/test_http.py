@@ -69,6 +69,10 @@ class Service:
             counters=MappingProxyType({}),
         )
 
+    @property
+    def is_ready(self) -> bool:
+        return self.extras.ready
+
     async def report_extras(self) -> ReportExtras:
         self.before_extras()
         await trio.sleep(self.delay)

@@ -20,6 +20,7 @@ initiator to begin (`call`).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -42,6 +43,7 @@ U32 = 0xFFFF_FFFF
 # Session indexes begin here, because they also serve as SPIs of ESP, of which RFC 4303 §2.1
 # reserves those below.
 MIN_INDEX = 256
+MOST_ANSWERS = 8  # within as many seconds: each is a set of keys for the kernel to keep
 U64 = (1 << 64) - 1
 GRACE = 4.0  # seconds more to wait for an answer, for each second that we are late ourselves
 _INIT = 1
@@ -110,6 +112,8 @@ class Session:
         self.initiates = identity.name < peer
         self.handshakes = 0
         self.last_error = ""
+        self._answered: deque[float] = deque(maxlen=MOST_ANSWERS)
+        """When initiations were answered lately."""
         self._identity = identity
         self._uid = uid
         self._suites = list(suites)
@@ -292,6 +296,9 @@ class Session:
             raise HandshakeError("a session handshake from another life of the peer")
         if sequence <= self._heard_sequence:
             raise HandshakeError("a session handshake that was replayed or overtaken")
+        if len(self._answered) == MOST_ANSWERS and now < self._answered[0] + MOST_ANSWERS:
+            raise HandshakeError("more session handshakes than anybody needs")
+        self._answered.append(now)
         suite = choose(self._suites, suites)
         self._heard_sequence = sequence
         index = self._new_index()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -34,6 +35,19 @@ async def bridge(config: Config, host: HostThread, mac: str) -> AsyncIterator[No
     finally:
         with trio.CancelScope(shield=True):
             await host.netlink(lambda n: _leave_bridge(n, config.bridge))
+
+
+def restore_bridge(config: Config, mac: str) -> bool:
+    """Make the bridge again if somebody has deleted it; whether that was needed. For the host
+    thread."""
+    try:
+        socket.if_nametoindex(config.bridge)
+        return False
+    except OSError:
+        from weave_py.host.netlink import Netlink
+
+        with Netlink() as netlink:
+            return netlink.ensure_bridge(config.bridge, mac, config.mtu)
 
 
 def _leave_bridge(netlink: Netlink, bridge: str) -> None:

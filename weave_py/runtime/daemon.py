@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -39,7 +40,7 @@ from weave_py.observe.log import configure, event
 from weave_py.router.engine import Engine
 from weave_py.router.settings import EngineSettings
 from weave_py.runtime.accepting import serve_listeners
-from weave_py.runtime.bridge import bridge
+from weave_py.runtime.bridge import bridge, restore_bridge
 from weave_py.runtime.control import RouterControl
 from weave_py.runtime.fast_host import adopt, find_out, reconciling, unguard
 from weave_py.runtime.host_thread import HostThread
@@ -129,7 +130,10 @@ async def _main(config: Config, loop: MainLoop) -> None:
         ):
             events = rungs.enter_context(open_events())
             pump = Pump(engine, config.host, store.save_soon, loop)
-            ports = PeerPorts(host, kernel, config.bridge, pump.on_ports)
+            mac = name_text(known.identity.name)
+            ports = PeerPorts(
+                host, kernel, config.bridge, pump.on_ports, partial(restore_bridge, config, mac)
+            )
             probes = None
             if fast_host.udp_port:
                 probes = ProbeSocket()

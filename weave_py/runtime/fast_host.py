@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 import trio
 
-from fastdp import guard, words
+from fastdp import guard, traces, words
 from fastdp.esp import EspNetwork
 from fastdp.guard import Guard
 from fastdp.kernel import Kernel
@@ -37,6 +37,12 @@ def find_out(config: Config) -> FastHost:
     if config.fastdp and not host.udp_port:
         why = words.why_never(host.why)
         event(_log, logging.WARNING, "no fast datapath: all takes the sleeve", why=why)
+    # What a predecessor that crashed, and was set up otherwise, has left.
+    with suppress(HostError):
+        if not host.udp_port:
+            traces.remove(config.bridge)
+        elif config.password is None:
+            traces.remove_protection(config.bridge)
     return host
 
 

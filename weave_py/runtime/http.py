@@ -37,9 +37,10 @@ MAX_HEAD_BYTES = 16 * 1024
 MAX_BODY_BYTES = 64 * 1024
 MAX_CONNECTIONS = 32
 REQUEST_SECONDS = 5.0
+"""To read a request, and as long again to send its answer."""
 ANSWER_SECONDS = 10.0
-"""The host thread may have other things to do first. (Our own client waits a little longer.)"""
-"""To read a request and find its answer, and as long again to send it."""
+"""To find it. The host thread may have other things to do first. (Our own client waits a little
+longer.)"""
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 4 * MAX_BODY_BYTES
 _RECEIVE_BYTES = 16 * 1024

@@ -46,13 +46,16 @@ class PeerPorts:
         reconciler: Reconciler,
         bridge: str,
         on_outcome: Callable[[PortsOutcome], None],
+        restore_bridge: Callable[[], bool] = lambda: False,
         open_port: Callable[[str], Tap] = open_tap,
     ) -> None:
-        """`open_port` opens the TAP of that name."""
+        """`restore_bridge` makes the bridge again if it is gone (whether it was); `open_port`
+        opens the TAP of that name. Both in the host thread."""
         self._host = host
         self._reconciler = reconciler
         self._bridge = bridge
         self._on_outcome = on_outcome
+        self._restore_bridge = restore_bridge
         self._open_port = open_port
         self._peers: set[PeerName] = set()
         """Who is to have a TAP."""
@@ -156,6 +159,9 @@ class PeerPorts:
         closed = await self._open_taps(self._peers if look_at_all else about)
         wishes = dict(self._wishes)
         try:
+            if look_at_all and await self._host.run(self._restore_bridge):
+                what = "bridge was deleted by somebody else, and is made again: attach containers"
+                event(_log, logging.WARNING, f"{what} to it anew", bridge=self._bridge)
             done = await self._host.run(
                 self._reconciler.reconcile,
                 wishes,

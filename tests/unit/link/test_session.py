@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weave_py.crypto.identity import Identity
-from weave_py.link.session import Session, SessionSettings
+from weave_py.link.session import MOST_ANSWERS, Session, SessionSettings
 from weave_py.model.names import PeerUID
 from weave_py.wire.packing import as_list, pack, unpack_untrusted
 
@@ -472,6 +472,22 @@ def test_garbage_changes_nothing(bodies: list[bytes]) -> None:
     two.run(1)
     assert two.low.current is not None
     assert crosses(two.low, two.high)
+
+
+def test_a_peer_that_asks_for_new_keys_all_the_time_gets_some_now_and_then() -> None:
+    two = Two()
+    two.meet()
+    two.carry()
+    two.high.take_changes()
+    epochs = 0
+    for tenth in range(200):
+        now = two.now + tenth / 10
+        two.low._initiate(now)
+        for body in two.low.take_messages():
+            two.high.receive_untrusted(body, now)
+        epochs += len(two.high.take_changes()[0])
+    assert MOST_ANSWERS - 1 <= epochs <= 3 * MOST_ANSWERS
+    assert "more session handshakes" in two.high.last_error
 
 
 # --- on demand -------------------------------------------------------------------------------

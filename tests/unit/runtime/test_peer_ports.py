@@ -65,10 +65,17 @@ class Kit:
         self.outcomes: list[PortsOutcome] = []
         self.taken: dict[PeerName, Tap] = {}
         self.fail_open = 0
+        self.bridge_gone = False
         self._events = events
         reconciler = Reconciler(self.host, "weave", 1376, 4789)
         thread = cast(HostThread, self.thread)
-        self.ports = PeerPorts(thread, reconciler, "weave", self.outcomes.append, self._open)
+        self.ports = PeerPorts(
+            thread, reconciler, "weave", self.outcomes.append, self._restore, self._open
+        )
+
+    def _restore(self) -> bool:
+        gone, self.bridge_gone = self.bridge_gone, False
+        return gone
 
     def _open(self, name: str) -> Tap:
         if self.fail_open:
@@ -268,6 +275,24 @@ async def test_everything_is_looked_at_however_busy_the_router_is(
             kit.ports.wish(PortWish(TWO, None))
             await trio.sleep(LOOK_SECONDS / 5)
         assert kit.host.tap(ONE).is_port
+
+
+async def test_a_bridge_that_somebody_deleted_is_made_again(
+    kit: Kit,
+    kernel: tuple[socket.socket, socket.socket],
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with kit.running():
+        kit.ports.add(ONE)
+        await trio.sleep(1)
+        kit.bridge_gone = True
+        kit.host.tap(ONE).is_port = False
+        kernel[1].send(link_event("weave"))
+        await trio.sleep(0.5)
+        assert not kit.bridge_gone
+        assert kit.host.tap(ONE).is_port
+    assert "bridge was deleted by somebody else" in caplog.text
 
 
 async def test_a_peer_that_goes_while_its_port_is_made(
