@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from fastdp.kernel import Kernel
 from fastdp.state import Device, KernelState, Redirect
 from tests.kit.inside import inside
 from tests.kit.routers import BRIDGE, Event, events, started, wait_path
+from tests.kit.waiting import until
 from weave_py.lab.hosts import LaunchOptions
 from weave_py.lab.mesh import LabMesh
 from weave_py.lab.pings import ping
@@ -141,3 +143,16 @@ def test_our_own_changes_are_not_called_repairs(pair: LabMesh) -> None:
     wait_path(pair["h1"], "h2", "fastdp", 20)
     time.sleep(SETTLE_SECONDS)
     assert len(events(pair["h1"], "port repaired")) == logged
+
+
+def test_a_deleted_bridge_is_made_again(nothing_left: None, tmp_path: Path) -> None:
+    """With its peers' ports. Containers are attached anew by whoever attached them."""
+    with started("full", 2, tmp_path, LaunchOptions()) as mesh:
+        wait_path(mesh["h1"], "h2", "fastdp")
+        mac = mesh.lab.exec("h1", ["cat", f"/sys/class/net/{BRIDGE}/address"]).stdout
+        mesh.lab.exec("h1", ["ip", "link", "del", BRIDGE])
+        until(lambda: events(mesh["h1"], "bridge was deleted by somebody else"), 5, "a warning")
+        assert mesh.lab.exec("h1", ["cat", f"/sys/class/net/{BRIDGE}/address"]).stdout == mac
+        mesh.attach()
+        mesh.wait_reachable(10)
+        wait_path(mesh["h1"], "h2", "fastdp", 30)
