@@ -13,7 +13,7 @@ from fastdp import esp
 from fastdp.esp import EspNetwork, Target
 from fastdp.esp_steps import EspKeeper
 from fastdp.state import KernelState, Remote
-from fastdp.xfrm_values import Operation, XfrmTables
+from fastdp.xfrm_values import Operation, XfrmTables, request_id
 from weave_py.model.errors import HostError
 from weave_py.model.fast import EspWish, FastRemote
 from weave_py.model.names import PeerName
@@ -75,7 +75,8 @@ class Sealing:
     def remove_all(self, of_others: Collection[Remote]) -> None:
         """Once there are no devices any more. `of_others`: where those of other routers on this
         host send, who need what protects them."""
-        for operation in esp.removal(self._tables.read(), targets(of_others)):
+        ours = self._tables.read().of(request_id(self._network.udp_port))
+        for operation in esp.removal(ours, targets(of_others)):
             self._tables.apply(operation)
 
     def next_deadline(self) -> float | None:

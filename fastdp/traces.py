@@ -9,6 +9,7 @@ from fastdp.kernel import Kernel
 from fastdp.reconciler import Reconciler
 from fastdp.sealing import targets
 from fastdp.xfrm import Xfrm
+from fastdp.xfrm_values import request_id
 from weave_py.model.errors import HostError
 
 
@@ -21,12 +22,16 @@ def remove(bridge: str) -> None:
     remove_protection(bridge)
 
 
-def remove_protection(bridge: str) -> None:
+def remove_protection(bridge: str, udp_port: int | None = None) -> None:
     """Remove what a predecessor protected its VXLAN devices with, where nobody needs it. What
-    other routers on this host need stays."""
+    other routers on this host need stays: what their devices send to, and (if ours is given)
+    all of other UDP ports."""
     with suppress(HostError), Kernel(bridge) as kernel, Xfrm() as xfrm:
         # (Kernels without IPsec have nothing to remove.)
-        for operation in esp.removal(xfrm.read(), targets(kernel.remotes_of_others())):
+        found = xfrm.read()
+        if udp_port is not None:
+            found = found.of(request_id(udp_port))
+        for operation in esp.removal(found, targets(kernel.remotes_of_others())):
             xfrm.apply(operation)
     with suppress(HostError):  # without nft there is no table of ours either
         guard.remove(bridge)

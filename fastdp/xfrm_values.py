@@ -112,6 +112,13 @@ class XfrmTables:
     states: frozenset[State] = frozenset()
     policies: frozenset[Policy] = frozenset()
 
+    def of(self, reqid: int) -> XfrmTables:
+        """What protects the devices of one UDP port (see `request_id`)."""
+        return XfrmTables(
+            frozenset(state for state in self.states if state.reqid == reqid),
+            frozenset(policy for policy in self.policies if policy.reqid == reqid),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class AddState:

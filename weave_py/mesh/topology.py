@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, KeysView
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 
 from weave_py.crypto.identity import peer_name_of
@@ -98,10 +99,9 @@ class Topology:
         """All live peers but ourself."""
         return self._live.keys()
 
-    @property
-    def forgotten(self) -> list[PeerName]:
-        """The peers in limbo, those forgotten last first."""
-        return list(reversed(self._limbo))
+    def forgotten(self, most: int) -> list[PeerName]:
+        """The peers that went to limbo last, at most so many, the last one first."""
+        return list(islice(reversed(self._limbo), most))
 
     def remembered(self, name: PeerName) -> PeerRecord | None:
         """What `name` said about itself last, though it may be in limbo."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable
 from heapq import heapify, heappop, heappush
 from typing import Generic, NamedTuple, TypeVar
@@ -31,7 +32,9 @@ woken costs more than most of them."""
 def after(now: float, pause: float) -> float:
     """When what is to be done every `pause` seconds is due again; on the beat if it is rare."""
     due = now + pause
-    return due // MOMENT * MOMENT if pause > 2 * MOMENT else due
+    if pause <= 2 * MOMENT or not math.isfinite(due):  # (it may never have been done yet)
+        return due
+    return due // MOMENT * MOMENT
 
 
 K = TypeVar("K", bound=Hashable)

@@ -155,7 +155,7 @@ class Following:
     def _to_seek(self, now: float) -> dict[PeerName, tuple[Endpoint, ...]]:
         """Some of the peers that were forgotten. If the network has fallen in two for so long that
         each half forgot the other, somebody must call across, and nobody may be a target."""
-        forgotten = self._topology.forgotten[:SOUGHT_AMONG]
+        forgotten = self._topology.forgotten(SOUGHT_AMONG)
         self._seek_at = None
         if len(forgotten) > SOUGHT:
             self._seek_at = now + SEEK_OTHERS

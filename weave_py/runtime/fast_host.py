@@ -42,7 +42,7 @@ def find_out(config: Config) -> FastHost:
         if not host.udp_port:
             traces.remove(config.bridge)
         elif config.password is None:
-            traces.remove_protection(config.bridge)
+            traces.remove_protection(config.bridge, host.udp_port)
     return host
 
 

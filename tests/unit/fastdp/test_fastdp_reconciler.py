@@ -13,7 +13,7 @@ from fastdp.fake_net import FakeNet
 from fastdp.operations import DeleteVxlan, Divert, Operation, Undivert
 from fastdp.reconciler import Reconciler
 from fastdp.sealing import Sealing
-from fastdp.state import Device
+from fastdp.state import Device, KernelState
 from fastdp.xfrm_values import AddState, StateId, XfrmTables
 from fastdp.xfrm_values import Operation as EspOperation
 from tests.kit.fake_xfrm import FakeXfrm
@@ -302,3 +302,16 @@ def test_a_renamed_device_is_deleted_and_told_of_at_the_next_look_at_everything(
     assert "bar0" not in kit.host.devices
     assert any("bar0" in text for text in done.untold)
     assert set(kit.host.observe().vxlans) == {ONE}
+
+
+def test_what_protects_another_routers_devices_stays() -> None:
+    """Both run on this host, each with a UDP port of its own."""
+    tables = Tables()
+    ours, theirs = (Sealing(EspNetwork(port, has_secret=True), tables) for port in (4789, 6784))
+    other = replace(REMOTE, host="192.0.2.9", esp=EspWish((), EspKey(3001, b"x" * 36)))
+    theirs.protect({TWO: other}, KernelState(), 0.0)
+    before = tables.read()
+    ours.protect({ONE: replace(REMOTE, esp=ESP)}, KernelState(), 0.0)
+    assert tables.read() != before
+    ours.remove_all(())
+    assert tables.read() == before

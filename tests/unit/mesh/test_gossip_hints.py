@@ -154,7 +154,7 @@ def test_what_is_in_limbo_is_not_asked_for() -> None:
     node.hear(Node(1), records_of(gone))
     node.topology.refresh(START)
     node.topology.refresh(START + TopologySettings().forget_after)
-    assert name(9) in node.topology.forgotten
+    assert name(9) in node.topology.forgotten(9)
     held = Held(name(9), gone.record.order, gone.mark)
     assert not node.topology.lacks(held)
     assert node.topology.lacks(held._replace(order=RecordVersion(1, 2), mark=b"mew!"))

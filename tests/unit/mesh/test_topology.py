@@ -467,5 +467,5 @@ def test_at_the_quota_a_peers_news_replaces_its_own_record() -> None:
     assert take(made, newer) is not None
     made.refresh(5.0)
     assert made.signed(name(1)) == newer
-    assert made.forgotten == []
+    assert made.forgotten(9) == []
     assert made.names == {name(1), name(2), name(3)}
