@@ -1,7 +1,7 @@
 """What can this host do? Found out by doing it, once, with a device of a name of its own.
 
 Whether a UDP port is free only shows when a VXLAN device comes up on it: other plain VXLAN
-devices share it with us, other programs do not.
+devices share it with us, other programs do not. (Another router of ours could, but has its own.)
 """
 
 from __future__ import annotations
