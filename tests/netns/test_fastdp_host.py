@@ -82,6 +82,17 @@ def test_a_predecessors_port_is_kept(make_lab: MakeLab) -> None:
     assert host.run(lambda: probe_host("another")) == FastHost(TAKEN)
 
 
+def test_another_routers_port_is_not_shared(make_lab: MakeLab) -> None:
+    """Or each would take the other's ESP for its own, of which nobody wishes anything."""
+    lab = make_lab("full", 2)
+    host = RealHost(lab, "h1")
+    line = f"link add wvx8a3e00000009 type vxlan id 9 dstport {TAKEN} local 10.99.1.1 nolearning"
+    lab.exec("h1", ["ip", *line.split()])
+    lab.exec("h1", ["ip", "link", "set", "wvx8a3e00000009", "alias", "weave-py other"])
+    assert host.run(lambda: probe_host(BRIDGE)) == FastHost(FREE)
+    assert host.run(lambda: probe_host("other")) == FastHost(TAKEN)
+
+
 def test_without_privileges_it_says_so(make_lab: MakeLab) -> None:
     lab = make_lab("full", 2)
     code = f"from fastdp.selftest import probe_host; print(probe_host({BRIDGE!r}).why)"
