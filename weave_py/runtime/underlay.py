@@ -21,12 +21,12 @@ async def watch_underlay(config: Config, pump: Pump, control: RouterControl) -> 
         while True:
             watch.drain()
             found = await control.underlay_addresses()
-            hosts = [config.host] if config.host else found
+            hosts = [config.host] if config.host else found or []
             if hosts and hosts != known:
                 gone, known = set(known).difference(hosts), hosts
                 pump.tell(pump.engine.set_local_addresses, hosts)
                 pump.cut_streams_of(gone)
-            elif not hosts:
+            elif not hosts and found is not None:
                 known = []  # whatever comes is news then
             with trio.move_on_after(UNDERLAY_SECONDS if found else RETRY_SECONDS):
                 await trio.lowlevel.wait_readable(watch.sock)
