@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -53,9 +53,8 @@ class Router:
 
 
 @pytest.fixture(autouse=True)
-def _no_events(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(underlay, "AddressWatch", Watch)
-    yield
 
 
 async def watched(router: Any, seconds: float, host: str | None = None) -> None:
