@@ -53,6 +53,14 @@ def event(logger: logging.Logger, level: int, message: str, **fields: object) ->
     logger.log(level, message, extra={_FIELDS: redact(fields)})
 
 
+def unraisable(error: sys.UnraisableHookArgs) -> None:
+    """For sys.unraisablehook: errors of destructors, in a line like all others. (A library that
+    found no descriptor left cleans up what it had not made yet.)"""
+    where = getattr(error.object, "__qualname__", type(error.object).__name__)
+    fields = {"error": repr(error.exc_value), "of": where}
+    event(logging.getLogger(ROOT), logging.WARNING, "error ignored", **fields)
+
+
 class Flood:
     """Which events are too many? One token bucket per message; messages are our own constants."""
 

@@ -144,13 +144,15 @@ class Engine:
 
     def set_local_addresses(self, hosts: Iterable[str], now: float) -> None:
         """The underlay addresses of this host: they have changed, or there are some again."""
+        had = self._announcements.local
         hosts = list(hosts)
         self._announcements.set_local([endpoint(host, self.port) for host in hosts], now)
         self.links.set_local(hosts, now)
         self._following.own_hosts = {place.host for place in self._announcements.local}
         self._following.moved(self.topology.peers())  # whose addresses may be ours now, or not
-        self.links.restart(now)
-        self.targets.hurry(now)
+        if had:
+            self.links.restart(now)
+            self.targets.hurry(now)
         self._settle(now)
 
     def stop(self, now: float) -> None:

@@ -14,6 +14,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -36,7 +37,7 @@ from weave_py.model.abilities import Abilities
 from weave_py.model.errors import HostError, WeaveError
 from weave_py.model.fast import FastHost
 from weave_py.model.names import PeerUID, Target, name_text
-from weave_py.observe.log import configure, event
+from weave_py.observe.log import configure, event, unraisable
 from weave_py.router.engine import Engine
 from weave_py.router.settings import EngineSettings
 from weave_py.runtime.accepting import serve_listeners
@@ -66,6 +67,7 @@ def run(config: Config) -> int:
     WeaveError says in one line why it cannot run.
     """
     configure(config.log_level)
+    sys.unraisablehook = unraisable
     os.umask(0o077)
     raise_descriptor_limit()
     try:

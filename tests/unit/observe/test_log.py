@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import re
+import sys
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weave_py.observe.log import LineFormatter, changed, configure, event, redact
+from weave_py.observe.log import LineFormatter, changed, configure, event, redact, unraisable
 
 
 @pytest.fixture
@@ -75,3 +77,20 @@ def test_nothing_forges_a_second_line(message: str, value: str) -> None:
     line = LineFormatter().format(record)
     assert line.isprintable()
     assert len(line.splitlines()) == 1
+
+
+def test_an_error_of_a_destructor_is_a_line(
+    lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Halfway:
+        def __del__(self) -> None:
+            raise AttributeError("never made")
+
+    monkeypatch.setattr(sys, "unraisablehook", unraisable)
+    made = Halfway()
+    del made
+    gc.collect()
+    (line,) = lines.getvalue().splitlines()
+    assert "error ignored" in line
+    assert "never made" in line
+    assert "Halfway.__del__" in line
