@@ -169,13 +169,16 @@ class Reconciler:
     # --- inside --------------------------------------------------------------------------
 
     def _look_around(self) -> list[str]:
-        """Put right what is no peer's port. One sentence for each thing that was done."""
-        said = [
-            f"VXLAN device {name}, which was ours before somebody renamed it, was deleted"
-            for name in self.devices.remove_strays()
-        ]
-        if self._guard is not None and self._guard.restore():
-            said.append("the rules that keep strangers' VXLAN out were gone: they are back")
+        """Put right what is no peer's port. One sentence for each thing that was done, or could
+        not be: that keeps no port from being looked after."""
+        said = []
+        try:
+            for name in self.devices.remove_strays():
+                said.append(f"VXLAN device {name} was ours before it was renamed: deleted")
+            if self._guard is not None and self._guard.restore():
+                said.append("the rules that keep strangers' VXLAN out were gone: they are back")
+        except HostError as error:
+            said.append(str(error))
         return said
 
     def _change(self, wishes: Wishes, about: Collection[PeerName] | None) -> _Change:

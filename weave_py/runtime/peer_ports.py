@@ -229,7 +229,7 @@ class PeerPorts:
         for peer in done.settled - failed.keys():
             self._complaints.pop(peer, None)
         for text in done.untold:
-            event(_log, logging.ERROR, "encryption of the fast datapath", error=text)
+            event(_log, logging.ERROR, "protection of the fast datapath", error=text)
         if done.done:
             event(_log, logging.DEBUG, "ports changed", steps=[repr(step) for step in done.done])
         repaired: dict[PeerName, list[Operation]] = {}

@@ -315,3 +315,26 @@ def test_what_protects_another_routers_devices_stays() -> None:
     assert tables.read() != before
     ours.remove_all(())
     assert tables.read() == before
+
+
+class Rules:
+    """As fastdp.guard.Guard, with nft gone or its rules."""
+
+    def __init__(self, error: str = "") -> None:
+        self.error = error
+
+    def restore(self) -> bool:
+        if self.error:
+            raise HostError(self.error)
+        return True
+
+
+@pytest.mark.parametrize("error", ["", "nft is missing"])
+def test_rules_that_are_gone_are_told_of_and_keep_no_port_from_being_made(error: str) -> None:
+    kit = Kit()
+    kit.add(ONE, FAST)
+    reconciler = Reconciler(kit.host, "weave", 1376, 4789, guard=Rules(error))
+    done = reconciler.reconcile(kit.wishes, None, 0.0)
+    assert any(error or "they are back" in text for text in done.untold)
+    assert kit.host.observe().vxlans.keys() == {ONE}
+    assert reconciler.reconcile(kit.wishes, {ONE}, 1.0).untold == ()
