@@ -59,7 +59,7 @@ def attach(mesh: LabMesh) -> None:
     mesh.wait_reachable(10)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_and_all_it_made_is_gone(
     pair: LabMesh, h1: Host, number: signal.Signals
 ) -> None:

@@ -5,45 +5,15 @@ from __future__ import annotations
 import itertools
 import random
 from collections import deque
-from collections.abc import Iterable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kit.builders import synthetic_name
+from tests.kit.calling import NOBODY, US, S, at, called, next_at, peers, targets, wishes
 from weave_py.mesh.targets import Targets, TargetSettings
-from weave_py.model.names import Endpoint, PeerName, parse_target
-
-S = TargetSettings()
-US = synthetic_name(500)
-NOBODY: frozenset[PeerName] = frozenset()
-
-
-def targets(*texts: str, jitter: float = 0.5, settings: TargetSettings | None = None) -> Targets:
-    """With configured targets; a jitter of 0.5 is none."""
-    made = Targets(US, lambda: jitter, settings)
-    made.connect(map(parse_target, texts), 0.0)
-    return made
-
-
-def called(of: Targets, now: float) -> list[str]:
-    return [call.key for call in of.due(now)]
-
-
-def next_at(of: Targets) -> float:
-    deadline = of.next_deadline()
-    assert deadline is not None
-    return deadline.at
-
-
-def peers(numbers: Iterable[int]) -> dict[PeerName, tuple[Endpoint, ...]]:
-    return {synthetic_name(n): (at(n),) for n in numbers}
-
-
-def at(number: int, port: int = 6783) -> Endpoint:
-    return Endpoint(f"10.0.{number // 256}.{number % 256}", port)
-
+from weave_py.model.names import PeerName, parse_target
 
 # --- calling again ---------------------------------------------------------------------------
 
@@ -217,14 +187,6 @@ def test_a_small_network_becomes_a_full_mesh() -> None:
             made.failed(key, "x", 10.0)
         found.update(keys)
     assert found == {at(n).text for n in others}
-
-
-def wishes(of: PeerName, known: dict[PeerName, tuple[Endpoint, ...]]) -> set[PeerName]:
-    """Whom a peer calls in this network, in the end."""
-    names = {places[0].text: name for name, places in known.items()}
-    made = Targets(of, lambda: 0.5, TargetSettings(concurrent=1000))
-    made.discover({n: p for n, p in known.items() if n != of}, NOBODY, 1000, 0.0)
-    return {names[key] for key in called(made, 10.0)}
 
 
 def test_a_large_network_is_sparse_and_well_connected() -> None:
@@ -420,158 +382,3 @@ def test_views_for_status() -> None:
     assert views.keys() == {"a", "c"}, "discovered addresses show once they were tried"
     assert (views["a"].calling, views["a"].error, views["a"].retry_at) == (False, "refused", 0.5)
     assert views["c"].calling
-
-
-# --- connections that are not needed any more -------------------------------------------------
-
-
-def large(count: int = 100) -> dict[PeerName, tuple[Endpoint, ...]]:
-    return peers(range(count))
-
-
-def test_connections_of_smaller_times_are_given_up_after_a_while() -> None:
-    made, known = targets(), large()
-    called_before = frozenset(peers(range(20)))
-    made.discover(known, called_before, 200, 0.0, known, called_before)
-    assert made.take_superfluous(0.0) == []
-    deadline = made.next_trim()
-    assert deadline is not None
-    assert deadline.at == S.trim_after
-    spare = made.take_superfluous(S.trim_after)
-    kept = called_before - set(spare)
-    assert spare
-    assert kept <= wishes(US, {**known, US: (at(500),)})
-    assert made.take_superfluous(S.trim_after) == [], "each is said once"
-
-
-def test_a_smaller_network_gives_up_none() -> None:
-    made, known = targets(), large(S.trim_above)
-    called_before = frozenset(peers(range(20)))
-    made.discover(known, called_before, 200, 0.0, known, called_before)
-    assert made.next_trim() is None
-    assert made.take_superfluous(100.0) == []
-
-
-def test_who_called_us_is_not_ours_to_give_up() -> None:
-    made, known = targets(), large()
-    made.discover(known, frozenset(peers(range(20))), 200, 0.0, known, frozenset())
-    assert made.take_superfluous(100.0) == []
-
-
-def test_a_target_that_rests_is_called_again_when_nobody_reaches_it() -> None:
-    made = targets("a")
-    (other, target) = synthetic_name(1), synthetic_name(2)
-    assert called(made, 0.0) == ["a"]
-    made.reached("a", target)
-    made.rest("a")
-    made.failed("a", "made room", 0.0)
-    made.discover(peers([1, 2]), frozenset([other]), 0, 1.0, {other, target})
-    assert called(made, 1000.0) == []
-    assert made.next_deadline() is None
-    (view,) = made.unconnected()
-    assert view.retry_at is None
-    made.discover(peers([1, 2]), frozenset([other]), 0, 1001.0, {other})
-    assert called(made, 1001.0) == ["a"]
-    made.reached("a", target)
-    made.failed("a", "broken", 1002.0)
-    made.discover(peers([1, 2]), frozenset([other]), 0, 1003.0, {other, target})
-    assert called(made, 1010.0) == ["a"], "it was reached, so it does not rest any more"
-
-
-def test_who_has_nobody_at_all_calls_a_resting_target_too() -> None:
-    made = targets("a")
-    assert called(made, 0.0) == ["a"]
-    made.reached("a", synthetic_name(2))
-    made.rest("a")
-    made.failed("a", "made room", 0.0)
-    made.discover(peers([2]), NOBODY, 0, 1.0)
-    assert called(made, 10.0) == ["a"]
-
-
-# --- no address keeps others waiting ---------------------------------------------------------
-
-
-def places(*numbers: int) -> tuple[Endpoint, ...]:
-    return tuple(at(number) for number in numbers)
-
-
-def fails(made: Targets, seconds: float, *dead: Endpoint, takes: float = 5.0) -> list[str]:
-    """Every call of the dead fails after a while; all that was called, in order."""
-    order: list[str] = []
-    calling: dict[str, float] = {}
-    for tick in range(int(seconds * 10)):
-        now = tick / 10
-        for key, until in list(calling.items()):
-            if now >= until:
-                del calling[key]
-                made.failed(key, "timed out", now)
-        for key in called(made, now):
-            order.append(key)
-            calling[key] = now + takes if key in {place.text for place in dead} else 1e9
-    return order
-
-
-def test_a_peers_last_address_has_its_turn_before_its_first_is_called_again() -> None:
-    """Most hosts have bridges whose addresses lead nowhere from elsewhere."""
-    dead, alive = places(1, 2, 3, 4), at(5)
-    made = targets()
-    made.discover({synthetic_name(600): (*dead, alive)}, NOBODY, 10, 0.0)
-    order = fails(made, 60, *dead)
-    assert order.index(alive.text) == len(dead)
-
-
-def test_a_live_peer_has_its_turn_before_dead_ones_are_called_again() -> None:
-    dead = [synthetic_name(600 + n) for n in range(3 * S.concurrent)]
-    alive = synthetic_name(700)
-    found = {name: (at(n),) for n, name in enumerate([*dead, alive])}
-    made = targets()
-    made.discover(found, NOBODY, 100, 0.0)
-    order = fails(made, 60, *(found[name][0] for name in dead))
-    assert order.index(found[alive][0].text) <= len(dead)
-
-
-def test_an_address_that_is_announced_no_more_is_called_no_more() -> None:
-    peer = synthetic_name(600)
-    made = targets()
-    for number in range(100):
-        made.discover({peer: places(number, number + 1)}, NOBODY, 10, 0.0)
-    order = fails(made, 60, *places(*range(101)), takes=0.1)
-    assert set(order) == {at(99).text, at(100).text}
-
-
-def test_new_hope_for_all() -> None:
-    made = targets("a")
-    for now in range(0, 1000, 50):
-        for key in called(made, now):
-            made.failed(key, "unreachable", now)
-    made.hurry(1000.0)
-    assert called(made, 1000.0) == ["a"]
-    made.failed("a", "refused", 1000.0)
-    assert next_at(made) == 1000.0 + S.first_retry
-
-
-def test_the_forgotten_are_called_rarely_and_at_once_when_they_are_back() -> None:
-    peer = synthetic_name(600)
-    made = targets()
-    made.discover({}, NOBODY, 10, 0.0, forgotten={peer: places(1)})
-    assert next_at(made) == S.longest_retry
-    assert called(made, S.longest_retry) == [at(1).text]
-    made.failed(at(1).text, "timed out", S.longest_retry + 5)
-    assert next_at(made) == 2 * S.longest_retry + 5
-    assert made.unconnected() == []
-    made.discover({peer: places(1)}, NOBODY, 10, 40.0)
-    assert called(made, 40.0) == [at(1).text]
-
-
-def test_the_forgotten_that_are_not_to_be_called_any_more_are_not() -> None:
-    made = targets()
-    made.discover({}, NOBODY, 10, 0.0, forgotten={synthetic_name(600): places(1)})
-    made.discover({}, NOBODY, 10, 1.0, forgotten={synthetic_name(601): places(2)})
-    assert fails(made, 100, *places(1, 2))[0] == at(2).text
-    assert at(1).text not in fails(made, 100, *places(1, 2))
-
-
-def test_a_targets_address_is_not_called_twice() -> None:
-    made = targets("10.0.0.5")
-    made.discover({synthetic_name(600): places(5, 6)}, NOBODY, 10, 0.0)
-    assert set(fails(made, 20, *places(5, 6))) == {"10.0.0.5", at(6).text}
