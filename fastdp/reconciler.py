@@ -1,7 +1,7 @@
 """Does the kernel look as wished? Observe, plan, diff, apply, again and again; synchronous.
 
 Each call of `reconcile` looks at the devices it is asked about and makes them as wished. It need
-not know who changed what: our own wishes, a predecessor's devices and somebody else's doing are
+not know who changed what: our desired ports, a predecessor's devices and somebody else's doing are
 all differences. Around a change of VXLAN devices come the changes of ESP (`sealing`).
 """
 
@@ -12,22 +12,23 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Protocol
 
-from fastdp import diff, plan
-from fastdp.operations import Operation, VniTaken
-from fastdp.sealing import Sealing
-from fastdp.state import KernelState, Remote
+from fastdp.esp.keeper import Keeper
+from fastdp.plan import diff
+from fastdp.plan.desired import is_usable, plan
+from fastdp.plan.operations import Operation, VniTaken
+from fastdp.plan.state import KernelState, Remote
 from weave_py.model.errors import HostError
-from weave_py.model.fast import FastRemote, FastWish, PortsOutcome, PortWish
+from weave_py.model.fast import DesiredPort, DesiredVxlan, FastRemote, PortsOutcome
 from weave_py.model.names import PeerName
 
 ROUNDS = 4
 """After repairs comes the flip; and what one round changes may show something to the next."""
 
-Wishes = Mapping[PeerName, FastWish | None]
+Wishes = Mapping[PeerName, DesiredVxlan | None]
 
 
 class Devices(Protocol):
-    """The devices of one bridge (fastdp.kernel.Kernel, fastdp.fake.FakeHost)."""
+    """The devices of one bridge (fastdp.kernel.devices.Kernel, fastdp.fake.host.FakeHost)."""
 
     @property
     def owners(self) -> Mapping[int, PeerName]: ...
@@ -44,7 +45,7 @@ class Devices(Protocol):
 
 
 class Guard(Protocol):
-    """Rules about who may send us VXLAN (fastdp.guard.Guard)."""
+    """Rules about who may send us VXLAN (fastdp.kernel.nft.Guard)."""
 
     def restore(self) -> bool: ...
 
@@ -87,7 +88,7 @@ class Reconciler:
         bridge: str,
         mtu: int,
         udp_port: int,
-        sealing: Sealing | None = None,
+        sealing: Keeper | None = None,
         guard: Guard | None = None,
         permits_clear: Callable[[str], bool] = lambda host: True,
     ) -> None:
@@ -108,8 +109,8 @@ class Reconciler:
         if self._sealing is not None:
             self._sealing.close()
 
-    def found(self) -> list[tuple[PeerName, FastWish]]:
-        """What a predecessor left running, as wishes: the engine adopts it."""
+    def found(self) -> list[tuple[PeerName, DesiredVxlan]]:
+        """What a predecessor left running, as desired ports: the engine adopts it."""
         adopted = []
         for peer, link in self.devices.observe().vxlans.items():
             if link.udp_port != self._udp_port or link.port is None or not link.up:
@@ -123,30 +124,32 @@ class Reconciler:
                 elif not self._permits_clear(to.host):
                     remote = None
             through = link.through and remote is not None
-            adopted.append((peer, FastWish(link.vni, link.ipv6, remote, through)))
+            adopted.append((peer, DesiredVxlan(link.vni, link.ipv6, remote, through)))
         return adopted
 
-    def reconcile(self, wishes: Wishes, about: Collection[PeerName] | None, now: float) -> Round:
+    def reconcile(
+        self, desired_ports: Wishes, about: Collection[PeerName] | None, now: float
+    ) -> Round:
         """Look at `about` (None: all devices of ours), and make them as wished.
 
         A peer whose change is refused does not keep others from theirs.
         """
         untold = self._look_around() if about is None else []
         installed: dict[PeerName, int] = {}
-        remotes = _remotes(wishes)
+        remotes = _remotes(desired_ports)
         if self._sealing is not None:
             installed, refusals = self._sealing.protect(remotes, self.devices.observe(), now)
             untold += refusals
-        change = self._change(wishes, about)
+        change = self._change(desired_ports, about)
         failed, state = change.failed, change.state
         if self._sealing is not None:
             untold += self._sealing.release(remotes, self.devices.observe(), now)
         ready = tuple(
-            (peer, wish)
-            for peer, wish in wishes.items()
-            if wish is not None and peer not in failed and _does(state, peer, wish)
+            (peer, desired)
+            for peer, desired in desired_ports.items()
+            if desired is not None and peer not in failed and _does(state, peer, desired)
         )
-        settled = frozenset(p for p in state.taps if p in wishes and p not in change.useless)
+        settled = frozenset(p for p in state.taps if p in desired_ports and p not in change.useless)
         outcome = PortsOutcome(
             ready, tuple(failed.items()), tuple(sorted(change.taken)), tuple(installed.items())
         )
@@ -181,10 +184,10 @@ class Reconciler:
             said.append(str(error))
         return said
 
-    def _change(self, wishes: Wishes, about: Collection[PeerName] | None) -> _Change:
-        change = self._attempt(wishes, about)
+    def _change(self, desired_ports: Wishes, about: Collection[PeerName] | None) -> _Change:
+        change = self._attempt(desired_ports, about)
         change.useless = set(change.failed)
-        stranded = {p: None for p in change.failed if wishes.get(p) is not None}
+        stranded = {p: None for p in change.failed if desired_ports.get(p) is not None}
         if stranded:
             # No VXLAN device for them: then the TAP is the port, or they would have none.
             more = self._attempt(stranded, stranded.keys())
@@ -193,10 +196,10 @@ class Reconciler:
             change.state = self.devices.observe(about)
         return change
 
-    def _attempt(self, wishes: Wishes, about: Collection[PeerName] | None) -> _Change:
+    def _attempt(self, desired_ports: Wishes, about: Collection[PeerName] | None) -> _Change:
         change = _Change(self.devices.observe(about))
         for _ in range(ROUNDS):
-            steps = self._steps(wishes, about, change.state)
+            steps = self._steps(desired_ports, about, change.state)
             steps = [step for step in steps if step.peer not in change.failed]
             if not steps:
                 break
@@ -212,34 +215,36 @@ class Reconciler:
         return change
 
     def _steps(
-        self, wishes: Wishes, about: Collection[PeerName] | None, state: KernelState
+        self, desired_ports: Wishes, about: Collection[PeerName] | None, state: KernelState
     ) -> list[Operation]:
         concerned = [
-            PortWish(peer, wish) for peer, wish in wishes.items() if about is None or peer in about
+            DesiredPort(peer, desired)
+            for peer, desired in desired_ports.items()
+            if about is None or peer in about
         ]
-        wanted = plan.plan(self._bridge, self._mtu, self._udp_port, concerned, state)
+        wanted = plan(self._bridge, self._mtu, self._udp_port, concerned, state)
         return diff.diff(wanted, state)
 
 
-def _remotes(wishes: Wishes) -> dict[PeerName, FastRemote]:
+def _remotes(desired_ports: Wishes) -> dict[PeerName, FastRemote]:
     return {
-        peer: wish.remote
-        for peer, wish in wishes.items()
-        if wish is not None and wish.remote is not None
+        peer: desired.remote
+        for peer, desired in desired_ports.items()
+        if desired is not None and desired.remote is not None
     }
 
 
-def _does(state: KernelState, peer: PeerName, wish: FastWish) -> bool:
-    """Whether the kernel does what the wish says. (As to its keys: see `installed`.)"""
+def _does(state: KernelState, peer: PeerName, desired: DesiredVxlan) -> bool:
+    """Whether the kernel does what is desired. (As to its keys: see `installed`.)"""
     link = state.vxlans.get(peer)
     if link is None or not link.up or link.port is None or not link.guarded:
         return False
-    if (link.vni, link.ipv6) != (wish.vni, wish.ipv6):
+    if (link.vni, link.ipv6) != (desired.vni, desired.ipv6):
         return False
-    if wish.remote is None or not plan.is_usable(wish.remote, wish.ipv6):
+    if desired.remote is None or not is_usable(desired.remote, desired.ipv6):
         return not link.remotes
-    to = wish.remote
+    to = desired.remote
     there = [(str(ip_address(r.host)), r.udp_port, r.vni) for r in link.remotes]
     if there != [(str(ip_address(to.host)), to.udp_port, to.vni)]:
         return False
-    return link.through if wish.through else link.diverted
+    return link.through if desired.through else link.diverted

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from scripts.benchmarks import tool
 from scripts.benchmarks.field import BRIDGE, Field, Tunnel, overlay_address
 from scripts.benchmarks.routers import Routers
-from weave_py.config import DEFAULT_MTU
-from weave_py.host.attach import GSO_MAX_BYTES
+from weave_py.config.resolve import DEFAULT_MTU
 from weave_py.model.errors import HostError
+from weave_py.workloads.attach import GSO_MAX_BYTES
 
 ONE_DATAGRAM = {"WEAVE_RECORD_DATAGRAMS": "1"}
 """Caps a record at one datagram: encryption packet by packet, as others do it."""

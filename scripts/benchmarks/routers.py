@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from scripts.benchmarks.field import BRIDGE, Field
 from weave_py.cli.client import RouterClient
 from weave_py.cli.exits import CommandError, RouterNotRunning
-from weave_py.config import DEFAULT_MTU, HttpAddress
-from weave_py.host.attach import GSO_MAX_BYTES
+from weave_py.config.resolve import DEFAULT_MTU, HttpAddress
 from weave_py.lab.hosts import Host, LaunchOptions
 from weave_py.model.errors import HostError
+from weave_py.workloads.attach import GSO_MAX_BYTES
 
 PASSWORD = "measured, not guessed"
 POLL_SECONDS = 0.05

@@ -1,7 +1,8 @@
-"""`scripts/bench stations`: what does each station of the packet road cost?
+"""`scripts/bench stations`: what does each station of the data plane cost?
 
-The road's own calls, one by one, over a real TAP and real sockets of a network namespace of its
-own: a TCP super-frame of 64 KiB that becomes a train of datagrams, and small frames. Medians.
+The data plane's own calls, one by one, over a real TAP and real sockets of a network namespace
+of its own: a TCP super-frame of 64 KiB that becomes a train of datagrams, and small frames.
+Medians.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from collections.abc import Callable
 
 from scripts.benchmarks.tables import machine, markdown
 from weave_py.crypto.suites import Suite
+from weave_py.datapath.gather import Gatherer
+from weave_py.datapath.parity import parity
+from weave_py.datapath.train import TrainMaker
+from weave_py.datapath.udp_sender import UdpSender
 from weave_py.host.netlink import Netlink
 from weave_py.host.sysctl import require_sysctl
 from weave_py.host.tap import Tap, open_tap
 from weave_py.host.udp import open_udp
-from weave_py.link.gathering import Gatherer
-from weave_py.link.outlet import Outlet, Way
+from weave_py.link.egress import Egress, NextHop
 from weave_py.link.sealing import Opener, Sealer
-from weave_py.link.trains import TrainMaker
 from weave_py.model.names import Endpoint, PeerName
-from weave_py.runtime.sleeve_sockets import SleeveSockets
-from weave_py.wire.parity import parity
 from weave_py.wire.sleeve import HEADER_BYTES, TAG_BYTES
 
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
@@ -103,15 +104,15 @@ class _Stations:
         found.append(("write to the TAP", self._time(self._write())))
         return found
 
-    def _outlet(self, suite: Suite, to: Endpoint) -> Outlet:
-        outlet = Outlet(PeerName(bytes(6)))
-        outlet.sealer = Sealer(suite, KEY, 1000)
-        outlet.use(Way(to, None), DATAGRAM)
-        return outlet
+    def _egress(self, suite: Suite, to: Endpoint) -> Egress:
+        egress = Egress(PeerName(bytes(6)))
+        egress.sealer = Sealer(suite, KEY, 1000)
+        egress.use(NextHop(to, None), DATAGRAM)
+        return egress
 
     def _seal(self, suite: Suite) -> float:
-        outlet = self._outlet(suite, Endpoint("127.0.0.1", 1))
-        return self._time(lambda: self._trains.seal(outlet, 0, 0, self._size))
+        egress = self._egress(suite, Endpoint("127.0.0.1", 1))
+        return self._time(lambda: self._trains.seal(egress, 0, 0, self._size))
 
     def _parity(self) -> float:
         if self._size <= DATAGRAM:
@@ -122,10 +123,10 @@ class _Stations:
         (sender,), (receiver,) = open_udp("127.0.0.1", 0), open_udp("127.0.0.1", 0)
         try:
             to = Endpoint("127.0.0.1", receiver.sock.getsockname()[1])
-            sockets = SleeveSockets([sender])
-            outlet = self._outlet(Suite.AES_256_GCM, to)
+            sockets = UdpSender([sender])
+            egress = self._egress(Suite.AES_256_GCM, to)
             opener = Opener(Suite.AES_256_GCM, KEY)
-            views, size, count = self._trains.seal(outlet, 0, 0, self._size)
+            views, size, count = self._trains.seal(egress, 0, 0, self._size)
             buffer = memoryview(bytearray(65_536))
 
             def receive() -> int:
@@ -147,7 +148,7 @@ class _Stations:
 
             def fresh() -> None:
                 nonlocal views
-                views, _, _ = self._trains.seal(outlet, 0, 0, self._size)
+                views, _, _ = self._trains.seal(egress, 0, 0, self._size)
                 train = b"".join(views)
                 buffer[: len(train)] = train
 
@@ -158,7 +159,7 @@ class _Stations:
                 sealed = gatherer.gather(
                     HEADER_BYTES, size, size - HEADER_BYTES, count, self._size + TAG_BYTES
                 )
-                counter = outlet.sealer.counter if outlet.sealer else 0
+                counter = egress.sealer.counter if egress.sealer else 0
                 opener.open_untrusted(0, counter, sealed, plain[: len(sealed) - 16])
 
             opening = self._time(opened, fresh)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fastdp.xfrm import kernel_has_esp
+from fastdp.kernel.xfrm import kernel_has_esp
 from tests.esp.esp_pair import EspPair
 from weave_py.lab import unprivileged
 from weave_py.lab.namespaces import Lab

@@ -8,14 +8,14 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import TypeVar
 
-from fastdp.esp import EspNetwork, Target, newest_inbound, plan, removal
-from fastdp.esp_keys import EpochKeys, esp_key
-from fastdp.esp_steps import EspKeeper
-from fastdp.xfrm import Xfrm
-from fastdp.xfrm_values import Operation, XfrmTables
+from fastdp.esp.desired import EspNetwork, Target, newest_inbound, plan, removal
+from fastdp.esp.keys import EpochKeys, esp_key
+from fastdp.esp.steps import EspKeeper
+from fastdp.esp.values import Operation, XfrmTables
+from fastdp.kernel.xfrm import Xfrm
 from tests.kit.inside import inside
 from weave_py.lab.namespaces import Lab
-from weave_py.model.fast import EspWish, FastRemote
+from weave_py.model.fast import DesiredEsp, FastRemote
 from weave_py.model.names import PeerName
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class EspPair:
                 self.address[OTHER[h]],
                 PORTS[OTHER[h]],
                 VNIS[OTHER[h]],
-                EspWish((), None),
+                DesiredEsp((), None),
             )
             for h in INNER
         }
@@ -93,8 +93,8 @@ class EspPair:
         epochs = self.epochs[host]
         inbound = tuple(esp_key(epoch.receive, epoch.ours) for epoch in epochs)
         agreed = [esp_key(e.send, e.theirs) for e in epochs if e.theirs == installed]
-        wish = EspWish(inbound, agreed[0] if agreed else None)
-        self.remotes[host] = replace(self.remotes[host], esp=wish)
+        desired = DesiredEsp(inbound, agreed[0] if agreed else None)
+        self.remotes[host] = replace(self.remotes[host], esp=desired)
 
     def settle(self) -> None:
         """Statuses go to and fro until nothing changes."""

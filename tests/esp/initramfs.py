@@ -21,7 +21,7 @@ FILES = ("crc32c_generic", "virtio_pci", "9pnet_virtio", "9p", "overlay")
 """For the host's files."""
 NETWORK = ("veth", "bridge", "vxlan", "dummy", "tun", "af_packet", "nf_tables", "nft_counter")
 GUARD = ("nft_ct", "nft_fib_inet")
-"""For what fastdp.guard has nft do."""
+"""For what fastdp.kernel.nft has nft do."""
 TRAFFIC = ("sch_ingress", "cls_u32", "cls_matchall", "act_mirred", "act_gact")
 ESP = ("xfrm_user", "esp4", "esp6", "gcm", "ctr", "ghash_generic", "seqiv", "aesni_intel")
 NONCES = ("sha256_generic", "sha512_generic", "hmac", "jitterentropy_rng", "drbg")

@@ -11,8 +11,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from fastdp.esp import EspNetwork, is_sealed, plan
-from fastdp.xfrm_values import AddPolicy, AddState, DeleteState, Rule, UpdatePolicy
+from fastdp.esp.desired import EspNetwork, is_sealed, plan
+from fastdp.esp.values import AddPolicy, AddState, DeleteState, Rule, UpdatePolicy
 from tests.esp.esp_pair import DEVICE, INNER, PORTS, VNIS, EspPair
 from tests.kit.inside import inside, udp_socket
 from tests.kit.wiretap import Seen, Wiretap, datagrams, packet_of
@@ -165,10 +165,10 @@ def test_our_key_opens_nothing_but_vxlan(make_pair: MakePair, lab: Lab) -> None:
     pair = make_pair()
     pair.new_epoch(1)
     pair.settle()
-    wish = pair.remotes["h1"].esp
-    assert wish is not None
-    assert wish.outbound is not None
-    out, peer = wish.outbound, pair.address["h2"]
+    desired = pair.remotes["h1"].esp
+    assert desired is not None
+    assert desired.outbound is not None
+    out, peer = desired.outbound, pair.address["h2"]
     lab.exec("h1", ["ip", "xfrm", "policy", "flush"])
     lab.exec("h1", ["ip", "xfrm", "state", "flush"])
     ends = f"src {pair.address['h1']} dst {peer}"
@@ -323,9 +323,9 @@ def test_iproute2_sees_what_it_would_have_made(make_pair: MakePair, lab: Lab) ->
     states = settings(lab)
     policies = lab.exec("h1", ["ip", "xfrm", "policy"]).stdout
     assert policies.count("mode transport") == 3
-    wish = pair.remotes["h1"].esp
-    assert wish is not None
-    keys = {key.spi: key.key for key in (*wish.inbound, wish.outbound) if key}
+    desired = pair.remotes["h1"].esp
+    assert desired is not None
+    keys = {key.spi: key.key for key in (*desired.inbound, desired.outbound) if key}
     lab.exec("h1", ["ip", "xfrm", "state", "flush"])
     for state in ours.states:
         line = (

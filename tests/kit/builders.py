@@ -74,7 +74,7 @@ def neighbour(number: int, cost: int = 1, direct: bool = True, outbound: bool = 
 
 
 def record(
-    number: int, neighbours: Iterable[Neighbour] = (), epoch: int = 1, version: int = 0
+    number: int, neighbours: Iterable[Neighbour] = (), incarnation: int = 1, version: int = 0
 ) -> PeerRecord:
     owner = identity(number)
     return PeerRecord(
@@ -82,7 +82,7 @@ def record(
         static=owner.static_public,
         certificate=owner.certificate,
         uid=PeerUID(10 + number),
-        order=RecordVersion(epoch, version),
+        order=RecordVersion(incarnation, version),
         nickname=f"peer{number}",
         endpoints=(place(number),),
         neighbours=tuple(neighbours),
@@ -97,13 +97,13 @@ def signed(number: int, unsigned: PeerRecord) -> SignedRecord:
 
 
 def signed_record(
-    number: int, neighbours: Iterable[Neighbour] = (), epoch: int = 1, version: int = 0
+    number: int, neighbours: Iterable[Neighbour] = (), incarnation: int = 1, version: int = 0
 ) -> SignedRecord:
-    return signed(number, record(number, neighbours, epoch, version))
+    return signed(number, record(number, neighbours, incarnation, version))
 
 
-def ourself(number: int, epoch: int = 1) -> Ourself:
-    return Ourself(identity(number), PeerUID(10 + number), epoch, f"peer{number}", (1, 2))
+def ourself(number: int, incarnation: int = 1) -> Ourself:
+    return Ourself(identity(number), PeerUID(10 + number), incarnation, f"peer{number}", (1, 2))
 
 
 def synthetic_name(number: int) -> PeerName:

@@ -38,7 +38,7 @@ def at(number: int, port: int = 6783) -> Endpoint:
     return Endpoint(f"10.0.{number // 256}.{number % 256}", port)
 
 
-def wishes(of: PeerName, known: dict[PeerName, tuple[Endpoint, ...]]) -> set[PeerName]:
+def desired_ports(of: PeerName, known: dict[PeerName, tuple[Endpoint, ...]]) -> set[PeerName]:
     """Whom a peer calls in this network, in the end."""
     names = {places[0].text: name for name, places in known.items()}
     made = Targets(of, lambda: 0.5, TargetSettings(concurrent=1000))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from fastdp.esp import Target, way_out
-from fastdp.xfrm_values import (
+from fastdp.esp.desired import Target, way_out
+from fastdp.esp.values import (
     AddPolicy,
     AddState,
     DeletePolicy,

@@ -16,16 +16,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from fastdp.diff import diff
-from fastdp.kernel import Kernel
-from fastdp.operations import Operation
-from fastdp.plan import plan
-from fastdp.state import Device, KernelState
+from fastdp.kernel.devices import Kernel
+from fastdp.plan.desired import plan
+from fastdp.plan.diff import diff
+from fastdp.plan.operations import Operation
+from fastdp.plan.state import Device, KernelState
 from tests.kit.inside import inside, udp_socket
 from weave_py.host.netlink import Netlink
 from weave_py.host.tap import Tap, open_tap
 from weave_py.lab.namespaces import Lab
-from weave_py.model.fast import VXLAN_PORT, FastRemote, FastWish, PortWish
+from weave_py.model.fast import VXLAN_PORT, DesiredPort, DesiredVxlan, FastRemote
 from weave_py.model.names import PeerName
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class RealHost:
         self.lab = lab
         self.name = name
         self.taps: dict[str, Tap] = {}
-        self.wishes: dict[str, FastWish | None] = {}
+        self.desired_ports: dict[str, DesiredVxlan | None] = {}
 
     def open(self) -> None:
         number = self.name[1:]
@@ -87,7 +87,7 @@ class RealHost:
     def open_tap(self, peer: str) -> None:
         tap = self.run(lambda: open_tap(Device.TAP.ifname(peer_name(peer))))
         self.taps[peer] = tap
-        self.wishes.setdefault(peer, None)
+        self.desired_ports.setdefault(peer, None)
 
     def close(self) -> None:
         """Close the TAPs, and wait until they are gone: the sleeve may just be reading them."""
@@ -105,11 +105,13 @@ class RealHost:
 
     def reconcile(self, kernel: Kernel, keep: Collection[PeerName] = ()) -> list[Operation]:
         """Do what is to be done; everything that was. (Inside the host only.)"""
-        wishes = [PortWish(peer_name(peer), wish) for peer, wish in self.wishes.items()]
+        desired_ports = [
+            DesiredPort(peer_name(peer), desired) for peer, desired in self.desired_ports.items()
+        ]
         done: list[Operation] = []
         for _ in range(10):
             actual = kernel.observe()
-            script = diff(plan(BRIDGE, MTU, VXLAN_PORT, wishes, actual, keep), actual)
+            script = diff(plan(BRIDGE, MTU, VXLAN_PORT, desired_ports, actual, keep), actual)
             if not script:
                 return done
             for operation in script:
@@ -120,7 +122,7 @@ class RealHost:
     def settle(self) -> list[Operation]:
         return self.kernel(self.reconcile)
 
-    def wish(self, peer: str, through: bool, *, vni: int = 7000, ipv6: bool = False) -> None:
+    def desired(self, peer: str, through: bool, *, vni: int = 7000, ipv6: bool = False) -> None:
         """A fast wish whose remote is the host `peer`, which receives under the same VNI."""
         remote = FastRemote(
             self.lab.address(self.name, peer, ipv6=ipv6),
@@ -128,12 +130,12 @@ class RealHost:
             VXLAN_PORT,
             vni,
         )
-        self.wishes[peer] = FastWish(vni, ipv6, remote, through)
+        self.desired_ports[peer] = DesiredVxlan(vni, ipv6, remote, through)
 
     def flip(self, peer: str, through: bool) -> None:
-        wish = self.wishes[peer]
-        assert wish is not None
-        self.wishes[peer] = replace(wish, through=through)
+        desired = self.desired_ports[peer]
+        assert desired is not None
+        self.desired_ports[peer] = replace(desired, through=through)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from itertools import count
 
-from fastdp.paths import (
+from fastdp.path.paths import (
     FastPathChanged,
     FastPaths,
     ReadCounters,
@@ -15,10 +15,10 @@ from fastdp.paths import (
     SendFastStatus,
     UsePort,
 )
-from fastdp.reasons import Reason
-from fastdp.settings import FastSettings
-from fastdp.standing import Direct, FastState
-from weave_py.model.fast import EspKey, EspWish, FastHost, FastWish
+from fastdp.path.reasons import Reason
+from fastdp.path.settings import FastSettings
+from fastdp.path.values import Direct, FastState
+from weave_py.model.fast import DesiredEsp, DesiredVxlan, EspKey, FastHost
 from weave_py.model.names import PeerName
 from weave_py.wire import fast_probe
 
@@ -32,7 +32,7 @@ class Device:
     """The VXLAN device of one end, as far as it matters."""
 
     def __init__(self) -> None:
-        self.wish: FastWish | None = None
+        self.desired: DesiredVxlan | None = None
         self.tx = self.rx = 0
 
 
@@ -69,8 +69,8 @@ class End:
             self.rekey()
 
     def permit(self, direct: bool = True) -> None:
-        way = Direct(self.address, self.far.address) if direct else None
-        self.paths.permit(self.peer, way, self.pair.encrypted, self.pair.now)
+        next_hop = Direct(self.address, self.far.address) if direct else None
+        self.paths.permit(self.peer, next_hop, self.pair.encrypted, self.pair.now)
         self.pump()
 
     def rekey(self) -> None:
@@ -81,13 +81,13 @@ class End:
         far = [
             EspKey(spi + (self.address > self.far.address), b"k" * 36) for spi in self.pair.epochs
         ]
-        self.paths.esp_offered(self.peer, EspWish(tuple(ours[-2:]), far[-1]), self.pair.now)
+        self.paths.esp_offered(self.peer, DesiredEsp(tuple(ours[-2:]), far[-1]), self.pair.now)
         self.pump()
 
     def restart(self, adopt: bool) -> None:
         """Another router takes over what the kernel does, or starts over."""
         self.paths = self.make_paths()
-        found = self.device.wish
+        found = self.device.desired
         if adopt and found is not None:
             self.paths.adopt([(self.peer, found)], self.pair.now)
         else:
@@ -140,9 +140,9 @@ class End:
             case ReadCounters(peers):
                 for peer in peers:
                     self.paths.counted(peer, self.device.tx, self.device.rx, pair.now)
-            case UsePort(wish):
+            case UsePort(desired):
                 paths = self.paths
-                pair.after(pair.apply_delay, lambda: self._apply(paths, wish.fast))
+                pair.after(pair.apply_delay, lambda: self._apply(paths, desired.fast))
             case FastPathChanged(old=old):
                 if old is FastState.FAST:
                     self.left_at = pair.now
@@ -150,35 +150,35 @@ class End:
                 if output.new is FastState.FAST and output.why != Reason.ADOPTED and pair.watch:
                     pair.watch(self)
 
-    def _apply(self, paths: FastPaths, wish: FastWish | None) -> None:
+    def _apply(self, paths: FastPaths, desired: DesiredVxlan | None) -> None:
         if paths is not self.paths or not self.is_running:
             return
-        assert wish is None or not wish.through or wish.remote is not None
-        old = self.device.wish
-        if wish is None or old is None or (old.vni, old.ipv6) != (wish.vni, wish.ipv6):
+        assert desired is None or not desired.through or desired.remote is not None
+        old = self.device.desired
+        if desired is None or old is None or (old.vni, old.ipv6) != (desired.vni, desired.ipv6):
             self.device = Device()
-        self.device.wish = wish
-        if wish is None:
+        self.device.desired = desired
+        if desired is None:
             return
-        if wish.remote is not None and wish.remote.esp is not None:
-            for key in wish.remote.esp.inbound:
+        if desired.remote is not None and desired.remote.esp is not None:
+            for key in desired.remote.esp.inbound:
                 paths.esp_installed(self.peer, key.spi, self.pair.now)
-        paths.device_ready(self.peer, wish, self.pair.now)
+        paths.device_ready(self.peer, desired, self.pair.now)
         self.pump()
 
     # --- the kernel ----------------------------------------------------------------------
 
     def send_data(self, size: int) -> None:
         """A container sends a frame."""
-        wish = self.device.wish
-        if wish is not None and wish.through:
+        desired = self.device.desired
+        if desired is not None and desired.through:
             self.transmit(size, None)
 
     def transmit(self, size: int, probe: bytes | None) -> None:
         device, pair = self.device, self.pair
-        if device.wish is None or device.wish.remote is None:
+        if device.desired is None or device.desired.remote is None:
             return
-        remote = device.wish.remote
+        remote = device.desired.remote
         if pair.encrypted and (remote.esp is None or remote.esp.outbound is None):
             return
         device.tx += 1
@@ -190,11 +190,11 @@ class End:
         pair.after(pair.kernel_delay, lambda: self.far.arrive(vni, spi, probe))
 
     def arrive(self, vni: int, spi: int, probe: bytes | None) -> None:
-        wish = self.device.wish
-        if wish is None or wish.vni != vni:
+        desired = self.device.desired
+        if desired is None or desired.vni != vni:
             return
         if self.pair.encrypted:
-            inbound = wish.remote.esp.inbound if wish.remote and wish.remote.esp else ()
+            inbound = desired.remote.esp.inbound if desired.remote and desired.remote.esp else ()
             if spi not in [key.spi for key in inbound]:
                 return
         self.device.rx += 1

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
-from fastdp.paths import (
+from fastdp.path.paths import (
     FastPathChanged,
     FastPathForgotten,
     ReadCounters,
@@ -18,7 +18,7 @@ from fastdp.paths import (
     UsePort,
 )
 from tests.kit.simulation import Simulation
-from weave_py.model.fast import Carried, FastHost, FastWish, PortsOutcome
+from weave_py.model.fast import Carried, DesiredVxlan, FastHost, PortsOutcome
 from weave_py.model.names import PeerName
 from weave_py.router.outputs import Output
 from weave_py.router.settings import EngineSettings
@@ -32,7 +32,7 @@ class Kernel:
     """Of one host."""
 
     host: SimHost
-    wishes: dict[PeerName, FastWish | None] = field(default_factory=dict)
+    desired_ports: dict[PeerName, DesiredVxlan | None] = field(default_factory=dict)
     sent: Counter[PeerName] = field(default_factory=Counter)
     received: Counter[PeerName] = field(default_factory=Counter)
     changes: list[FastPathChanged] = field(default_factory=list)
@@ -74,15 +74,15 @@ class FastSimulation(Simulation):
     def _do(self, kernel: Kernel, output: Output) -> None:
         engine = kernel.host.engine
         match output:
-            case UsePort(wish):
-                kernel.wishes[wish.peer] = wish.fast
-                if wish.fast is None:
+            case UsePort(desired):
+                kernel.desired_ports[desired.peer] = desired.fast
+                if desired.fast is None:
                     return
-                esp = wish.fast.remote.esp if wish.fast.remote else None
+                esp = desired.fast.remote.esp if desired.fast.remote else None
                 newest = esp.inbound[-1:] if esp else ()
                 outcome = PortsOutcome(
-                    ready=((wish.peer, wish.fast),),
-                    installed=tuple((wish.peer, key.spi) for key in newest),
+                    ready=((desired.peer, desired.fast),),
+                    installed=tuple((desired.peer, key.spi) for key in newest),
                 )
                 self._later(kernel, lambda now: engine.fast_ports_changed(outcome, now))
             case SendFastProbe(peer, frame):
@@ -108,5 +108,5 @@ class FastSimulation(Simulation):
         self.underlay.later(0.001, act)
 
     def is_fast(self, host: SimHost, peer: SimHost) -> bool:
-        wish = self.kernels[host.name].wishes.get(peer.name)
-        return wish is not None and wish.through
+        desired = self.kernels[host.name].desired_ports.get(peer.name)
+        return desired is not None and desired.through

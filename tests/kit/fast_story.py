@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fastdp.path import FastPath
-from fastdp.standing import Direct, FastState, Permission, SendProbe, SendStatus
-from weave_py.model.fast import EspKey, EspWish, FastHost, FastRemote, FastStatus, FastWish
+from fastdp.path.path import FastPath
+from fastdp.path.values import Direct, FastState, Permission, SendProbe, SendStatus
+from weave_py.model.fast import DesiredEsp, DesiredVxlan, EspKey, FastHost, FastRemote, FastStatus
 from weave_py.wire import fast_status
 
 HOST = FastHost(4789, esp=True)
 DIRECT = Direct("192.0.2.1", "192.0.2.2")
 OPEN = Permission(HOST, DIRECT, encrypted=False)
 SECRET = Permission(HOST, DIRECT, encrypted=True)
-KEYS = EspWish((EspKey(300, b"i" * 36),), EspKey(400, b"o" * 36))
+KEYS = DesiredEsp((EspKey(300, b"i" * 36),), EspKey(400, b"o" * 36))
 PEER = FastStatus(
-    life=9,
+    incarnation=9,
     number=1,
     able=True,
     using=False,
@@ -24,7 +24,7 @@ PEER = FastStatus(
     vni=7000,
     mtu=1376,
     cookie=b"c" * 16,
-    heard_life=0,
+    heard_incarnation=0,
     small_seen=0,
     full_seen=0,
     received=0,
@@ -34,7 +34,7 @@ PEER = FastStatus(
 class Story:
     """One path; the test plays its peer, kernel and clock."""
 
-    def __init__(self, adopted: FastWish | None = None) -> None:
+    def __init__(self, adopted: DesiredVxlan | None = None) -> None:
         self.now = 100.0
         self.path = FastPath(5000, 1376, lambda n: b"\7" * n, self.now)
         self.peer = PEER
@@ -51,9 +51,9 @@ class Story:
         self.path.permit(permission, self.now)
 
     def ready(self) -> None:
-        wish = self.path.wish
-        assert wish is not None
-        self.path.device_ready(wish, self.now)
+        desired = self.path.desired
+        assert desired is not None
+        self.path.device_ready(desired, self.now)
 
     def wait(self, seconds: float) -> None:
         until = self.now + seconds
@@ -75,7 +75,7 @@ class Story:
         for _ in range(4):
             self.wait(0.12)
             small, full = small + 1, full + 1
-            self.hear(heard_life=self.path.life, small_seen=small, full_seen=full)
+            self.hear(heard_incarnation=self.path.incarnation, small_seen=small, full_seen=full)
 
     def go_fast(self) -> Story:
         self.permit(OPEN)
@@ -96,9 +96,9 @@ class Story:
 
     @property
     def through(self) -> bool:
-        return self.path.wish is not None and self.path.wish.through
+        return self.path.desired is not None and self.path.desired.through
 
 
-def adopted(esp: EspWish | None = None) -> FastWish:
+def adopted(esp: DesiredEsp | None = None) -> DesiredVxlan:
     remote = FastRemote("192.0.2.1", "192.0.2.2", 4790, 7000, esp)
-    return FastWish(5000, False, remote, through=True)
+    return DesiredVxlan(5000, False, remote, through=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.kit.builders import identity, neighbour, ourself, place, record, signed, synthetic_name
-from weave_py.mesh import gossip
-from weave_py.mesh.gossip import TopologyGossip
+from weave_py.mesh.gossip import replicator
+from weave_py.mesh.gossip.replicator import TopologyGossip
 from weave_py.mesh.topology import Topology
 from weave_py.model.names import PeerName
 from weave_py.wire.messages import Gossip, encode_message
@@ -44,7 +44,7 @@ class Node:
             assert len(encode_message(Gossip("topology", body))) + 16 <= MAX_FRAME_BYTES
             message = decode_gossip_untrusted(body)
             if isinstance(message, Summary):
-                assert len(message.held) <= gossip.MAX_SUMMARY
+                assert len(message.held) <= replicator.MAX_SUMMARY
             found.append((to, message))
         return found
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from weave_py.host.netns import resolve_namespace, run_inside
 from weave_py.lab.namespaces import Lab
+from weave_py.workloads.netns import resolve_namespace, run_inside
 
 T = TypeVar("T")
 SECONDS = 30.0

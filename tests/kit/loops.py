@@ -12,7 +12,7 @@ import trio
 
 
 class TaskLoop:
-    """Does what runtime.main_loop.Loop promises, each watched descriptor in tasks of its own."""
+    """Does what loop.main_loop.Loop promises, each watched descriptor in tasks of its own."""
 
     def __init__(self, nursery: trio.Nursery | None = None) -> None:
         """Without a nursery nothing is ever called."""

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from weave_py.link.outlet import Way
+from weave_py.link.egress import NextHop
 from weave_py.link.paths import Paths
 from weave_py.model.names import Endpoint, PeerName
 
@@ -28,10 +28,10 @@ class Road:
     interface: int = 8972
 
 
-def _way(place: Way | Endpoint | PeerName) -> Way:
-    if isinstance(place, Way):
+def _next_hop(place: NextHop | Endpoint | PeerName) -> NextHop:
+    if isinstance(place, NextHop):
         return place
-    return Way(place, None) if isinstance(place, Endpoint) else Way(None, place)
+    return NextHop(place, None) if isinstance(place, Endpoint) else NextHop(None, place)
 
 
 @dataclass
@@ -41,9 +41,9 @@ class World:
     seed: int = 0
     in_use: bool = True
     now: float = 100.0
-    roads: dict[Way, Road] = field(default_factory=dict)
-    probes: list[tuple[float, Way, int]] = field(default_factory=list)
-    used: list[tuple[float, Way | None]] = field(default_factory=list)
+    datapath: dict[NextHop, Road] = field(default_factory=dict)
+    probes: list[tuple[float, NextHop, int]] = field(default_factory=list)
+    used: list[tuple[float, NextHop | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.dice = random.Random(self.seed)
@@ -51,8 +51,8 @@ class World:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
-    def road(self, way: Way | Endpoint | PeerName) -> Road:
-        return self.roads.setdefault(_way(way), Road())
+    def road(self, next_hop: NextHop | Endpoint | PeerName) -> Road:
+        return self.datapath.setdefault(_next_hop(next_hop), Road())
 
     def run(self, seconds: float) -> None:
         end = self.now + seconds
@@ -80,15 +80,15 @@ class World:
         return self.now - start
 
     def _turn(self) -> None:
-        for way, number, size in self.paths.advance(self.now, self.in_use):
-            self.probes.append((self.now, way, size))
-            road = self.road(way)
+        for next_hop, number, size in self.paths.advance(self.now, self.in_use):
+            self.probes.append((self.now, next_hop, size))
+            road = self.road(next_hop)
             if size > road.interface:
                 self.paths.refused(number, self.now)
             elif road.up and size <= road.mtu and self._survives(road) and self._survives(road):
                 self._later(road.rtt, number, size)
         best = self.paths.best
-        used = best.way if best else None
+        used = best.next_hop if best else None
         if not self.used or self.used[-1][1] != used:
             self.used.append((self.now, used))
 
@@ -104,7 +104,7 @@ class World:
     @property
     def endpoint(self) -> Endpoint | None:
         best = self.paths.best
-        return best.way.endpoint if best else None
+        return best.next_hop.endpoint if best else None
 
     @property
     def size(self) -> int:

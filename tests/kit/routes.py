@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from weave_py.mesh.ways import Ways
+from weave_py.mesh.spf import ShortestPathTree
 from weave_py.model.names import PeerName
 from weave_py.model.routes import RouteTable
 from weave_py.wire.topology import PeerRecord
@@ -20,12 +20,15 @@ def compute_routes(
     ourself: PeerName, records: Mapping[PeerName, PeerRecord], version: int = 0
 ) -> RouteTable:
     """Routes from `ourself`, which must have a record too. O(peers + connections)."""
-    ways, direct = Ways(ourself, direct_only=False), Ways(ourself, direct_only=True)
-    for tree in (ways, direct):
-        tree.compute(records)
+    tree, direct = (
+        ShortestPathTree(ourself, direct_only=False),
+        ShortestPathTree(ourself, direct_only=True),
+    )
+    for each in (tree, direct):
+        each.compute(records)
     return RouteTable(
         version,
-        MappingProxyType(ways.next_hops),
+        MappingProxyType(tree.next_hops),
         MappingProxyType(direct.next_hops),
-        MappingProxyType(ways.hops),
+        MappingProxyType(tree.hops),
     )

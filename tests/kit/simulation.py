@@ -57,14 +57,19 @@ class Simulation(Network):
 
     def _describe(self, host: SimHost) -> str:
         engine = host.engine
-        ways = {link.peer: link.outlet.way for link in engine.links}
-        paths = [f"{self.nick(peer)} {way.text if way else 'none'}" for peer, way in ways.items()]
+        ways = {link.peer: link.egress.next_hop for link in engine.links}
+        paths = [
+            f"{self.nick(peer)} {next_hop.text if next_hop else 'none'}"
+            for peer, next_hop in ways.items()
+        ]
         neighbours = sorted(self.nick(name) for name in engine.neighbours.names())
-        life = "" if host.alive else " (dead)"
+        incarnation = "" if host.alive else " (dead)"
         if len(self.hosts) < 10:
-            return f"{engine.nickname}{life}: neighbours {neighbours}, paths {paths}"
-        up = sum(way is not None for way in ways.values())
-        return f"{engine.nickname}{life}: {len(neighbours)} neighbours, {up}/{len(paths)} paths"
+            return f"{engine.nickname}{incarnation}: neighbours {neighbours}, paths {paths}"
+        up = sum(next_hop is not None for next_hop in ways.values())
+        return (
+            f"{engine.nickname}{incarnation}: {len(neighbours)} neighbours, {up}/{len(paths)} paths"
+        )
 
     def run_until(self, fact: Callable[[], bool], within: float, step: float = 0.05) -> float:
         """Pass time until `fact()`; returns how long it took, or fails."""
@@ -91,7 +96,7 @@ class Simulation(Network):
         for host in self.alive:
             engine, peers = host.engine, names - {host.name}
             assert {link.peer for link in engine.links} == peers, f"{host} links: {self}"
-            assert host.outlets.keys() == peers, f"{host} ports: {self}"
+            assert host.egresses.keys() == peers, f"{host} ports: {self}"
             assert set(engine.topology.peers()) == peers, f"{host} records: {self}"
             keys = {key for link in engine.links for key in self._keys(link)}
             assert host.openers.keys() == keys, f"{host} keys: {self}"
@@ -115,4 +120,4 @@ class Simulation(Network):
         if session._next is not None:
             assert session._next.born_at > self.now - RENEWAL
         epochs = [session.current, session._previous, session._next]
-        return [epoch.index for epoch in epochs if epoch is not None]
+        return [incarnation.index for incarnation in epochs if incarnation is not None]

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import struct
 
+from weave_py.datapath.super_frame import GSO_TCPV4, GSO_TCPV6
 from weave_py.wire.sleeve import FRAME_HEADER_BYTES
-from weave_py.wire.super_frames import GSO_TCPV4, GSO_TCPV6
 
 NEEDS_CHECKSUM = 1
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from fastdp import vxlan
+from fastdp.kernel import vxlan
 from weave_py.__main__ import main
 
 

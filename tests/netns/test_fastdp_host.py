@@ -11,8 +11,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from fastdp import guard
-from fastdp.selftest import PORTS, probe_host
+from fastdp.kernel import nft
+from fastdp.kernel.selftest import PORTS, probe_host
 from tests.kit.fast_hosts import BRIDGE, RealHost, real_hosts
 from tests.netns.conftest import MakeLab
 from weave_py.lab import commands
@@ -95,7 +95,7 @@ def test_another_routers_port_is_not_shared(make_lab: MakeLab) -> None:
 
 def test_without_privileges_it_says_so(make_lab: MakeLab) -> None:
     lab = make_lab("full", 2)
-    code = f"from fastdp.selftest import probe_host; print(probe_host({BRIDGE!r}).why)"
+    code = f"from fastdp.kernel.selftest import probe_host; print(probe_host({BRIDGE!r}).why)"
     argv = ["setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin"]
     done = lab.exec("h1", [*argv, sys.executable, "-c", code])
     assert done.stdout.strip() == "no-privileges"
@@ -112,7 +112,7 @@ def test_strangers_are_kept_out(make_lab: MakeLab) -> None:
     lab = make_lab("full", 3)
     with real_hosts(lab) as hosts:
         host = hosts["h1"]
-        host.wish("h2", False)
+        host.desired("h2", False)
         host.settle()
 
         def came_of(source: str) -> int:
@@ -126,7 +126,7 @@ def test_strangers_are_kept_out(make_lab: MakeLab) -> None:
 
         def load(networks: list[str] | None) -> None:
             allowed = None if networks is None else [ip_network(text) for text in networks]
-            host.run(guard.Guard(BRIDGE, guard.ruleset(BRIDGE, 4789, allowed)).apply)
+            host.run(nft.Guard(BRIDGE, nft.ruleset(BRIDGE, 4789, allowed)).apply)
 
         assert (came_of("h2"), came_of("h3")) == (10, 10)
         load(["10.99.1.2/32", "fd00::/8"])
@@ -135,7 +135,7 @@ def test_strangers_are_kept_out(make_lab: MakeLab) -> None:
         assert (came_of("h2"), came_of("h3")) == (10, 10)
         load([])
         assert (came_of("h2"), came_of("h3")) == (0, 0)
-        kept = guard.Guard(BRIDGE, guard.ruleset(BRIDGE, 4789, []))
+        kept = nft.Guard(BRIDGE, nft.ruleset(BRIDGE, 4789, []))
         host.run(kept.apply)
         assert not host.run(kept.restore)
         for meddling in (["flush", "ruleset"], ["flush", "table", "inet", "weave-py-weave"]):
@@ -147,5 +147,5 @@ def test_strangers_are_kept_out(make_lab: MakeLab) -> None:
         load(None)
         assert (came_of("h2"), came_of("h3")) == (10, 10)
         for _ in range(2):
-            host.run(lambda: guard.remove(BRIDGE))
+            host.run(lambda: nft.remove(BRIDGE))
         assert lab.exec("h1", ["nft", "list", "ruleset"]).stdout == ""

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import pytest
 
-from fastdp.events import RECEIVE_BYTES, concerned, open_events
-from fastdp.kernel import Kernel
-from fastdp.operations import AddVxlan, DeleteVxlan, SetUp
-from fastdp.plan import TAP_QUEUE_FRAMES
-from fastdp.state import Device, KernelState, Port, Redirect, Remote
+from fastdp.kernel.devices import Kernel
+from fastdp.kernel.events import RECEIVE_BYTES, concerned, open_events
+from fastdp.plan.desired import TAP_QUEUE_FRAMES
+from fastdp.plan.operations import AddVxlan, DeleteVxlan, SetUp
+from fastdp.plan.state import Device, KernelState, Port, Redirect, Remote
 from tests.kit.fast_hosts import (
     BRIDGE,
     MTU,
@@ -43,7 +43,7 @@ def shell(host: RealHost, command: str) -> str:
 def fast_pair(hosts: dict[str, RealHost], through: bool) -> tuple[RealHost, RealHost]:
     first, second = hosts["h1"], hosts["h2"]
     for host, peer in ((first, "h2"), (second, "h1")):
-        host.wish(peer, False)
+        host.desired(peer, False)
         host.settle()
         host.flip(peer, through)
         host.settle()
@@ -64,7 +64,7 @@ def works(hosts: dict[str, RealHost]) -> bool:
 def test_the_device_is_as_wanted(make_lab: MakeLab) -> None:
     with real_hosts(make_lab("full", 2)) as hosts:
         host = hosts["h1"]
-        host.wish("h2", False)
+        host.desired("h2", False)
         host.settle()
         described = shell(host, f"ip -d link show {VXLAN}")
         for part in (
@@ -95,25 +95,27 @@ def test_the_device_is_as_wanted(make_lab: MakeLab) -> None:
 def test_what_is_not_known_yet_comes_later(make_lab: MakeLab, ipv6: bool) -> None:
     with real_hosts(make_lab("full", 2, ipv6=ipv6)) as hosts:
         host = hosts["h1"]
-        host.wish("h2", False, ipv6=ipv6)
-        known = host.wishes["h2"]
+        host.desired("h2", False, ipv6=ipv6)
+        known = host.desired_ports["h2"]
         assert known is not None
         assert known.remote is not None
-        host.wishes["h2"] = replace(known, remote=None)
+        host.desired_ports["h2"] = replace(known, remote=None)
         host.settle()
         first = host.observe().vxlans[PEER]
         assert (first.local, first.remotes, first.ipv6) == (None, (), ipv6)
-        host.wishes["h2"] = replace(known, remote=replace(known.remote, udp_port=6784, vni=9))
+        host.desired_ports["h2"] = replace(
+            known, remote=replace(known.remote, udp_port=6784, vni=9)
+        )
         host.settle()
         index = shell(host, f"cat /sys/class/net/{VXLAN}/ifindex")
         link = host.observe().vxlans[PEER]
         assert link.local == known.remote.local
         assert link.remotes == (Remote(known.remote.host, 6784, 9),)
-        host.wishes["h2"] = known
+        host.desired_ports["h2"] = known
         host.settle()
         assert host.observe().vxlans[PEER].remotes == (Remote(known.remote.host, 4789, 7000),)
         assert shell(host, f"cat /sys/class/net/{VXLAN}/ifindex") == index
-        host.wishes["h2"] = replace(known, vni=7777)
+        host.desired_ports["h2"] = replace(known, vni=7777)
         host.settle()
         assert host.observe().vxlans[PEER].vni == 7777
         assert shell(host, f"cat /sys/class/net/{VXLAN}/ifindex") != index
@@ -177,7 +179,7 @@ def test_a_taken_port_leaves_everything_as_it_was(make_lab: MakeLab) -> None:
             return sock
 
         with host.run(bind):
-            host.wish("h2", False)
+            host.desired("h2", False)
             with pytest.raises(HostError, match="another program has its UDP port"):
                 host.settle()
             assert host.observe() == before
@@ -229,13 +231,13 @@ def test_a_dead_redirect_is_replaced_without_a_moment_in_the_kernel(make_lab: Ma
 def test_nothing_is_left(make_lab: MakeLab) -> None:
     with real_hosts(make_lab("full", 2)) as hosts:
         host, _ = fast_pair(hosts, True)
-        host.wishes["h2"] = None
+        host.desired_ports["h2"] = None
         host.settle()
         assert host.observe().vxlans == {}
         assert "filter" not in shell(host, f"tc filter show dev {TAP} ingress")
-        host.wish("h2", False)
+        host.desired("h2", False)
         host.settle()
-        host.wishes.clear()
+        host.desired_ports.clear()
         assert DeleteVxlan(PEER) in host.settle()
         host.close()
         assert host.observe() == KernelState()

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from fastdp.kernel import Kernel
-from fastdp.operations import AddVxlan, VniTaken
-from fastdp.selftest import PORTS
-from fastdp.xfrm import kernel_has_esp
+from fastdp.kernel.devices import Kernel
+from fastdp.kernel.selftest import PORTS
+from fastdp.kernel.xfrm import kernel_has_esp
+from fastdp.plan.operations import AddVxlan, VniTaken
 from tests.kit.fast_hosts import real_hosts
 from tests.kit.inside import inside, udp_socket
 from tests.kit.routers import bring_up, devices, events, paths, started, wait_path

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fastdp.kernel import Kernel
-from fastdp.state import Device, KernelState, Redirect
+from fastdp.kernel.devices import Kernel
+from fastdp.plan.state import Device, KernelState, Redirect
 from tests.kit.inside import inside
 from tests.kit.routers import BRIDGE, Event, events, started, wait_path
 from tests.kit.waiting import until

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from fastdp.kernel import Kernel
-from fastdp.operations import Divert, Undivert
-from fastdp.state import Device
+from fastdp.kernel.devices import Kernel
+from fastdp.plan.operations import Divert, Undivert
+from fastdp.plan.state import Device
 from tests.kit.fast_hosts import RealHost, Stream, overlay_address, peer_name, real_hosts
 from tests.netns.conftest import MakeLab
 from weave_py.lab.namespaces import Lab
@@ -22,7 +22,7 @@ PAUSE = 0.002
 @pytest.fixture(autouse=True)
 def _patient_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pump is a thread of this process and may have to wait for its turn."""
-    monkeypatch.setattr("fastdp.plan.TAP_QUEUE_FRAMES", 1000)
+    monkeypatch.setattr("fastdp.plan.desired.TAP_QUEUE_FRAMES", 1000)
 
 
 def ping(lab: Lab, source: str, target: str, *more: str) -> bool:
@@ -71,8 +71,8 @@ def test_frames_go_where_they_are_told(make_lab: MakeLab, ipv6: bool) -> None:
         for host in (first, second):
             host.settle()
         assert ping(lab, "h1", "h2"), "the TAPs as ports"
-        first.wish("h2", False, ipv6=ipv6)
-        second.wish("h1", False, ipv6=ipv6)
+        first.desired("h2", False, ipv6=ipv6)
+        second.desired("h1", False, ipv6=ipv6)
         for host in (first, second):
             host.settle()
         assert ping(lab, "h1", "h2"), "behind VXLAN devices, by the sleeve"
@@ -91,7 +91,7 @@ def test_flips_cost_nothing(make_lab: MakeLab) -> None:
     with real_hosts(make_lab("full", 2)) as hosts:
         first, second = hosts["h1"], hosts["h2"]
         for host, peer in ((first, "h2"), (second, "h1")):
-            host.wish(peer, False)
+            host.desired(peer, False)
             host.settle()
             host.flip(peer, True)
             host.settle()
@@ -109,16 +109,16 @@ def test_moves_cost_nothing(make_lab: MakeLab) -> None:
     """From the TAP to the VXLAN device as the port, and back."""
     with real_hosts(make_lab("full", 2)) as hosts:
         first, second = hosts["h1"], hosts["h2"]
-        second.wish("h1", False)
+        second.desired("h1", False)
         for host in (first, second):
             host.settle()
 
         def move_often(kernel: Kernel) -> None:
             for number in range(20):
                 if number % 2:
-                    first.wishes["h2"] = None
+                    first.desired_ports["h2"] = None
                 else:
-                    first.wish("h2", False)
+                    first.desired("h2", False)
                 first.reconcile(kernel)
                 time.sleep(0.02)
 
@@ -132,7 +132,7 @@ def test_broadcasts_arrive_once_at_each_of_three(make_lab: MakeLab) -> None:
         for host in hosts.values():
             for peer in hosts:
                 if peer != host.name and {host.name, peer} != {"h2", "h3"}:
-                    host.wish(peer, False, vni=7000 + int(host.name[1:]) * int(peer[1:]))
+                    host.desired(peer, False, vni=7000 + int(host.name[1:]) * int(peer[1:]))
             host.settle()
         for name, far in (("h1", "h3"), ("h3", "h1")):
             hosts[name].flip(far, True)

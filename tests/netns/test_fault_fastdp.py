@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit import asking
+from tests.kit import answering_paths
 from tests.kit.pinging import Pinging
 from tests.kit.routers import started
 from tests.kit.standstills import clock
@@ -27,7 +27,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabMesh]:
 
 def kinds(mesh: LabMesh) -> set[str]:
     return {
-        asking.path_kinds(mesh[one]).get(other, "none")
+        answering_paths.path_kinds(mesh[one]).get(other, "none")
         for one, other in (("h2", "h3"), ("h3", "h2"))
     }
 
@@ -59,7 +59,9 @@ def test_killed_and_started_again_the_kernel_goes_on(three: LabMesh, tmp_path: P
         pings.wait_answer(clock(), 10, 40)
         since = clock()
         three["h3"].kill()
-        until(lambda: "h3" not in asking.neighbours(three["h2"]), 5, "h2 misses the router")
+        until(
+            lambda: "h3" not in answering_paths.neighbours(three["h2"]), 5, "h2 misses the router"
+        )
         three["h3"].launch()
         three["h3"].wait_ready()
         until(lambda: kinds(three) == {"fastdp"}, 40, "a fast path again")

@@ -19,7 +19,7 @@ from typing import Self
 
 import pytest
 
-from tests.kit import asking, attacks
+from tests.kit import answering_paths, attacks
 from tests.kit.pinging import Pinging
 from tests.kit.routers import SLEEVE_PORT, events
 from tests.kit.standstills import clock
@@ -51,7 +51,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabMesh]:
             mesh[name].wait_ready()
             mesh.attach_one(mesh[name])
         mesh.wait_reachable(20)
-        until(lambda: asking.path_kinds(mesh["h1"])["h2"] == "direct", 10, "a direct path")
+        until(lambda: answering_paths.path_kinds(mesh["h1"])["h2"] == "direct", 10, "a direct path")
         yield mesh
 
 
@@ -63,7 +63,7 @@ class Watch:
         self._pinging = Pinging(mesh.lab, "c1", "10.32.0.2", directory / "watch")
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look)
-        self.before = asking.rss_mib(self._host)
+        self.before = answering_paths.rss_mib(self._host)
         self.most = self.before
         self.fds_before = self.fds = self._count()
         self.cpu = self._cpu()
@@ -106,7 +106,7 @@ class Watch:
 
     def _look(self) -> None:
         while not self._done.wait(0.1):
-            self.most = max(self.most, asking.rss_mib(self._host))
+            self.most = max(self.most, answering_paths.rss_mib(self._host))
             self.fds = max(self.fds, self._count())
 
     def _count(self) -> int:
@@ -134,7 +134,7 @@ def attack(lab: Lab, name: str, log: Path, *words: object) -> Iterator[subproces
 
 def is_member(host: Host) -> bool:
     try:
-        return "h2" in asking.path_kinds(host)
+        return "h2" in answering_paths.path_kinds(host)
     except OSError:
         return False
 
@@ -154,7 +154,7 @@ def test_ten_thousand_connections(mesh: LabMesh, tmp_path: Path, sources: int) -
         joined = clock() - joins
         process.wait(40)
         # (It may have joined this very moment, and its record be on the way.)
-        until(lambda: asking.neighbours(mesh["h1"]) == {"h2", "h4"}, 2, "h1 knows h4")
+        until(lambda: answering_paths.neighbours(mesh["h1"]) == {"h2", "h4"}, 2, "h1 knows h4")
     newcomer.stop()
     watch.check(f"10,000 connections from {sources or 'one'} addresses")
     print(f"h4 has joined {joined:.1f} s after it was started")
@@ -192,7 +192,7 @@ def test_slow_requests(mesh: LabMesh, tmp_path: Path) -> None:
     watch.check("200 slow requests at a time")
     print(f"{answered} of {len(times)} commands answered, {max(times):.1f} s at most")
     assert answered > 0.9 * len(times)  # a burst of clients may displace a true one
-    assert asking.neighbours(mesh["h1"]) == {"h2"}
+    assert answering_paths.neighbours(mesh["h1"]) == {"h2"}
 
 
 def free_below(limit: int, host: Host) -> int:

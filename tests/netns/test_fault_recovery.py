@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.kit import asking
+from tests.kit import answering_paths
 from tests.kit.pinging import INTERVAL, Pinging
 from tests.kit.routers import bring_up, events
 from tests.kit.standstills import MACHINE, clock
@@ -83,8 +83,8 @@ class Act:
     def kind(self, one: str, other: str) -> tuple[str, str]:
         """Of the paths between two, in both directions."""
         return (
-            asking.path_kinds(self.mesh[one]).get(other, "none"),
-            asking.path_kinds(self.mesh[other]).get(one, "none"),
+            answering_paths.path_kinds(self.mesh[one]).get(other, "none"),
+            answering_paths.path_kinds(self.mesh[other]).get(one, "none"),
         )
 
     def wait_kind(self, one: str, other: str, wanted: str, seconds: float) -> None:
@@ -110,7 +110,7 @@ def wait_whole(mesh: LabMesh, seconds: float) -> float:
 
     def is_whole(host: Host) -> bool:
         with suppress(OSError):  # it may just be starting
-            kinds = asking.path_kinds(host)
+            kinds = answering_paths.path_kinds(host)
             return len(kinds) == HOSTS - 1 and set(kinds.values()) == {"direct"}
         return False
 
@@ -405,11 +405,11 @@ def test_split_and_heal(act: Act, hosts: Outcomes) -> None:
     left, right = ("h1", "h2", "h3", "h4"), ("h5", "h6", "h7", "h8")
     with act.pinging("h1", "h4") as inside, act.pinging("h2", "h7") as across:
         across.wait_answer(clock(), 10, 20)
-        since, before = clock(), asking.calls(act.lab, "h1")
+        since, before = clock(), answering_paths.calls(act.lab, "h1")
         faults = tuple(f for a in left for b in right for f in act.lab.block(a, b))
         noticed = max(missed(act.mesh["h1"], name, since) for name in right)
         time.sleep(max(0.0, since + 10 - clock()))
-        called = asking.calls(act.lab, "h1") - before
+        called = answering_paths.calls(act.lab, "h1") - before
         healed = clock()
         act.heal(faults)
         back = across.wait_answer(healed, 30)

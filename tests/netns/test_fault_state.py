@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit import asking
+from tests.kit import answering_paths
 from tests.kit.routers import Event, events, the_line
 from tests.kit.standstills import clock
 from tests.kit.waiting import until
@@ -76,7 +76,7 @@ def rejoined(host: Host, seconds: float = REJOIN_SECONDS) -> tuple[str, float]:
 
     def is_back() -> str:
         with suppress(OSError):
-            router = asking.report(host)["Router"]
+            router = answering_paths.report(host)["Router"]
             if any(
                 path["NickName"] == "h1" and path["Kind"] == "direct" for path in router["Paths"]
             ):
@@ -188,7 +188,7 @@ def check_full_disk(mesh: LabMesh, host: Host) -> None:
     line = the_line(host.cli("connect", "10.99.1.3", check=False), 1)
     assert "done, but not kept for the next start" in line
     assert "No space left on device" in line
-    until(lambda: "h3" in asking.neighbours(host), 5, "h3 is called all the same")
+    until(lambda: "h3" in answering_paths.neighbours(host), 5, "h3 is called all the same")
     assert ping(mesh.lab, "c2", "10.32.0.1", count=3).loss == 0
     assert len(events(host, "state not saved")) == 1
 

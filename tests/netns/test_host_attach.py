@@ -12,13 +12,13 @@ from typing import TypeVar
 
 import pytest
 
-from weave_py.host import arp
-from weave_py.host.arp import find_conflict, ipv4_of
-from weave_py.host.attach import attach, attachments, detach, expose, hide, host_ifname_of
 from weave_py.host.netlink import Netlink
-from weave_py.host.netns import Namespace, own_namespace, resolve_namespace, run_inside
 from weave_py.host.refusal import refused
 from weave_py.model.errors import HostError
+from weave_py.workloads import arp
+from weave_py.workloads.arp import find_conflict, ipv4_of
+from weave_py.workloads.attach import attach, attachments, detach, expose, hide, host_ifname_of
+from weave_py.workloads.netns import Namespace, own_namespace, resolve_namespace, run_inside
 
 pytestmark = pytest.mark.netns
 

@@ -16,9 +16,9 @@ import pytest
 
 from weave_py.host.locks import claim_bridge
 from weave_py.host.netlink import Netlink
-from weave_py.host.netns import Namespace, resolve_namespace, run_inside
 from weave_py.host.tap import VNET_HEADER_BYTES, Tap, open_tap
 from weave_py.model.errors import ConfigError, HostError
+from weave_py.workloads.netns import Namespace, resolve_namespace, run_inside
 
 pytestmark = pytest.mark.netns
 

@@ -17,9 +17,9 @@ from tests.kit.inside import inside, udp_socket
 from tests.kit.routers import started
 from tests.kit.waiting import until
 from tests.kit.wiretap import Wiretap
-from weave_py.host.arp import encode_request
 from weave_py.lab.hosts import LaunchOptions
 from weave_py.lab.mesh import LabMesh
+from weave_py.workloads.arp import encode_request
 
 HOSTS = 4
 PORT = 7777

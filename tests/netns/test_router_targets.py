@@ -16,7 +16,7 @@ import pytest
 from tests.kit.inside import inside
 from tests.kit.routers import established, the_line, wait_established
 from tests.kit.waiting import until
-from weave_py.host.state import StateDirectory
+from weave_py.host.state.directory import StateDirectory
 from weave_py.lab.hosts import Host, LaunchOptions
 from weave_py.lab.mesh import LabMesh
 from weave_py.lab.namespaces import Lab

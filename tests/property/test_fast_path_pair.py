@@ -13,7 +13,7 @@ from statistics import median
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastdp.settings import FastSettings
+from fastdp.path.settings import FastSettings
 from tests.kit.fast_pair import CUT, GOOD, LOSSY, NARROW, End, FastPair
 
 QUICK = settings(

@@ -14,14 +14,14 @@ from itertools import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastdp.diff import diff
-from fastdp.effects import after
-from fastdp.fake import FakeHost
-from fastdp.fake_net import BROADCAST, FakeNet, Frame
-from fastdp.operations import Operation, Undivert
-from fastdp.plan import plan
-from fastdp.state import PROBE_TARGET, Device
-from weave_py.model.fast import FastRemote, FastWish, PortWish
+from fastdp.fake.host import FakeHost
+from fastdp.fake.net import BROADCAST, FakeNet, Frame
+from fastdp.plan.desired import plan
+from fastdp.plan.diff import diff
+from fastdp.plan.effects import after
+from fastdp.plan.operations import Operation, Undivert
+from fastdp.plan.state import PROBE_TARGET, Device
+from weave_py.model.fast import DesiredPort, DesiredVxlan, FastRemote
 from weave_py.model.names import PeerName
 
 MTU, UDP_PORT = 1376, 4789
@@ -47,7 +47,7 @@ class Mesh:
     hosts: int
     net: FakeNet = field(default_factory=FakeNet)
     kernels: list[FakeHost] = field(default_factory=list)
-    wishes: dict[tuple[int, int], FastWish | None] = field(default_factory=dict)
+    desired_ports: dict[tuple[int, int], DesiredVxlan | None] = field(default_factory=dict)
     """(Host, peer) → what the host's engine wishes for the peer's port."""
     pending: list[deque[Operation]] = field(default_factory=list)
     arrived: Counter[tuple[int, tuple[int, int]]] = field(default_factory=Counter)
@@ -66,7 +66,7 @@ class Mesh:
                 self._add_container(kernel, (host, number))
             for peer in self.peers(host):
                 kernel.open_tap(name_of(peer))
-                self.wishes[host, peer] = None
+                self.desired_ports[host, peer] = None
         self.settle()
 
     def _add_container(self, kernel: FakeHost, container: tuple[int, int]) -> None:
@@ -82,9 +82,11 @@ class Mesh:
 
     def wanted(self, host: int) -> list[Operation]:
         kernel = self.kernels[host]
-        wishes = [PortWish(name_of(peer), self.wishes[host, peer]) for peer in self.peers(host)]
+        desired_ports = [
+            DesiredPort(name_of(peer), self.desired_ports[host, peer]) for peer in self.peers(host)
+        ]
         actual = kernel.observe()
-        return diff(plan("weave", MTU, UDP_PORT, wishes, actual), actual)
+        return diff(plan("weave", MTU, UDP_PORT, desired_ports, actual), actual)
 
     def step(self, host: int) -> bool:
         """Execute one operation; look anew when the list is done. False: nothing to do."""
@@ -124,46 +126,48 @@ class Mesh:
     # The engines, as far as they must agree with each other
 
     def is_fast(self, host: int, peer: int) -> bool:
-        return self.wishes[host, peer] is not None
+        return self.desired_ports[host, peer] is not None
 
     def is_through(self, host: int, peer: int) -> bool:
         vxlan = self.kernels[host].observe().vxlans.get(name_of(peer))
-        wish = self.wishes[host, peer]
+        desired = self.desired_ports[host, peer]
         flips = any(isinstance(o, Undivert) and o.peer == name_of(peer) for o in self.pending[host])
-        is_wished = wish is not None and wish.through
+        is_wished = desired is not None and desired.through
         return (vxlan is not None and vxlan.through) or is_wished or flips
 
     def become_fast(self, host: int, peer: int) -> None:
         if not self.is_fast(host, peer):
-            self.wishes[host, peer] = FastWish(next(self.vnis), False, None, False)
+            self.desired_ports[host, peer] = DesiredVxlan(next(self.vnis), False, None, False)
 
     def become_slow(self, host: int, peer: int) -> None:
         """Only when the peer's frames do not come by the kernel."""
         if not self.is_through(peer, host):
-            self.wishes[host, peer] = None
+            self.desired_ports[host, peer] = None
 
     def renumber(self, host: int, peer: int) -> None:
-        wish = self.wishes[host, peer]
-        if wish is not None and not self.is_through(peer, host):
-            self.wishes[host, peer] = replace(wish, vni=next(self.vnis))
+        desired = self.desired_ports[host, peer]
+        if desired is not None and not self.is_through(peer, host):
+            self.desired_ports[host, peer] = replace(desired, vni=next(self.vnis))
 
     def flip(self, host: int, peer: int) -> None:
-        wish, far = self.wishes[host, peer], self.wishes[peer, host]
-        if wish is None:
+        desired, far = self.desired_ports[host, peer], self.desired_ports[peer, host]
+        if desired is None:
             return
-        if wish.through:
-            self.wishes[host, peer] = replace(wish, through=False)
+        if desired.through:
+            self.desired_ports[host, peer] = replace(desired, through=False)
         elif far is not None:
             remote = FastRemote(address_of(host), address_of(peer), UDP_PORT, far.vni)
             proven = self.receives(peer, host, far.vni)
-            self.wishes[host, peer] = replace(wish, remote=remote, through=proven)
+            self.desired_ports[host, peer] = replace(desired, remote=remote, through=proven)
 
     def readdress(self, host: int, peer: int, second: bool) -> None:
         """The peer is found at another address; the wish goes on to be `through`."""
-        wish = self.wishes[host, peer]
-        if wish is not None and wish.remote is not None:
+        desired = self.desired_ports[host, peer]
+        if desired is not None and desired.remote is not None:
             address = address_of(peer, second)
-            self.wishes[host, peer] = replace(wish, remote=replace(wish.remote, host=address))
+            self.desired_ports[host, peer] = replace(
+                desired, remote=replace(desired.remote, host=address)
+            )
 
     def receives(self, host: int, peer: int, vni: int) -> bool:
         """What probes would prove."""
@@ -366,11 +370,11 @@ def test_everything_is_repaired(hosts: int, data: st.DataObject) -> None:
     for host in range(hosts):
         settle_checked_once(mesh, host)
     mesh.carry_all()
-    for host, peer in mesh.wishes:
-        wish = mesh.wishes[host, peer]
+    for host, peer in mesh.desired_ports:
+        desired = mesh.desired_ports[host, peer]
         # What was through a deleted or renumbered device is the engines' to prove anew.
-        if wish is not None and wish.through:
-            mesh.wishes[host, peer] = replace(wish, through=False)
+        if desired is not None and desired.through:
+            mesh.desired_ports[host, peer] = replace(desired, through=False)
     mesh.settle()
     mesh.arrived.clear()
     mesh.sent.clear()

@@ -65,4 +65,4 @@ def test_who_leaves_while_silent_is_not_counted_as_silent_for_ever(seed: int) ->
         wire.loss = 0.0
         simulation.leave(host)
     simulation.run(120)
-    assert hosts[0].engine.strain.silent == 0
+    assert hosts[0].engine.load.silent == 0

@@ -15,7 +15,7 @@ class Churn:
         self._dice = self.simulation.dice
         self._cuts: list[tuple[SimHost, SimHost]] = []
         self._dead: list[SimHost] = []
-        self._epoch = 1
+        self._incarnation = 1
 
     def go_on(self, seconds: float) -> None:
         end = self.simulation.now + seconds
@@ -47,9 +47,9 @@ class Churn:
 
     def _restart(self) -> None:
         if self._dead:
-            self._epoch += 1
+            self._incarnation += 1
             dead = self._dead.pop(self._dice.randrange(len(self._dead)))
-            self.simulation.restart(dead, self._pick(), epoch=self._epoch)
+            self.simulation.restart(dead, self._pick(), incarnation=self._incarnation)
 
     def _cut(self) -> None:
         a, b = self._pick(), self._pick()

@@ -78,7 +78,7 @@ class TestEnds:
         assert leaver.messages == sent
         assert leaver.engine.next_deadline() is None
         assert leaver.openers == {}
-        assert leaver.outlets == {}
+        assert leaver.egresses == {}
 
 
 class TestRestarts:
@@ -113,11 +113,11 @@ class TestRestarts:
         start of it, while the network remembers later ones."""
         simulation, hosts = settled(seed)
         simulation.kill(hosts[1])
-        later = simulation.restart(hosts[1], hosts[0], epoch=7)
+        later = simulation.restart(hosts[1], hosts[0], incarnation=7)
         simulation.run(5)
         simulation.kill(later)
         simulation.run(2)
-        simulation.restart(later, hosts[0], epoch=3)
+        simulation.restart(later, hosts[0], incarnation=3)
         simulation.run_until(simulation.is_full_mesh, within=4)
         simulation.run(10)
         simulation.check_no_leaks()
@@ -128,7 +128,7 @@ class TestRestarts:
         simulation, hosts = settled(seed)
         simulation.kill(hosts[1])
         simulation.run(2)
-        simulation.restart(hosts[1], hosts[0], epoch=1)
+        simulation.restart(hosts[1], hosts[0], incarnation=1)
         simulation.run_until(simulation.is_full_mesh, within=4)
         simulation.run(10)
         simulation.check_no_leaks()
@@ -150,10 +150,10 @@ class TestRestarts:
     def test_again_and_again(self, seed: int) -> None:
         simulation, hosts = settled(seed)
         host = hosts[2]
-        for epoch in range(2, 12):
+        for incarnation in range(2, 12):
             simulation.kill(host)
             simulation.run(0.4)
-            host = simulation.restart(host, hosts[0], epoch=epoch)
+            host = simulation.restart(host, hosts[0], incarnation=incarnation)
             simulation.run(1.1)
         simulation.run_until(simulation.is_full_mesh, within=5)
         simulation.run(12)

@@ -108,7 +108,7 @@ def test_what_a_liar_says_costs_the_others_nothing(speech: Speech) -> None:
             assert record is not None
             assert record.nickname != "liar"
         assert len(list(host.engine.topology.peers())) <= MOST
-        assert len(host.outlets) <= 3, "no port for peers that do not exist"
+        assert len(host.egresses) <= 3, "no port for peers that do not exist"
     newcomer = simulation.add(honest[0])
     simulation.run_until(simulation.is_full_mesh, within=5)
     assert names <= newcomer.engine.topology.routes.hops.keys()

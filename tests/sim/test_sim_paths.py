@@ -47,7 +47,7 @@ class TestUdp:
         simulation.run(3)
         assert flow.longest_gap(start) < 4
         assert a.path_view(b).via == c.name
-        assert c.name in a.outlets
+        assert c.name in a.egresses
 
     @over_seeds(3)
     def test_blocked_between_the_only_two_means_frames_inside_tcp(self, seed: int) -> None:

@@ -45,7 +45,7 @@ class TestChain:
         assert [h.routes.hops[last.name] for h in hosts] == [4, 3, 2, 1, 0]
         # Who has no opener for the session of the two ends cannot read it: relays do not.
         keys = [{peer for peer, _ in h.openers.values()} for h in hosts]
-        index = first.outlets[last.name].sealer
+        index = first.egresses[last.name].sealer
         assert index is not None
         assert index.session in last.openers
         assert all(index.session not in h.openers for h in hosts[:-1])

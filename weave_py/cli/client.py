@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from weave_py.cli.exits import CommandError, NotPermitted, RouterElsewhere, RouterNotRunning
-from weave_py.config import DEFAULT_BRIDGE, HttpAddress, Settings
+from weave_py.config.resolve import DEFAULT_BRIDGE, HttpAddress, Settings
 from weave_py.host.locks import is_claimed
 
 if TYPE_CHECKING:  # 20 ms to import, and `launch` asks nothing

@@ -8,7 +8,7 @@ import click
 
 from weave_py.cli.launch import ARGV_WARNING
 from weave_py.cli.notes import warning
-from weave_py.password import password_file_warning, resolve_password
+from weave_py.config.password import password_file_warning, resolve_password
 
 
 @click.command("demo", short_help="Try it all on this host alone.")

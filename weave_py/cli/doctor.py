@@ -16,8 +16,8 @@ def doctor_command(no_fastdp: bool) -> int:
 
     Exits with 1 if a router could not run here.
     """
-    from weave_py.config import resolve
-    from weave_py.runtime.doctor import Verdict, examine
+    from weave_py.config.resolve import resolve
+    from weave_py.doctor.checks import Verdict, examine
 
     config = resolve({"no-fastdp": no_fastdp or None}, [], os.environ)
     failed = False

@@ -11,8 +11,8 @@ from weave_py.cli.client import RouterClient
 from weave_py.cli.control import refuse_senseless
 from weave_py.cli.exits import CommandError
 from weave_py.cli.notes import warning
-from weave_py.config import LOG_LEVELS, MAX_MTU, MIN_MTU, Config, resolve
-from weave_py.password import password_file_warning
+from weave_py.config.password import password_file_warning
+from weave_py.config.resolve import LOG_LEVELS, MAX_MTU, MIN_MTU, Config, resolve
 
 ARGV_WARNING = (
     "every user of this host can read --password in the process list: "

@@ -14,7 +14,7 @@ import click
 from weave_py import __version__
 from weave_py.cli.exits import Exit, exit_for
 from weave_py.cli.notes import discard, note, say
-from weave_py.cli.others import advice
+from weave_py.cli.unknown_commands import advice
 from weave_py.model.errors import WeaveError
 
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)

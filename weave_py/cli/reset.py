@@ -19,13 +19,13 @@ from weave_py.cli.client import RouterClient, client
 from weave_py.cli.control import STOP_SECONDS, stop
 from weave_py.cli.exits import CommandError, NotPermitted, RouterNotRunning
 from weave_py.cli.options import http_addr_option
-from weave_py.config import Settings
+from weave_py.config.resolve import Settings
 from weave_py.host.locks import claim_bridge, is_claimed
-from weave_py.host.state_names import holds_state
+from weave_py.host.state.names import holds_state
 from weave_py.model.errors import HostError, StateError
 
 if TYPE_CHECKING:
-    from weave_py.host.state import StateDirectory
+    from weave_py.host.state.directory import StateDirectory
 
 PORT_PREFIXES = ("wvt", "vethwepl")
 """Of a router's TAPs, and of attached containers' veth pairs."""
@@ -116,7 +116,7 @@ def _state(directory: Path) -> StateDirectory | None:
     """What there is to wipe."""
     if not holds_state(directory):
         return None
-    from weave_py.host.state import StateDirectory
+    from weave_py.host.state.directory import StateDirectory
 
     return StateDirectory(directory)
 
@@ -155,7 +155,7 @@ def _hold(
 
 
 def _delete_bridge(bridge: str) -> None:
-    from fastdp.traces import remove
+    from fastdp.cleanup import remove
     from weave_py.host.netlink import Netlink
 
     remove(bridge)

@@ -32,7 +32,7 @@ def attach_command(no_multicast_route: bool, words: tuple[str, ...], http_addr: 
         )
     bridge, mtu = _bridge(http_addr)
 
-    from weave_py.host import attach, netns
+    from weave_py.workloads import attach, netns
 
     namespace = netns.resolve_namespace(target)
     attach.attach(bridge, mtu, namespace, addresses, multicast_route=not no_multicast_route)
@@ -48,7 +48,7 @@ def detach_command(words: tuple[str, ...], http_addr: str | None) -> None:
     addresses = _addresses(given)
     bridge, _ = _bridge(http_addr)
 
-    from weave_py.host import attach, netns
+    from weave_py.workloads import attach, netns
 
     _print_removed(attach.detach(bridge, netns.resolve_namespace(target), addresses), addresses)
 
@@ -61,7 +61,7 @@ def expose_command(words: tuple[str, ...], http_addr: str | None) -> None:
     addresses = _usable(_addresses(words))
     bridge, _ = _bridge(http_addr)
 
-    from weave_py.host import attach
+    from weave_py.workloads import attach
 
     attach.expose(bridge, addresses)
     _print(addresses)
@@ -75,7 +75,7 @@ def hide_command(words: tuple[str, ...], http_addr: str | None) -> None:
     addresses = _addresses(words)
     bridge, _ = _bridge(http_addr)
 
-    from weave_py.host import attach
+    from weave_py.workloads import attach
 
     _print_removed(attach.hide(bridge, addresses), addresses)
 

@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from weave_py.host.netns import resolve_namespace, run_inside
 from weave_py.lab import http_get
 from weave_py.lab.namespaces import Lab
 from weave_py.model.errors import HostError
+from weave_py.workloads.netns import resolve_namespace, run_inside
 
 HTTP_PORT = 6784
 OK = 200

@@ -15,11 +15,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from weave_py.host.netns import resolve_namespace, run_inside
 from weave_py.lab import commands, nats
 from weave_py.lab.namespaces import SWITCH, Lab
 from weave_py.lab.nats import ROUTER_PORT, TRANSLATING, Gateway, Kind
 from weave_py.lab.topology import Topology
+from weave_py.workloads.netns import resolve_namespace, run_inside
 
 PUBLIC = "h1"
 PUBLIC_ADDRESS = "198.51.100.1"

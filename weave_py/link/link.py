@@ -1,7 +1,7 @@
 """How do our frames reach this peer? One peer's session and paths, composed.
 
 The engine behind a port of the bridge. It agrees on keys (`session`), finds and probes ways
-(`paths`), and keeps the `outlet` pointing at the best one for the packet road.
+(`paths`), and keeps the `egress` pointing at the best one for the data plane.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from weave_py.crypto.identity import Identity
-from weave_py.link.control import ControlRecord
+from weave_py.link.control_record import ControlRecord
+from weave_py.link.egress import Egress, NextHop, prefix_to
 from weave_py.link.loss import FEWEST, LossMeter
-from weave_py.link.outlet import Outlet, Way, prefix_to
 from weave_py.link.path import PathSettings
 from weave_py.link.paths import Paths
 from weave_py.link.sealing import Opener
 from weave_py.link.session import Session, SessionSettings
-from weave_py.link.trains import datagram_overhead
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.errors import WireError
+from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName, PeerUID
-from weave_py.model.strain import Strain
 from weave_py.wire.probes import (
     PROBE_BYTES,
     Probe,
@@ -34,7 +33,7 @@ from weave_py.wire.probes import (
     encode_punch,
     encode_session_message,
 )
-from weave_py.wire.sleeve import MAX_SEGMENTS
+from weave_py.wire.sleeve import MAX_SEGMENTS, datagram_overhead
 
 IN_USE_FOR = 3.0  # seconds after traffic during which a path counts as in use
 METER_EVERY = 0.1  # seconds between looks at what share of our datagrams arrives
@@ -66,7 +65,7 @@ class SendControl:
     """Seal this body as a control record and send it as one datagram this way. If it is a probe
     and the kernel finds it too large, tell Link.refused its `probe`."""
 
-    way: Way
+    next_hop: NextHop
     body: bytes
     probe: int | None = None
 
@@ -89,17 +88,17 @@ class Link:
         session_settings: SessionSettings | None = None,
         path_settings: PathSettings | None = None,
         most_datagrams: int = MAX_SEGMENTS,
-        strain: Strain | None = None,
+        load: LocalLoad | None = None,
     ) -> None:
         """`most_datagrams`: how many datagrams a record may take at the most. `strain`: the
         router's own."""
         self.peer = peer
-        self.outlet = Outlet(peer)
+        self.egress = Egress(peer)
         self.session = Session(
-            identity, uid, peer, suites, token_bytes, new_index, session_settings, strain
+            identity, uid, peer, suites, token_bytes, new_index, session_settings, load
         )
         self._path_settings = path_settings or PathSettings()
-        self.paths = Paths(self._path_settings, strain)
+        self.paths = Paths(self._path_settings, load)
         self.loss = LossMeter()
         self.observed: Endpoint | None = None
         """Our own address as the peer sees it."""
@@ -156,12 +155,12 @@ class Link:
     def _receive_body_untrusted(self, record: ControlRecord, body: bytes, now: float) -> None:
         match decode_untrusted(body):
             case Probe(number, _, sent):
-                way = self._way_back(record)
-                if way is not None:
+                next_hop = self._way_back(record)
+                if next_hop is not None:
                     answer = ProbeAnswer(
                         number, record.datagram_bytes, sent, record.received, record.origin
                     )
-                    self._outputs.append(SendControl(way, encode_answer(answer)))
+                    self._outputs.append(SendControl(next_hop, encode_answer(answer)))
             case ProbeAnswer(number, size, sent, arrived, seen_from):
                 self.loss.sample(sent, arrived)
                 if self.paths.answered(number, size, now):
@@ -174,11 +173,11 @@ class Link:
             case None:
                 pass
 
-    def _way_back(self, record: ControlRecord) -> Way | None:
+    def _way_back(self, record: ControlRecord) -> NextHop | None:
         if record.origin is not None:
-            return Way(record.origin, None)
+            return NextHop(record.origin, None)
         if record.tcp is not None:
-            return Way(None, record.tcp, True)
+            return NextHop(None, record.tcp, True)
         return self.paths.detour_way
 
     def refused(self, probe: int, now: float) -> None:
@@ -251,7 +250,7 @@ class Link:
         due = [self.session.next_deadline(), self.paths.next_deadline()]
         if not self.paths.is_sound:
             due.append(Deadline(self._worked_at + RENEW_AFTER, "no path has worked"))
-        if self.outlet.busy:
+        if self.egress.busy:
             due.append(Deadline(self._used_at + IN_USE_FOR, "still in use?"))
             due.append(Deadline(self._metered_at + METER_EVERY, "how much arrives?"))
         return earliest(due)
@@ -259,24 +258,24 @@ class Link:
     # --- inside --------------------------------------------------------------------------
 
     def _settle(self, now: float) -> None:
-        """After any change: drain the children, and let the outlet show the result."""
+        """After any change: drain the children, and let the egress show the result."""
         for body in self.session.take_messages():
             self._outputs.append(SendUnicast(body))
             best = self.paths.best
-            if self.outlet.sealer is not None and best is not None:
-                # Also where frames go: a relay of the control road could keep it to itself, and
+            if self.egress.sealer is not None and best is not None:
+                # Also where frames go: a relay of the control plane could keep it to itself, and
                 # with it, after a while, all our frames. Who gets it twice takes the first.
                 inside = encode_session_message(SessionMessage(body))
-                self._outputs.append(SendControl(best.way, inside))
+                self._outputs.append(SendControl(best.next_hop, inside))
         installed, retired = self.session.take_changes()
         self._outputs += [InstallOpener(e.index, e.opener) for e in installed]
         self._outputs += [RemoveOpener(index) for index in retired]
         epoch = self.session.current
-        fresh = epoch is not None and self.outlet.sealer is not epoch.sealer
-        self.outlet.sealer = epoch.sealer if epoch else None
+        fresh = epoch is not None and self.egress.sealer is not epoch.sealer
+        self.egress.sealer = epoch.sealer if epoch else None
         if epoch is None:
             self.observed = None
-            self.outlet.use(None, 0)
+            self.egress.use(None, 0)
             return
         if fresh:
             # The first record under new keys confirms them to the other side.
@@ -288,46 +287,46 @@ class Link:
         if not self.paths.is_direct:
             self.observed = None  # what that way looked like may not be so any more
         best = self.paths.best
-        if best is not None and best.way != self.outlet.way:
+        if best is not None and best.next_hop != self.egress.next_hop:
             self.loss.another_way()
-        self.outlet.use(best.way if best else None, best.datagram_bytes if best else 0)
-        self.outlet.record_datagrams = min(self.loss.record_datagrams, self._most_datagrams)
-        self.outlet.parity = self.loss.parity and self._most_datagrams > 1
+        self.egress.use(best.next_hop if best else None, best.datagram_bytes if best else 0)
+        self.egress.record_datagrams = min(self.loss.record_datagrams, self._most_datagrams)
+        self.egress.parity = self.loss.parity and self._most_datagrams > 1
 
     def _probe(self, now: float) -> None:
         in_use = now < self._used_at + IN_USE_FOR
-        sent = self.outlet.counters.datagrams_out
-        for way, number, size in self.paths.advance(now, in_use):
-            room = size - datagram_overhead(bool(prefix_to(self.peer, way)))
+        sent = self.egress.counters.datagrams_out
+        for next_hop, number, size in self.paths.advance(now, in_use):
+            room = size - datagram_overhead(bool(prefix_to(self.peer, next_hop)))
             body = encode_probe(Probe(number, size, sent), room)
-            self._outputs.append(SendControl(way, body, number))
+            self._outputs.append(SendControl(next_hop, body, number))
 
     def _punch(self, now: float) -> None:
         """We are probing the peer's addresses: let it probe ours at the same time."""
         best = self.paths.best
         if best is None or self.paths.is_direct or now < self._punch_at:
             return
-        if self.paths.take_hope():
+        if self.paths.take_probe_trigger():
             self._punch_at = now + self._path_settings.punch_every
-            self._outputs.append(SendControl(best.way, encode_punch()))
+            self._outputs.append(SendControl(best.next_hop, encode_punch()))
 
     def _meter(self, now: float) -> None:
         """While much is sent, ask often how much of it arrives: paths are probed too rarely."""
         if now < self._metered_at + METER_EVERY:
             return
         self._metered_at = now
-        sent, best = self.outlet.counters.datagrams_out, self.paths.best
+        sent, best = self.egress.counters.datagrams_out, self.paths.best
         if sent - self._metered < FEWEST or best is None or self.session.current is None:
             return
         self._metered = sent
         body = encode_probe(Probe(0, PROBE_BYTES, sent), PROBE_BYTES)  # no path waits for number 0
-        self._outputs.append(SendControl(best.way, body))
+        self._outputs.append(SendControl(best.next_hop, body))
 
     def _watch_usage(self, now: float) -> None:
-        counters = self.outlet.counters
+        counters = self.egress.counters
         traffic = counters.records_out + counters.records_in
         if traffic != self._traffic:
             self._traffic = traffic
             self._used_at = now
         elif now >= self._used_at + IN_USE_FOR:
-            self.outlet.busy = False
+            self.egress.busy = False

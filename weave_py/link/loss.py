@@ -1,9 +1,9 @@
-"""What share of our datagrams gets lost, and how long may a record be then?
+"""What share of our datagrams gets lost, and how long may a record be then? Loss measurement.
 
 A lost datagram costs its whole record. On a clean path long records are worth two or three times
 the throughput; at one per cent of loss a record of 44 datagrams would be lost every third time.
 So where datagrams get lost, a record takes one more than it needs, by which any other can be made
-good (wire.parity), and its length follows the measured loss: such that not more than about three
+good (datapath.parity), and its length follows the measured loss: such that no more than some three
 records in a thousand lose two.
 
 Losses that come in bursts, as of a queue that overflows, are not made good, and shall not be: they

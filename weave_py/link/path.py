@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
-from weave_py.link.outlet import Way
+from weave_py.link.egress import NextHop
 from weave_py.link.path_mtu import BASE, PathMtu
 from weave_py.model.deadlines import Deadline, after
 
@@ -43,7 +43,7 @@ class PathSettings:
     poke_every: float = 1.0
     max_heard: int = 4
     """Addresses that we only heard from, at a time."""
-    max_strays: int = 8
+    max_unlisted: int = 8
     """Addresses that work though nobody tells of them, at a time."""
     hearsay_probes: int = 5
     """So many probes go to one of those before it is given up."""
@@ -53,7 +53,7 @@ class PathSettings:
     """From the first unanswered probe: then another way that works is used meanwhile. Ten probes
     in a row are lost by then."""
     grace: float = 2.0
-    """Who is late itself (model.strain) waits so much longer, for each second of it."""
+    """Who is late itself (model.load) waits so much longer, for each second of it."""
     check_every: float = 0.5
     punch_every: float = 1.0
     better_by: float = 0.005
@@ -89,8 +89,8 @@ SMALL_PROBE = 64  # bytes of the datagram: room for every header
 class Path:
     """One way to the peer. `advance` says which probes to send."""
 
-    def __init__(self, way: Way, now: float, settings: PathSettings) -> None:
-        self.way = way
+    def __init__(self, next_hop: NextHop, now: float, settings: PathSettings) -> None:
+        self.next_hop = next_hop
         self.state = PathState.UNPROVEN
         self.rtt: float | None = None
         self.mtu = PathMtu(now)
@@ -99,9 +99,9 @@ class Path:
         self.answered_at = float("-inf")
         self.grace = 0.0
         """Seconds more that an answer may take, because we are late ourselves."""
-        self.crowd = 1.0
+        self.silent_factor = 1.0
         """How much more rarely we ask who does not answer, because many do not."""
-        self.leisure = 1.0
+        self.scale_factor = 1.0
         """How much more rarely than `probe_idle`, because there are many peers."""
         self._settings = settings
         self._outstanding: dict[int, _Outstanding] = {}
@@ -125,7 +125,7 @@ class Path:
         """What was sent before was lost on nobody: there was no path yet."""
 
     def __repr__(self) -> str:
-        return f"<Path {self.way.text} {self.state.name} {self.mtu.size}>"
+        return f"<Path {self.next_hop.text} {self.state.name} {self.mtu.size}>"
 
     @property
     def loss(self) -> float:
@@ -252,13 +252,13 @@ class Path:
             self.mtu.black_hole(now)
 
     def next_deadline(self) -> Deadline:
-        soonest = [Deadline(self._probe_at, f"probe {self.way.text}")]
+        soonest = [Deadline(self._probe_at, f"probe {self.next_hop.text}")]
         if self._outstanding:
             first = min(self._expiry(o) for o in self._outstanding.values())
-            soonest.append(Deadline(first, f"answer of {self.way.text}"))
+            soonest.append(Deadline(first, f"answer of {self.next_hop.text}"))
         if self._suspect_since is not None:
             dead_at = self._dead_at(self._suspect_since)
-            soonest.append(Deadline(dead_at, f"give up {self.way.text}"))
+            soonest.append(Deadline(dead_at, f"give up {self.next_hop.text}"))
         elif self.state is PathState.UP:
             soonest.append(self.mtu.next_deadline())
         return min(soonest)
@@ -280,7 +280,7 @@ class Path:
         """Seconds between probes while answers are missing. Where they come late the probes may be
         what they wait for, in a queue in front of a host that is too busy: no more of those."""
         late = min((self.rtt or 0.0) / 2, self._settings.probe_in_use)
-        return max(usual, late) * self.crowd + self.grace
+        return max(usual, late) * self.silent_factor + self.grace
 
     def _heartbeat(self, in_use: bool) -> list[tuple[Kind, int]]:
         small, full = (Kind.SMALL, SMALL_PROBE), (Kind.FULL, self.mtu.size)
@@ -301,7 +301,7 @@ class Path:
                 return self._pace(s.probe_suspect)
             if in_use:
                 return s.probe_in_use
-            return min(s.probe_idle * self.leisure, s.longest_idle)
+            return min(s.probe_idle * self.scale_factor, s.longest_idle)
         pause = self._backoff
         self._backoff = min(self._backoff * s.retry_factor, s.longest_retry)
         return pause + self.grace

@@ -47,7 +47,7 @@ class PathMtu:
         self._low = 0
         self._tries = 0
         self._probe_at = now
-        self._asked: int | None = None
+        self._requests: int | None = None
 
     @property
     def is_searching(self) -> bool:
@@ -62,14 +62,14 @@ class PathMtu:
             if not self.is_searching:
                 self._probe_at = now + RAISE_EVERY
                 return None
-        if self._asked is not None:
+        if self._requests is not None:
             self._tries += 1
             if self._tries >= TRIES:
-                self._refuse(self._asked, now)
+                self._refuse(self._requests, now)
                 if not self.is_searching:
                     return None
         candidate = self._candidate()
-        self._asked = candidate
+        self._requests = candidate
         self._probe_at = now + RETRY_AFTER
         return SIZES[candidate]
 
@@ -79,14 +79,14 @@ class PathMtu:
         if index > self._low:
             self._low = index
             self.size = SIZES[index]
-            self._asked, self._tries = None, 0
+            self._requests, self._tries = None, 0
             self._high = max(self._high, index + 1)
             self._probe_at = now if self.is_searching else now + RAISE_EVERY
 
     def refused(self, size: int, now: float) -> None:
         """Our own kernel would not even send it (larger than the interface's MTU)."""
-        if self._asked is not None and SIZES[self._asked] == size:
-            self._refuse(self._asked, now)
+        if self._requests is not None and SIZES[self._requests] == size:
+            self._refuse(self._requests, now)
 
     def black_hole(self, now: float) -> None:
         """`size` does not pass any more though smaller datagrams do: start again from the base.
@@ -95,7 +95,7 @@ class PathMtu:
         """
         self._low, self._high = 0, len(SIZES)
         self.size = BASE
-        self._asked, self._tries = None, 0
+        self._requests, self._tries = None, 0
         self._probe_at = now
 
     def next_deadline(self) -> Deadline:
@@ -110,5 +110,5 @@ class PathMtu:
 
     def _refuse(self, index: int, now: float) -> None:
         self._high = max(index, self._low + 1)
-        self._asked, self._tries = None, 0
+        self._requests, self._tries = None, 0
         self._probe_at = now if self.is_searching else now + RAISE_EVERY

@@ -1,4 +1,4 @@
-"""Which ways to a peer are there, and which one is best? Candidates, and the choice among them.
+"""Which ways to a peer are there, and which one is best? Candidates, and path selection.
 
 Every way is probed through the session (link.path): an answer proves both directions, measures
 the round trip, and (for large probes) the path MTU. The order is: straight by UDP; by UDP through
@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from weave_py.link.outlet import Way
+from weave_py.link.egress import NextHop
 from weave_py.link.path import Path, PathSettings, PathState
 from weave_py.model.deadlines import Deadline, earliest
+from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName
-from weave_py.model.strain import Strain
 
 FRESH = 2.0  # seconds for which an answer proves a way that was not probed regularly
 
@@ -28,7 +28,7 @@ FRESH = 2.0  # seconds for which an answer proves a way that was not probed regu
 class ProbeRequest(NamedTuple):
     """Please send a probe of `datagram_bytes` this way."""
 
-    way: Way
+    next_hop: NextHop
     number: int
     datagram_bytes: int
 
@@ -36,10 +36,10 @@ class ProbeRequest(NamedTuple):
 class Paths:
     """All ways to one peer."""
 
-    def __init__(self, settings: PathSettings | None = None, strain: Strain | None = None) -> None:
+    def __init__(self, settings: PathSettings | None = None, load: LocalLoad | None = None) -> None:
         """`strain`: the router's own."""
         self._settings = settings or PathSettings()
-        self._strain = strain or Strain()
+        self._load = load or LocalLoad()
         self._direct: dict[Endpoint, Path] = {}
         self._told: frozenset[Endpoint] = frozenset()
         self._relay: Path | None = None
@@ -55,22 +55,22 @@ class Paths:
     @property
     def relay(self) -> PeerName | None:
         """The neighbour through which the peer can be reached by UDP, if any."""
-        return self._relay.way.relay if self._relay else None
+        return self._relay.next_hop.relay if self._relay else None
 
     @property
     def tcp(self) -> PeerName | None:
         """The neighbour inside whose control connection the peer can be reached, if any."""
-        return self._tcp.way.relay if self._tcp else None
+        return self._tcp.next_hop.relay if self._tcp else None
 
     @property
-    def detour_way(self) -> Way | None:
+    def detour_way(self) -> NextHop | None:
         """Where to send what is not to go straight."""
         path = self._relay or self._tcp
-        return path.way if path else None
+        return path.next_hop if path else None
 
     @property
     def is_direct(self) -> bool:
-        return self._best is not None and self._best.way.endpoint is not None
+        return self._best is not None and self._best.next_hop.endpoint is not None
 
     @property
     def is_sound(self) -> bool:
@@ -78,7 +78,7 @@ class Paths:
         return self._best is not None and self._best.is_sound
 
     @property
-    def is_shaken(self) -> bool:
+    def is_suspect(self) -> bool:
         """The path in use misses an answer."""
         return self._best is not None and not self._best.is_sound
 
@@ -89,11 +89,11 @@ class Paths:
         if self.is_direct:
             return ""
         code = "direct-unanswered" if self._direct else "no-direct-address"
-        if self._best is not None and not self._best.way.tcp:
+        if self._best is not None and not self._best.next_hop.tcp:
             return code
         return f"{code},{'relay-unanswered' if self._relay else 'no-relay'}"
 
-    def take_hope(self) -> bool:
+    def take_probe_trigger(self) -> bool:
         """Whether there was news since the last call that make a direct path more likely."""
         taken, self._has_hope = self._has_hope, False
         return taken
@@ -107,7 +107,7 @@ class Paths:
         self._told = frozenset(told)
         for place in told:
             if place not in self._direct:
-                self._direct[place] = Path(Way(place, None), now, self._settings)
+                self._direct[place] = Path(NextHop(place, None), now, self._settings)
         for place in [p for p in self._direct if p not in self._told]:
             if self._direct[place].state is not PathState.UP:
                 self._drop(place)
@@ -119,11 +119,15 @@ class Paths:
             unproven = [p for p in self._direct if self._is_hearsay(p)]
             if len(unproven) >= self._settings.max_heard:
                 self._drop(unproven[0])
-            path = self._direct[place] = Path(Way(place, None), now, self._settings)
+            path = self._direct[place] = Path(NextHop(place, None), now, self._settings)
             self._drop_strays()
         path.heard_at = now
         best = self._best
-        if path.state is not PathState.UP and best is not None and best.way.endpoint is not None:
+        if (
+            path.state is not PathState.UP
+            and best is not None
+            and best.next_hop.endpoint is not None
+        ):
             best.check(now)  # has the peer moved?
         # Anybody on the way can send a true record again from an address of their choice: what
         # that makes us send there must stay little.
@@ -132,12 +136,12 @@ class Paths:
     def set_relay(self, via: PeerName | None, now: float) -> None:
         """The neighbour through which the peer can be reached by UDP, if any."""
         if via != self.relay:
-            self._relay = None if via is None else self._detour(Way(None, via), now)
+            self._relay = None if via is None else self._detour(NextHop(None, via), now)
 
     def set_tcp(self, via: PeerName | None, now: float) -> None:
         """The neighbour (or the peer itself) inside whose control connection datagrams may go."""
         if via != self.tcp:
-            self._tcp = None if via is None else self._detour(Way(None, via, True), now)
+            self._tcp = None if via is None else self._detour(NextHop(None, via, True), now)
 
     # --- reasons to probe ----------------------------------------------------------------
 
@@ -145,7 +149,7 @@ class Paths:
         """The peer started anew, or we have new hope: prove everything again, soon."""
         self._has_hope = True
         for path in self._all():
-            path.restart(now if path.way.endpoint is not None else self._not_first(now))
+            path.restart(now if path.next_hop.endpoint is not None else self._not_first(now))
 
     def check(self, now: float) -> None:
         """Something has changed underneath: does the best path still work, or another one now?"""
@@ -167,14 +171,17 @@ class Paths:
 
     def advance(self, now: float, in_use: bool) -> list[ProbeRequest]:
         requests = []
-        grace = self._settings.grace * self._strain.lag(now)
+        grace = self._settings.grace * self._load.delay(now)
         for path in self._all():
             path.grace = grace
-            path.crowd, path.leisure = self._strain.crowd, self._strain.leisure
+            path.silent_factor, path.scale_factor = (
+                self._load.silent_factor,
+                self._load.scale_factor,
+            )
             if self._rests(path):
                 path.rest(now)
                 continue
-            place = path.way.endpoint
+            place = path.next_hop.endpoint
             if place and path.is_hopeless and self._is_hearsay(place):
                 self._drop(place)
                 continue
@@ -182,7 +189,7 @@ class Paths:
             for kind, size in path.advance(now, in_use and path is self._best):
                 self._number = self._number % 0xFFFF_FFFF + 1  # never 0: see Link
                 path.sent(self._number, kind, size, now)
-                requests.append(ProbeRequest(path.way, self._number, size))
+                requests.append(ProbeRequest(path.next_hop, self._number, size))
             self._has_hope |= was_up and path.state is not PathState.UP
         self._choose(now)
         return requests
@@ -211,14 +218,14 @@ class Paths:
 
     # --- inside --------------------------------------------------------------------------
 
-    def _detour(self, way: Way, now: float) -> Path:
-        return Path(way, self._not_first(now), self._settings)
+    def _detour(self, next_hop: NextHop, now: float) -> Path:
+        return Path(next_hop, self._not_first(now), self._settings)
 
     def _not_first(self, now: float) -> float:
         """When a new detour is to be probed: not before direct ways had time to answer, if that
         takes long. Of many links that come up together nearly all would do it in vain. (Frames
         take the detour meanwhile.)"""
-        return now + self._settings.grace * self._strain.lag(now)
+        return now + self._settings.grace * self._load.delay(now)
 
     def _all(self) -> list[Path]:
         detours = (path for path in (self._relay, self._tcp) if path is not None)
@@ -226,7 +233,7 @@ class Paths:
 
     def _rests(self, path: Path) -> bool:
         """Whether a better way works, so that this one need not be probed."""
-        if path.way.endpoint is not None:
+        if path.next_hop.endpoint is not None:
             return False
         if any(direct.is_sound for direct in self._direct.values()):
             return True
@@ -238,13 +245,13 @@ class Paths:
 
     def _drop_strays(self) -> None:
         """A peer that seems to be in many places is probed in the latest few only."""
-        strays = [
+        unlisted = [
             place
             for place, path in self._direct.items()
             if place not in self._told and path.state is PathState.UP and path is not self._best
         ]
-        strays.sort(key=lambda place: self._direct[place].heard_at)
-        for place in strays[: -self._settings.max_strays]:
+        unlisted.sort(key=lambda place: self._direct[place].heard_at)
+        for place in unlisted[: -self._settings.max_unlisted]:
             self._drop(place)
 
     def _drop(self, place: Endpoint) -> None:
@@ -271,7 +278,7 @@ class Paths:
     def _choose_direct(self, paths: list[Path]) -> Path:
         # What the peer or its neighbours say comes before what only seems to be its address: who
         # is on the way could make us believe so, and stay on the way.
-        told = [p for p in paths if p.way.endpoint in self._told] or paths
+        told = [p for p in paths if p.next_hop.endpoint in self._told] or paths
         quickest = min(told, key=lambda p: p.rtt or 0.0)
         current = self._best
         if current in told and not self._is_much_better(quickest, current):

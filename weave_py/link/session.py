@@ -32,8 +32,8 @@ from weave_py.crypto.suites import Suite, choose, derive
 from weave_py.link.sealing import Opener, Sealer
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.errors import HandshakeError, PeerError, WireError
+from weave_py.model.load import LocalLoad
 from weave_py.model.names import PeerName, PeerUID
-from weave_py.model.strain import Strain
 from weave_py.wire.packing import as_bytes, as_int, as_list, pack, unpack_untrusted
 
 PROTOCOL = "Noise_KK_25519_ChaChaPoly_BLAKE2s"
@@ -101,11 +101,11 @@ class Session:
         token_bytes: Callable[[int], bytes],
         new_index: Callable[[], int],
         settings: SessionSettings | None = None,
-        strain: Strain | None = None,
+        load: LocalLoad | None = None,
     ) -> None:
         """`new_index` returns an index that no session of this router uses. `strain`: the
         router's own."""
-        self._strain = strain or Strain()
+        self._load = load or LocalLoad()
         self.peer = peer
         self.current: Epoch | None = None
         """The epoch to seal under, unless it is too old."""
@@ -270,7 +270,7 @@ class Session:
         # By the clock: it goes on where a forgotten link to the same peer had stopped counting.
         self._sequence = max(self._sequence + 1, int(now * 1000))
         payload = pack([index, self._uid, self._sequence, self._suites])
-        self._initiate_at = now + self._retry + GRACE * self._strain.lag(now)
+        self._initiate_at = now + self._retry + GRACE * self._load.delay(now)
         self._retry = min(self._retry * 2, self._settings.longest_retry)
         try:
             message = handshake.write_message(payload)

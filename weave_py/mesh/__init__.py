@@ -1,1 +1,1 @@
-"""Who is out there, and which way? The control road's engines."""
+"""Who is out there, and which way? The control plane's engines."""

@@ -1,4 +1,4 @@
-"""How is one control connection doing? Its life from first byte to goodbye, with heartbeats.
+"""How is one control connection doing? Its state machine, first byte to goodbye, with heartbeats.
 
 The side that called sends a ping every `heartbeat`, and its answers tell that the other lives. The
 other side hears the pings, so it need not send its own, but for now and then one to measure the
@@ -14,8 +14,8 @@ from weave_py.crypto.noise import CipherState
 from weave_py.mesh.handshake import ControlHandshake, Hello, Step
 from weave_py.model.deadlines import Deadline
 from weave_py.model.errors import PeerError
+from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint
-from weave_py.model.strain import Strain
 from weave_py.wire.messages import (
     ControlMessage,
     Goodbye,
@@ -46,7 +46,7 @@ class ConnectionSettings:
     dead_after: float = 3.0
     """Silence that long ends the connection (Weave: 60 s; memberlist suspects within seconds)."""
     grace: float = 4.0
-    """Who is late itself (model.strain) waits so much longer, for each second of it."""
+    """Who is late itself (model.load) waits so much longer, for each second of it."""
     stall: float = 1.0
     """Being woken this late means that *we* stood still (SIGSTOP, suspend): others are not blamed
     for the silence before they had a chance to speak again."""
@@ -95,7 +95,7 @@ class Connection:
         remote: Endpoint,
         now: float,
         settings: ConnectionSettings | None = None,
-        strain: Strain | None = None,
+        load: LocalLoad | None = None,
     ) -> None:
         """`strain`: the router's own."""
         self.remote = remote
@@ -108,11 +108,11 @@ class Connection:
         """Seconds, of single round trips from that, as there."""
         self.hash = b""
         self._settings = settings or ConnectionSettings()
-        self._strain = strain or Strain()
+        self._load = load or LocalLoad()
         self._grace = 0.0
         """Seconds more that the peer has to answer, because we are late ourselves."""
         self._handshake = handshake
-        self._reader = FrameReader()
+        self._verifier = FrameReader()
         self._out = bytearray(handshake.start())
         self._events: list[ConnectionEvent] = []
         self._send: CipherState | None = None
@@ -140,10 +140,10 @@ class Connection:
         if self.state is State.CLOSED:
             return
         self._heard_at = now
-        self._reader.feed(data)
+        self._verifier.feed(data)
         try:
             if self.state is State.HANDSHAKE:
-                self._out += self._handshake.proceed_untrusted(self._reader)
+                self._out += self._handshake.proceed_untrusted(self._verifier)
                 if self._handshake.step is not Step.DONE:
                     return
                 self._open(now)
@@ -175,7 +175,7 @@ class Connection:
         due = self.next_deadline()
         if due is not None and now - due.at > self._settings.stall:
             self._heard_at = max(self._heard_at, now - self._settings.heartbeat)
-        self._grace = self._settings.grace * self._strain.lag(now)
+        self._grace = self._settings.grace * self._load.delay(now)
         if self.state is State.HANDSHAKE:
             if now >= self._started_at + self._settings.handshake_timeout + self._grace:
                 self._end("no answer to the handshake: is a weave-py router listening there?")
@@ -227,7 +227,7 @@ class Connection:
     def _read_messages(self, now: float) -> None:
         assert self._receive is not None
         while self.state is State.OPEN:
-            body = self._reader.next_frame_untrusted()
+            body = self._verifier.next_frame_untrusted()
             if body is None:
                 return
             if isinstance(body, int):
@@ -254,9 +254,9 @@ class Connection:
 
     def _pace(self, now: float) -> float:
         s = self._settings
-        if self._strain.lag(now) or self._deviation > s.steady:
+        if self._load.delay(now) or self._deviation > s.steady:
             return s.heartbeat
-        return min(s.heartbeat * self._strain.leisure, s.slow_heartbeat)
+        return min(s.heartbeat * self._load.scale_factor, s.slow_heartbeat)
 
     def _beat(self, at: float) -> float:
         """Not later than `at`, and for all connections of a router together: it is woken once."""

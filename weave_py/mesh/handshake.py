@@ -143,17 +143,17 @@ class ControlHandshake:
         assert self._receive
         return self._send, self._receive
 
-    def proceed_untrusted(self, reader: FrameReader) -> bytes:
+    def proceed_untrusted(self, verifier: FrameReader) -> bytes:
         """Consume what has come; returns bytes to send. Raises PeerError when it failed."""
         out = b""
         while self.step is not Step.DONE:
             if self.step is Step.PREFACE:
-                theirs = reader.take_exactly(PREFACE_BYTES)
+                theirs = verifier.take_exactly(PREFACE_BYTES)
                 if theirs is None:
                     break
                 out += self._on_preface(theirs)
                 continue
-            body = reader.next_frame_untrusted(MAX_HANDSHAKE_FRAME)
+            body = verifier.next_frame_untrusted(MAX_HANDSHAKE_FRAME)
             if body is None:
                 break
             if isinstance(body, int):

@@ -32,7 +32,7 @@ class Ourself:
         self,
         identity: Identity,
         uid: PeerUID,
-        epoch: int,
+        incarnation: int,
         nickname: str,
         suites: Sequence[int],
     ) -> None:
@@ -42,7 +42,7 @@ class Ourself:
             static=identity.static_public,
             certificate=identity.certificate,
             uid=uid,
-            order=RecordVersion(epoch, 0),
+            order=RecordVersion(incarnation, 0),
             nickname=nickname,
             endpoints=(),
             neighbours=(),
@@ -78,8 +78,8 @@ class Ourself:
         neighbours_now = tuple(steady)[:MAX_NEIGHBOURS]
         order = self.record.order
         if outrank and self._rival is not None and self._rival >= order:
-            epoch, version = self._rival
-            order = RecordVersion(min(epoch + 1, U63), version if epoch == U63 else 0)
+            incarnation, version = self._rival
+            order = RecordVersion(min(incarnation + 1, U63), version if incarnation == U63 else 0)
         elif (endpoints_now, neighbours_now) == (self.record.endpoints, self.record.neighbours):
             return False
         version = min(order.version + 1, U63)

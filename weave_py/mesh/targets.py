@@ -3,7 +3,7 @@
 Configured targets are called for ever (a name is resolved anew each time). Discovered peers are
 called while we want more control connections than we have: all of them in a small network, so
 that it becomes the full mesh that Weave's users expect; in a larger one a few, chosen by a hash
-that is different for every peer (`mesh.favourites`), which makes a well-connected random graph.
+that is different for every peer (`mesh.neighbour_choice`): a well-connected random graph.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from weave_py.mesh.favourites import Favourites
+from weave_py.mesh.neighbour_choice import NeighbourChoice
 from weave_py.model.deadlines import Deadline, earliest
+from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName, Target
-from weave_py.model.strain import Strain
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,10 @@ class Targets:
         ourself: PeerName,
         jitter: Callable[[], float],
         settings: TargetSettings | None = None,
-        strain: Strain | None = None,
+        load: LocalLoad | None = None,
     ) -> None:
         """`jitter` returns a uniform random number in [0, 1). `strain`: the router's own."""
-        self._strain = strain or Strain()
+        self._load = load or LocalLoad()
         self._leisure_at = float("-inf")
         """When the next call may be made that is not urgent."""
         self._ourself = ourself
@@ -112,7 +112,7 @@ class Targets:
         self._attempts: dict[str, _Attempt] = {}
         self._connected: frozenset[PeerName] = frozenset()
         self._left_alone: dict[PeerName, float] = {}
-        self._favourites = Favourites(ourself, self._settings.sparse_degree)
+        self._choice = NeighbourChoice(ourself, self._settings.sparse_degree)
         self._superfluous: dict[PeerName, float] = {}
         """Since when each of the connections we made is one that we would not make today."""
         self._reachable: Collection[PeerName] = ()
@@ -174,8 +174,8 @@ class Targets:
         self._connected = connected
         self._reachable = peers if reachable is None else reachable
         self._left_alone = {name: t for name, t in self._left_alone.items() if t > now}
-        favourites = self._favourites.choose(peers.keys(), self._reachable)
-        wanted = self._wanted(peers, favourites, room)
+        chosen = self._choice.choose(peers.keys(), self._reachable)
+        wanted = self._wanted(peers, chosen, room)
         announced = {name: {place.text for place in peers[name]} for name in wanted}
         announced |= {name: {place.text for place in at} for name, at in forgotten.items()}
         for key in [k for k, a in self._attempts.items() if not a.configured]:
@@ -200,7 +200,7 @@ class Targets:
                     )
         spare: frozenset[PeerName] = frozenset()
         if len(peers) > self._settings.trim_above:
-            spare = called - favourites
+            spare = called - chosen
         self._superfluous = {name: self._superfluous.get(name, now) for name in sorted(spare)}
 
     def _seek(self, forgotten: Mapping[PeerName, tuple[Endpoint, ...]], now: float) -> None:
@@ -230,11 +230,11 @@ class Targets:
     def _wanted(
         self,
         peers: Mapping[PeerName, tuple[Endpoint, ...]],
-        favourites: frozenset[PeerName],
+        chosen: frozenset[PeerName],
         room: int,
     ) -> list[PeerName]:
         is_small = len(peers) < self._settings.full_mesh_up_to
-        missing = [n for n in (peers if is_small else favourites) if n not in self._connected]
+        missing = [n for n in (peers if is_small else chosen) if n not in self._connected]
         if self._connected:  # in need we may not be choosy
             missing = [name for name in missing if name not in self._left_alone]
         # Each begins with those that follow it, not all with the same ones.
@@ -264,7 +264,7 @@ class Targets:
                 if busy + len(calls) >= self._settings.leisurely or now < self._leisure_at:
                     continue
                 pace = self._settings.pace * (0.5 + self._jitter())
-                self._leisure_at = now + max(pace, 2 * self._strain.lag(now))
+                self._leisure_at = now + max(pace, 2 * self._load.delay(now))
             attempt.calling = True
             busy_peers.add(attempt.peer)
             calls.append(Call(key, attempt.host, attempt.port))

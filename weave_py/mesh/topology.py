@@ -1,7 +1,7 @@
-"""Who is out there? The set of all peers' records, merged, verified, and forgotten in time.
+"""Who is out there? The link-state database: all peers' records, merged, and forgotten in time.
 
 Only a peer itself writes its record; of two records of a peer the one with the higher
-(epoch, version) wins. So merging is commutative, associative and idempotent, and any way of
+(incarnation, version) wins. So merging is commutative, associative and idempotent, and any way of
 spreading records converges.
 
 Forgetting is the delicate part: a peer that has been unreachable for a while is taken out, but
@@ -19,11 +19,11 @@ from itertools import islice
 from types import MappingProxyType
 
 from weave_py.crypto.identity import peer_name_of
-from weave_py.mesh.digests import ALL_BUCKETS, Digests
-from weave_py.mesh.islands import islands
+from weave_py.mesh.components import components
+from weave_py.mesh.gossip.digests import ALL_BUCKETS, Digests
 from weave_py.mesh.ourself import Ourself
-from weave_py.mesh.reading import RecordReader
-from weave_py.mesh.ways import Ways
+from weave_py.mesh.record_verifier import RecordVerifier
+from weave_py.mesh.spf import ShortestPathTree
 from weave_py.model.deadlines import Deadline
 from weave_py.model.errors import PeerError
 from weave_py.model.names import PeerName
@@ -34,9 +34,9 @@ from weave_py.wire.topology import Held, PeerRecord, SignedRecord
 @dataclass(frozen=True, slots=True)
 class TopologySettings:
     forget_after: float = 60.0
-    """Seconds a peer may be unreachable before it goes to limbo."""
+    """Seconds a peer may be unreachable before it goes to the expired ones."""
     max_peers: int = 10_000
-    max_limbo: int = 10_000
+    max_expired: int = 10_000
 
 
 class Topology:
@@ -46,25 +46,25 @@ class Topology:
         self,
         ourself: Ourself,
         settings: TopologySettings | None = None,
-        reader: RecordReader | None = None,
+        verifier: RecordVerifier | None = None,
     ) -> None:
         self.ourself = ourself
-        self._reader = reader or RecordReader()
+        self._verifier = verifier or RecordVerifier()
         self.routes = RouteTable()
         self.quarantined = 0
         """Records refused as malformed, forged or over quota."""
         self._settings = settings or TopologySettings()
         self._live: dict[PeerName, SignedRecord] = {}
-        self._limbo: dict[PeerName, SignedRecord] = {}
+        self._expired: dict[PeerName, SignedRecord] = {}
         self._unreachable_since: dict[PeerName, float] = {}
         self._digests = Digests()
         self._owners: dict[bytes, PeerName] = {}
-        """Whose the bodies of all live and limbo records are."""
+        """Whose the bodies of all live and expired records are."""
         self._changed: set[PeerName] = set()
-        self._ways = Ways(ourself.name, direct_only=False)
-        self._direct_ways = Ways(ourself.name, direct_only=True)
+        self._tree = ShortestPathTree(ourself.name, direct_only=False)
+        self._direct_tree = ShortestPathTree(ourself.name, direct_only=True)
         self._records = {ourself.name: ourself.record}
-        """All that ways may lead over: live, in limbo, and ours."""
+        """All that ways may lead over: live, expired, and ours."""
         self._news = {ourself.name}
         """Whose of these have changed since routes were last computed."""
 
@@ -100,11 +100,11 @@ class Topology:
         return self._live.keys()
 
     def forgotten(self, most: int) -> list[PeerName]:
-        """The peers that went to limbo last, at most so many, the last one first."""
-        return list(islice(reversed(self._limbo), most))
+        """The peers that went to the expired ones last, at most so many, the last one first."""
+        return list(islice(reversed(self._expired), most))
 
     def remembered(self, name: PeerName) -> PeerRecord | None:
-        """What `name` said about itself last, though it may be in limbo."""
+        """What `name` said about itself last, though it may be expired."""
         return self._records.get(name)
 
     def __len__(self) -> int:
@@ -119,18 +119,18 @@ class Topology:
         if body in self._owners:
             return None
         try:
-            signed = self._reader.decode_untrusted(body, signature)
+            signed = self._verifier.decode_untrusted(body, signature)
             name = peer_name_of(signed.record.identity)
             if not self._is_news(name, signed):
                 return None
-            self._reader.authenticate_untrusted(signed, self.record(name))
+            self._verifier.authenticate_untrusted(signed, self.record(name))
         except PeerError:
             self.quarantined += 1
             raise
         if name == self.ourself.name:
             self.ourself.rival_seen(signed.record.order)
             return None  # the answer to it is our next announcement
-        for old in (self._live.get(name), self._limbo.pop(name, None)):
+        for old in (self._live.get(name), self._expired.pop(name, None)):
             if old is not None:
                 self._owners.pop(old.body, None)
                 self._changed.update(old.record.claims)
@@ -146,8 +146,8 @@ class Topology:
         return signed
 
     def lacks(self, held: Held) -> bool:
-        """Whether this record would be news to us. (What is in limbo would not.)"""
-        ours = self.signed(held.name) or self._limbo.get(held.name)
+        """Whether this record would be news to us. (What is expired would not.)"""
+        ours = self.signed(held.name) or self._expired.get(held.name)
         if ours is None:
             return True
         return ours.mark != held.mark and ours.record.order <= held.order
@@ -158,7 +158,7 @@ class Topology:
             self._forget(min(self._unreachable_since, key=lambda n: self._unreachable_since[n]))
 
     def _is_news(self, name: PeerName, signed: SignedRecord) -> bool:
-        known = self.signed(name) or self._limbo.get(name)
+        known = self.signed(name) or self._expired.get(name)
         if known is None:
             if len(self._live) >= self._settings.max_peers and not self._unreachable_since:
                 raise PeerError(f"the network has more than {self._settings.max_peers} peers")
@@ -180,8 +180,8 @@ class Topology:
         self._compute_routes()
         reachable = self.routes.hops
         self._changed.update(reachable.keys() - before.keys())
-        for name in [n for n in self._limbo if n in reachable]:
-            self._live[name] = self._limbo.pop(name)
+        for name in [n for n in self._expired if n in reachable]:
+            self._live[name] = self._expired.pop(name)
             self._digests.put(name, self._live[name])
         if len(reachable) > len(self._live):  # ourself is not among the live: nobody is missing
             self._unreachable_since.clear()
@@ -194,15 +194,15 @@ class Topology:
 
     def reachable_without(self, names: Collection[PeerName]) -> set[PeerName]:
         """Those of these peers that could be reached if we had connections with none of them."""
-        islands = self.islands(names)
-        kept = {islands[name] for name in self.sure_neighbours() if name not in names}
-        return {name for name in names if islands.get(name) in kept}
+        components = self.components(names)
+        kept = {components[name] for name in self.sure_neighbours() if name not in names}
+        return {name for name in names if components.get(name) in kept}
 
-    def islands(self, names: Collection[PeerName] = ()) -> dict[PeerName, int]:
+    def components(self, names: Collection[PeerName] = ()) -> dict[PeerName, int]:
         """For each neighbour, and each of these peers, whose record we have, a number: those with
         the same one would still reach each other without us."""
         ours = self.ourself
-        return islands(self._records, ours.name, ours.record.claims.keys() | names)
+        return components(self._records, ours.name, ours.record.claims.keys() | names)
 
     def sure_neighbours(self) -> list[PeerName]:
         """With whom we have a connection that both our record and theirs tell of."""
@@ -226,22 +226,22 @@ class Topology:
             self._records[self.ourself.name] = ours
             self._news.add(self.ourself.name)
         news, self._news = self._news, set()
-        old, ways, direct = self.routes, self._ways, self._direct_ways
+        old, tree, direct = self.routes, self._tree, self._direct_tree
         unicast, relay, hops = old.unicast, old.relay, old.hops
-        if ways.follow(self._records, news) or not hops:
-            unicast = MappingProxyType(dict(ways.next_hops))
-            hops = MappingProxyType(dict(ways.hops))
-        if direct.follow(self._records, news):
+        if tree.update(self._records, news) or not hops:
+            unicast = MappingProxyType(dict(tree.next_hops))
+            hops = MappingProxyType(dict(tree.hops))
+        if direct.update(self._records, news):
             relay = MappingProxyType(dict(direct.next_hops))
         self.routes = RouteTable(old.version + 1, unicast, relay, hops)
 
     def _forget(self, name: PeerName) -> None:
         del self._unreachable_since[name]
-        self._limbo[name] = self._live.pop(name)
+        self._expired[name] = self._live.pop(name)
         self._digests.remove(name)
-        while len(self._limbo) > self._settings.max_limbo:
-            dropped = next(iter(self._limbo))
-            self._owners.pop(self._limbo.pop(dropped).body, None)
+        while len(self._expired) > self._settings.max_expired:
+            dropped = next(iter(self._expired))
+            self._owners.pop(self._expired.pop(dropped).body, None)
             del self._records[dropped]
             self._news.add(dropped)
 

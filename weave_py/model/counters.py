@@ -59,7 +59,7 @@ class LinkCounters(_Counters):
     records_replayed: int
 
 
-class RoadCounters(_Counters):
+class DatapathCounters(_Counters):
     """Of the router's sleeve sockets, where no peer is to be named."""
 
     __slots__ = (

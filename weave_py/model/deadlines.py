@@ -1,4 +1,4 @@
-"""When does an engine want to be woken, and why?"""
+"""When does an engine want to be woken, and why? Deadlines, and a timer queue."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def after(now: float, pause: float) -> float:
 K = TypeVar("K", bound=Hashable)
 
 
-class Agenda(Generic[K]):
+class TimerQueue(Generic[K]):
     """The deadlines of many parts, each known by a key; the first one costs no search.
 
     A heap that keeps what has been replaced until it comes to the top, or is the greater part.

@@ -1,6 +1,6 @@
 """What should the kernel carry for a peer? Wishes of the engine, for whoever talks to the kernel.
 
-These are the values at the seam between the fast datapath's decisions (`fastdp.path`) and its
+These are the values at the seam between the fast datapath's decisions (`fastdp.path.path`) and its
 reconciler (`fastdp.reconciler`): the engine says what it wants, whole, as often as it likes; the
 reconciler makes the kernel look like it.
 """
@@ -26,7 +26,7 @@ class EspKey:
 
 
 @dataclass(frozen=True, slots=True)
-class EspWish:
+class DesiredEsp:
     """Both directions; several inbound keys while they are being rotated."""
 
     inbound: tuple[EspKey, ...]
@@ -44,12 +44,12 @@ class FastRemote:
     udp_port: int
     vni: int
     """The one under which the peer receives."""
-    esp: EspWish | None = None
+    esp: DesiredEsp | None = None
     """None: plain VXLAN, because the network or the trusted subnets allow it."""
 
 
 @dataclass(frozen=True, slots=True)
-class FastWish:
+class DesiredVxlan:
     """A VXLAN device as the peer's port of the bridge."""
 
     vni: int
@@ -63,11 +63,11 @@ class FastWish:
 
 
 @dataclass(frozen=True, slots=True)
-class PortWish:
+class DesiredPort:
     """A peer's port of the bridge."""
 
     peer: PeerName
-    fast: FastWish | None
+    fast: DesiredVxlan | None
     """None: the TAP itself is the port."""
 
 
@@ -75,8 +75,8 @@ class PortWish:
 class PortsOutcome:
     """What the reconciler has to tell the engine."""
 
-    ready: tuple[tuple[PeerName, FastWish], ...] = ()
-    """The kernel does what these wishes say."""
+    ready: tuple[tuple[PeerName, DesiredVxlan], ...] = ()
+    """The kernel does what these desired ports say."""
     failed: tuple[tuple[PeerName, str], ...] = ()
     """It refused, in these words."""
     taken: tuple[PeerName, ...] = ()
@@ -93,7 +93,7 @@ class FastHost:
     """Where its VXLAN devices listen; 0: it cannot."""
     why: str = ""
     """Reason code if it cannot: `disabled`, `no-vxlan`, `no-tc`, `port-taken`, `no-privileges`,
-    `no-guard` (fastdp.words says what they mean)."""
+    `no-guard` (fastdp.descriptions says what they mean)."""
     esp: bool = False
     """Whether the kernel has ESP (XFRM, AES-GCM)."""
 
@@ -112,7 +112,7 @@ class FastStatus:
     """What one end of a fast path tells the other, whole, again and again: whoever misses one
     misses nothing. Travels in a control record (`wire.fast_status`)."""
 
-    life: int
+    incarnation: int
     """Random per router start and peer: counters below begin anew with it."""
     number: int
     """Counts this end's statuses: an older one than the last is ignored."""
@@ -129,8 +129,8 @@ class FastStatus:
     """Its inner MTU, bytes."""
     cookie: bytes = field(repr=False)
     """16 bytes that authenticate probes to this end: only the peer knows them."""
-    heard_life: int
-    """The peer's life as of the last status that came; 0: none yet."""
+    heard_incarnation: int
+    """The peer's incarnation as of the last status that came; 0: none yet."""
     small_seen: int
     """Highest number of the peer's small probes that came through the kernel; 0: none."""
     full_seen: int

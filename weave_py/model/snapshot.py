@@ -68,7 +68,7 @@ class FastView:
     state: str
     """`off`, `probing`, `fast` or `degraded`."""
     why: str
-    """Reason code (fastdp.reasons); empty while it is fast."""
+    """Reason code (fastdp.path.reasons); empty while it is fast."""
     failure: str = ""
     """What the kernel said, if it refused the device."""
 

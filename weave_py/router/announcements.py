@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from weave_py.mesh.gossip import TopologyGossip
+from weave_py.mesh.gossip.replicator import TopologyGossip
 from weave_py.mesh.ourself import Ourself
 from weave_py.model.deadlines import Deadline
+from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint
-from weave_py.model.strain import Strain
-from weave_py.router.addresses import announced, usable
+from weave_py.router.candidates import announced, usable
 from weave_py.router.links import Links
 from weave_py.router.neighbours import Neighbours
 from weave_py.wire.topology import Neighbour
@@ -27,7 +27,7 @@ LONGEST_TOGETHER = 2.0
 FEW, SOME = 3, 100
 BUSY = 3.0  # seconds; who announces again within that takes longer and longer pauses, up to
 LONGEST_PAUSE = 1.0
-PATIENCE = 8.0  # of how late we are (model.strain): so much longer pauses. What we say makes work
+PATIENCE = 8.0  # of how late we are (model.load): so much longer pauses. What we say makes work
 # for all, and half of it may only be that answers come late; many things are then said at once.
 MANY_NEIGHBOURS, MANY_PEERS = 32, 200  # with more than that we announce proportionally less often
 OUTRANK_FIRST, OUTRANK_LONGEST = 0.2, 60.0  # seconds, doubling
@@ -43,7 +43,7 @@ class Announcements:
         links: Links,
         gossip: TopologyGossip,
         every: float,
-        strain: Strain,
+        load: LocalLoad,
     ) -> None:
         """`every`: seconds between two announcements. `strain`: the router's own."""
         self.local: tuple[Endpoint, ...] = ()
@@ -53,7 +53,7 @@ class Announcements:
         self._links = links
         self._gossip = gossip
         self._every = self._pause = every
-        self._strain = strain
+        self._load = load
         self._direct_changes = 0
         self._announce_at: float | None = None
         self._announced_at = float("-inf")
@@ -82,7 +82,7 @@ class Announcements:
             # And so it is with many peers who are to hear it, and may just be doing the same.
             many = len(self._ourself.record.neighbours) / MANY_NEIGHBOURS
             pause = self._pause * max(1.0, many, self._gossip.peers / MANY_PEERS)
-            pause += PATIENCE * self._strain.lag(now)
+            pause += PATIENCE * self._load.delay(now)
             self._announce_at = max(now, self._announced_at + pause)
 
     def outranked(self, now: float) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership
-from weave_py.link.control import ControlRecord
+from weave_py.link.control_record import ControlRecord
 from weave_py.mesh.connection import (
     Connection,
     ConnectionEnded,
@@ -19,20 +19,21 @@ from weave_py.mesh.connection import (
     MessageReceived,
     State,
 )
-from weave_py.mesh.gossip import CHANNEL as TOPOLOGY
-from weave_py.mesh.gossip import TopologyGossip
+from weave_py.mesh.gossip.replicator import CHANNEL as TOPOLOGY
+from weave_py.mesh.gossip.replicator import TopologyGossip
 from weave_py.mesh.handshake import Hello, hello_of
 from weave_py.mesh.ourself import Ourself
-from weave_py.mesh.reading import RecordReader
+from weave_py.mesh.record_verifier import RecordVerifier
 from weave_py.mesh.targets import Targets
 from weave_py.mesh.topology import Topology
-from weave_py.model.deadlines import Agenda, Deadline, earliest
-from weave_py.model.fast import Carried, FastWish, PortsOutcome
+from weave_py.model.deadlines import Deadline, TimerQueue, earliest
+from weave_py.model.fast import Carried, DesiredVxlan, PortsOutcome
+from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName, PeerUID, Target, endpoint
-from weave_py.model.strain import Strain
 from weave_py.router.announcements import Announcements
-from weave_py.router.clones import Clones
-from weave_py.router.following import Following
+from weave_py.router.convergence import Convergence
+from weave_py.router.duplicate_identity import DuplicateIdentity
+from weave_py.router.eviction import least_useful
 from weave_py.router.links import Links
 from weave_py.router.neighbours import Neighbours, Stream
 from weave_py.router.outputs import (
@@ -48,7 +49,6 @@ from weave_py.router.outputs import (
     TrainReceived,
     UseRoutes,
 )
-from weave_py.router.room import least_useful
 from weave_py.router.settings import EngineSettings
 from weave_py.wire.messages import ControlMessage, Gossip, Train, Unicast
 from weave_py.wire.sleeve import HOP_LIMIT
@@ -78,16 +78,16 @@ class Engine:
         membership: Membership,
         *,
         uid: PeerUID,
-        epoch: int,
+        incarnation: int,
         nickname: str,
         port: int,
         suites: Sequence[int],
         token_bytes: Callable[[int], bytes],
         now: float,
         settings: EngineSettings | None = None,
-        reader: RecordReader | None = None,
+        verifier: RecordVerifier | None = None,
     ) -> None:
-        """`epoch` is greater at every start of this identity; `port` is where we listen."""
+        """`incarnation` is greater at every start of this identity; `port` is where we listen."""
         self.settings = settings or EngineSettings()
         self.name = identity.name
         self.uid = uid
@@ -96,19 +96,19 @@ class Engine:
         self.is_secret = not membership.is_open
         self.terminations = 0
         self.unicasts_undeliverable = 0
-        self.strain = Strain()
-        self.ourself = Ourself(identity, uid, epoch, nickname, suites)
-        self.topology = Topology(self.ourself, self.settings.topology, reader)
+        self.load = LocalLoad()
+        self.ourself = Ourself(identity, uid, incarnation, nickname, suites)
+        self.topology = Topology(self.ourself, self.settings.topology, verifier)
         self.gossip = TopologyGossip(self.topology, now, self.settings.gossip)
         self.targets = Targets(
-            self.name, lambda: token_bytes(1)[0] / 256, self.settings.target, self.strain
+            self.name, lambda: token_bytes(1)[0] / 256, self.settings.target, self.load
         )
         hello = hello_of(identity, uid, nickname, port)
         self.neighbours = Neighbours(
-            identity, membership, hello, token_bytes, self.settings, self.strain
+            identity, membership, hello, token_bytes, self.settings, self.load
         )
         self.links = Links(
-            identity, uid, suites, token_bytes, self.settings, self.is_secret, self.strain
+            identity, uid, suites, token_bytes, self.settings, self.is_secret, self.load
         )
         self._announcements = Announcements(
             self.ourself,
@@ -116,14 +116,14 @@ class Engine:
             self.links,
             self.gossip,
             self.settings.announce_every,
-            self.strain,
+            self.load,
         )
-        self._connections_due: Agenda[int] = Agenda()
+        self._connections_due: TimerQueue[int] = TimerQueue()
         """Each connection's next deadline, as of its last change, by its stream's number."""
-        self._following = Following(
-            self.topology, self.neighbours, self.links, self.targets, self.settings, self.strain
+        self._convergence = Convergence(
+            self.topology, self.neighbours, self.links, self.targets, self.settings, self.load
         )
-        self._clones = Clones(self.neighbours)
+        self._duplicates = DuplicateIdentity(self.neighbours)
         self._due_at = float("inf")
         """When we asked to be woken (not before the moment when we did)."""
         self._told_at = now
@@ -148,8 +148,8 @@ class Engine:
         hosts = list(hosts)
         self._announcements.set_local([endpoint(host, self.port) for host in hosts], now)
         self.links.set_local(hosts, now)
-        self._following.own_hosts = {place.host for place in self._announcements.local}
-        self._following.moved(self.topology.peers())  # whose addresses may be ours now, or not
+        self._convergence.own_hosts = {place.host for place in self._announcements.local}
+        self._convergence.moved(self.topology.peers())  # whose addresses may be ours now, or not
         if had:
             self.links.restart(now)
             self.targets.hurry(now)
@@ -174,8 +174,8 @@ class Engine:
         if stream is None:
             return None
         self._drain(stream, now)
-        displaced, self.neighbours.displaced = self.neighbours.displaced, []
-        for old in displaced:
+        evicted, self.neighbours.evicted = self.neighbours.evicted, []
+        for old in evicted:
             self._drain(old, now)
         self._settle(now)
         return stream.number
@@ -224,13 +224,13 @@ class Engine:
         self._settle(now)
 
     def traffic_woke(self, peer: PeerName, now: float) -> None:
-        """Frames flow to a peer again, after its outlet was not `busy`."""
+        """Frames flow to a peer again, after its egress was not `busy`."""
         self.links.woken(peer, now)
         self._settle(now)
 
     def link_to(self, peer: PeerName, now: float) -> None:
         """Frames are going to be sent to this peer: see EngineSettings.eager_links."""
-        self._following.make_link(peer, now)
+        self._convergence.make_link(peer, now)
         self.links.call(peer, now)
         self._settle(now)
 
@@ -246,7 +246,7 @@ class Engine:
 
     # --- the fast datapath ---------------------------------------------------------------
 
-    def adopt_fast_paths(self, found: Iterable[tuple[PeerName, FastWish]], now: float) -> None:
+    def adopt_fast_paths(self, found: Iterable[tuple[PeerName, DesiredVxlan]], now: float) -> None:
         """A predecessor left these running. To be told before anything else."""
         self.links.fast.adopt(found, now)
         self._settle(now)
@@ -266,8 +266,8 @@ class Engine:
     def fast_ports_changed(self, outcome: PortsOutcome, now: float) -> None:
         """What the reconciler found or did."""
         paths = self.links.fast.paths
-        for peer, wish in outcome.ready:
-            paths.device_ready(peer, wish, now)
+        for peer, desired in outcome.ready:
+            paths.device_ready(peer, desired, now)
         for peer, reason in outcome.failed:
             paths.device_failed(peer, reason, now)
         for peer in outcome.taken:
@@ -282,7 +282,7 @@ class Engine:
         """Time has passed; call at `next_deadline` (earlier does no harm)."""
         if self.is_stopped:
             return
-        self.strain.late(now - self._due_at, now)
+        self.load.late(now - self._due_at, now)
         self._due_at = float("inf")
         for number in self._connections_due.take_due(now):
             stream = self.neighbours.get(number)
@@ -292,7 +292,7 @@ class Engine:
         self.gossip.advance(now)
         self.links.advance(now)
         self._trim(now)
-        self._following.advance(now)
+        self._convergence.advance(now)
         self._settle(now)
 
     def next_deadline(self) -> Deadline | None:
@@ -305,7 +305,7 @@ class Engine:
             self.links.next_deadline(),
             self._announcements.next_deadline(),
             self.targets.next_trim(),
-            *self._following.next_deadlines(),
+            *self._convergence.next_deadlines(),
         ]
         first = earliest(due)
         if self._due_at > self._told_at:  # else it is overdue already, since then
@@ -359,18 +359,18 @@ class Engine:
             self._log(WARNING, "peer refused", stream, error=trouble)
             self._drain(stream, now)
             return
-        loser = self.neighbours.settle(stream, hello)
+        loser = self.neighbours.resolve_duplicate(stream, hello)
         if loser is not None:
             assert loser.connection is not None
-            self._clones.broke(hello.name, now)
+            self._duplicates.broke(hello.name, now)
             loser.connection.close(DUPLICATE)
             self._drain(loser, now)
             if loser is stream:
                 return
         self._log(INFO, "connection established", stream)
-        self._following.moved([hello.name])
+        self._convergence.moved([hello.name])
         if len(self.neighbours) == 1:
-            self._following.wait(now)
+            self._convergence.wait(now)
         self._set_connected()
         self.gossip.neighbour_joined(hello.name, now)
         self.links.neighbour_joined(hello.name, now)
@@ -395,7 +395,7 @@ class Engine:
         match message:
             case Gossip(channel, body) if channel == TOPOLOGY:
                 if self.gossip.receive_untrusted(stream.peer, body, now):
-                    self._following.soon(now)
+                    self._convergence.soon(now)
                 if self.ourself.is_outranked and self._announcements.outranked(now):
                     self._complain_of_clone(stream, now)
                 for error in self.gossip.errors:
@@ -403,7 +403,7 @@ class Engine:
                 self.gossip.errors.clear()
             case Unicast() if message.destination == self.name:
                 if message.channel == SESSION:
-                    self._following.make_link(message.source, now)
+                    self._convergence.make_link(message.source, now)
                     self.links.receive_unicast_untrusted(message.source, message.body, now)
             case Unicast():
                 if message.hop_limit > 0:
@@ -424,7 +424,7 @@ class Engine:
         # A duplicate of which the other half is not ours: somebody else has our identity.
         peer = stream.peer
         refused = is_duplicate and peer is not None and self.neighbours.of(peer) is None
-        usurped = refused and peer is not None and self._clones.took_our_place(peer, now)
+        usurped = refused and peer is not None and self._duplicates.took_our_place(peer, now)
         if stream.target is not None and (refused or not is_duplicate):
             if reason.endswith(MADE_ROOM):
                 self.targets.rest(stream.target)
@@ -437,9 +437,9 @@ class Engine:
         if not counted:
             return
         assert stream.peer is not None
-        self._following.moved([stream.peer])
+        self._convergence.moved([stream.peer])
         if not planned:
-            self._clones.broke(stream.peer, now)
+            self._duplicates.broke(stream.peer, now)
         if usurped or (planned and reason.endswith(MADE_ROOM)):
             self.targets.leave_alone(stream.peer, now + FUTILE_PAUSE)
         self.terminations += 1
@@ -482,10 +482,10 @@ class Engine:
             return
         self._told_at = now
         if self._announcements.advance(now):
-            self._following.soon(now)
-        if self._following.is_due(now):
+            self._convergence.soon(now)
+        if self._convergence.is_due(now):
             self._make_room(None, now)
-            self._outputs.append(UseRoutes(self._following.follow(now)))
+            self._outputs.append(UseRoutes(self._convergence.recompute(now)))
         self._call(now)
         for destination, body in self.links.take_unicasts():
             self.send_unicast(Unicast(SESSION, self.name, destination, HOP_LIMIT, body))
@@ -495,7 +495,7 @@ class Engine:
             self._send(neighbour, Gossip(TOPOLOGY, body))
 
     def _complain_of_clone(self, stream: Stream, now: float) -> None:
-        if self._clones.complains(now):
+        if self._duplicates.complains(now):
             self._log(WARNING, CLONED, stream)
 
     def _call(self, now: float) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable
 
-from fastdp.esp_keys import EpochKeys, esp_key
-from fastdp.paths import FastPathForgotten, FastPaths, PathsOutput
-from fastdp.standing import Direct
+from fastdp.esp.keys import EpochKeys, esp_key
+from fastdp.path.paths import FastPathForgotten, FastPaths, PathsOutput
+from fastdp.path.values import Direct
 from weave_py.link.link import Link
 from weave_py.model.deadlines import Deadline
-from weave_py.model.fast import EspWish, FastHost, FastWish
+from weave_py.model.fast import DesiredEsp, DesiredVxlan, FastHost
+from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName
-from weave_py.model.strain import Strain
 from weave_py.router.settings import EngineSettings
 
 
@@ -24,12 +24,12 @@ class FastLinks:
         token_bytes: Callable[[int], bytes],
         settings: EngineSettings,
         is_secret: bool,
-        strain: Strain | None = None,
+        load: LocalLoad | None = None,
     ) -> None:
         """`strain`: the router's own."""
         self._is_off = settings.fast_host is None
         self._host = settings.fast_host or FastHost(0, "disabled")
-        self.paths = FastPaths(token_bytes, self._host, settings.mtu, settings.fast, strain)
+        self.paths = FastPaths(token_bytes, self._host, settings.mtu, settings.fast, load)
         self._is_secret = is_secret
         self._trusted = settings.trusted_subnets
         self._local: tuple[str, ...] = ()
@@ -39,13 +39,13 @@ class FastLinks:
 
     # --- in ------------------------------------------------------------------------------
 
-    def adopt(self, found: Iterable[tuple[PeerName, FastWish]], now: float) -> None:
+    def adopt(self, found: Iterable[tuple[PeerName, DesiredVxlan]], now: float) -> None:
         """What a predecessor left running. Whether that had to be encrypted is known for sure
         once the sleeve reaches the peer; until then it is what the predecessor thought."""
         adopted = list(found)
-        for peer, wish in adopted:
-            if wish.remote is not None:
-                self._encrypted[peer] = wish.remote.esp is not None
+        for peer, desired in adopted:
+            if desired.remote is not None:
+                self._encrypted[peer] = desired.remote.esp is not None
         self.paths.adopt(adopted, now)
 
     def set_local(self, hosts: Iterable[str]) -> None:
@@ -89,9 +89,9 @@ class FastLinks:
 
     def _direct(self, link: Link) -> Direct | None:
         best = link.paths.best
-        if best is None or best.way.endpoint is None:
+        if best is None or best.next_hop.endpoint is None:
             return None
-        host = best.way.endpoint.host
+        host = best.next_hop.endpoint.host
         local = self._local_towards(host, link.observed)
         return None if local is None else Direct(local, host)
 
@@ -116,8 +116,8 @@ class FastLinks:
         keys = [EpochKeys(e.index, e.theirs, e.send_key, e.receive_key) for e in epochs]
         inbound = tuple(esp_key(k.receive, k.ours) for k in keys)
         newest = keys[-1]
-        wish = EspWish(inbound, esp_key(newest.send, newest.theirs))
-        self.paths.esp_offered(link.peer, wish, now)
+        desired = DesiredEsp(inbound, esp_key(newest.send, newest.theirs))
+        self.paths.esp_offered(link.peer, desired, now)
 
 
 def _common_bits(one: str, other: str) -> int:

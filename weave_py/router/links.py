@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
-from fastdp.paths import FastPathChanged, SendFastStatus
-from fastdp.reasons import NARROW
-from fastdp.standing import FastState
+from fastdp.path.paths import FastPathChanged, SendFastStatus
+from fastdp.path.reasons import NARROW
+from fastdp.path.values import FastState
 from weave_py.crypto.identity import Identity
-from weave_py.link.control import ControlRecord
+from weave_py.link.control_record import ControlRecord
 from weave_py.link.link import InstallOpener, Link, RemoveOpener, SendControl, SendUnicast
 from weave_py.link.session import MIN_INDEX
-from weave_py.model.deadlines import Agenda, Deadline, earliest
+from weave_py.model.deadlines import Deadline, TimerQueue, earliest
 from weave_py.model.errors import WireError
+from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName, PeerUID
 from weave_py.model.routes import RouteTable
-from weave_py.model.strain import Strain
 from weave_py.router.fast_links import FastLinks
 from weave_py.router.outputs import (
     WARNING,
@@ -45,11 +45,11 @@ class Links:
         token_bytes: Callable[[int], bytes],
         settings: EngineSettings,
         is_secret: bool,
-        strain: Strain | None = None,
+        load: LocalLoad | None = None,
     ) -> None:
         """`is_secret`: whether frames must be encrypted. `strain`: the router's own."""
-        self._strain = strain or Strain()
-        self.fast = FastLinks(token_bytes, settings, is_secret, self._strain)
+        self._load = load or LocalLoad()
+        self.fast = FastLinks(token_bytes, settings, is_secret, self._load)
         self._identity = identity
         self._uid = uid
         self._suites = suites
@@ -60,7 +60,7 @@ class Links:
         self._ported: set[PeerName] = set()
         self._told: dict[PeerName, tuple[PeerRecord, tuple[Endpoint, ...]]] = {}
         """What each link was told last."""
-        self._due: Agenda[PeerName] = Agenda()
+        self._due: TimerQueue[PeerName] = TimerQueue()
         """Each link's next deadline, as of its last change: asking all of them every time is what
         a router with many peers would spend most of its time on."""
         self._direct: set[PeerName] = set()
@@ -70,7 +70,7 @@ class Links:
         """Where peers that we reach directly see us."""
         self.observations = 0
         """How often `observed` has changed."""
-        self._shaken: set[PeerName] = set()
+        self._suspect: set[PeerName] = set()
         self._check_soon = False
         self._checked_at = float("-inf")
         self._outputs: list[Output] = []
@@ -125,10 +125,10 @@ class Links:
                 self._settings.session,
                 self._settings.path,
                 self._settings.record_datagrams,
-                self._strain,
+                self._load,
             )
             self._links[peer] = link
-            self._strain.links = len(self._links)
+            self._load.links = len(self._links)
         self._told[peer] = (record, places)
         link.peer_known(record.static, record.uid, places, now)
         self._drain(link, now)
@@ -136,10 +136,10 @@ class Links:
     def use_routes(self, routes: RouteTable, now: float) -> None:
         """Which neighbours pass datagrams on follows from the routes.
 
-        Where UDP does not lead all the way, a hop of the control road may be crossed inside TCP.
-        Every router on the way decides alike (see runtime.relaying): once such datagrams are where
+        Where UDP does not lead all the way, a hop of the control plane may be crossed inside TCP.
+        Every router on the way decides alike (see datapath.relay): once such datagrams are where
         UDP leads to their destination they stay there, and until then each hop is one of the
-        control road's shortest way; so they do not go in circles.
+        control plane's shortest way; so they do not go in circles.
         """
         for link in list(self._links.values()):
             hop = routes.unicast.get(link.peer)
@@ -194,7 +194,7 @@ class Links:
 
     def peer_forgotten(self, peer: PeerName, now: float) -> None:
         link = self._links.pop(peer, None)
-        self._strain.links = len(self._links)
+        self._load.links = len(self._links)
         self._told.pop(peer, None)
         if link is not None:
             link.drop(now)
@@ -295,8 +295,8 @@ class Links:
                 case RemoveOpener(index):
                     self._by_index.pop(index, None)
                     self._outputs.append(CloseSession(index))
-                case SendControl(way, body, probe):
-                    self._outputs.append(SendControlRecord(link.peer, way, body, probe))
+                case SendControl(next_hop, body, probe):
+                    self._outputs.append(SendControlRecord(link.peer, next_hop, body, probe))
         self._note(link)
         self._watch(link, now)
         if link.peer in self._links:
@@ -310,7 +310,7 @@ class Links:
                 link = self._links.get(output.peer)
                 best = link.paths.best if link is not None else None
                 if best is not None:
-                    record = SendControlRecord(output.peer, best.way, output.body, None)
+                    record = SendControlRecord(output.peer, best.next_hop, output.body, None)
                     self._outputs.append(record)
                 continue
             self._outputs.append(output)
@@ -344,12 +344,12 @@ class Links:
                 self._check_soon = True  # our NAT has changed its mind, for others as well
         # (Without keys nobody is asked, and what paths were last they seem to be for ever.)
         is_asked = link.session.current is not None and link.peer in self._links
-        if not (is_asked and link.paths.is_shaken):
-            self._shaken.discard(link.peer)
-            self._strain.silent = len(self._shaken)
-        elif link.peer not in self._shaken:
-            self._shaken.add(link.peer)
-            self._strain.silent = len(self._shaken)
+        if not (is_asked and link.paths.is_suspect):
+            self._suspect.discard(link.peer)
+            self._load.silent = len(self._suspect)
+        elif link.peer not in self._suspect:
+            self._suspect.add(link.peer)
+            self._load.silent = len(self._suspect)
             # If it is we who have moved, the relay on its detour does not even know yet.
             relay = self._links.get(link.paths.relay or link.paths.tcp or link.peer)
             if relay is not None and relay is not link:
@@ -389,7 +389,7 @@ class Links:
             self._complain_once()
             return
         self._ported.add(link.peer)
-        self._outputs.append(AddPort(link.peer, link.outlet))
+        self._outputs.append(AddPort(link.peer, link.egress))
 
     def _complain_once(self) -> None:
         if not self._is_full:

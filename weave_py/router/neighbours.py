@@ -10,8 +10,8 @@ from weave_py.crypto.membership import Membership
 from weave_py.mesh.admission import Admission, source_of
 from weave_py.mesh.connection import Connection, State
 from weave_py.mesh.handshake import ControlHandshake, Hello
+from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName
-from weave_py.model.strain import Strain
 from weave_py.router.settings import EngineSettings
 
 SILENT = 0.75  # seconds by which something should have been heard
@@ -62,9 +62,9 @@ class Neighbours:
         hello: Hello,
         token_bytes: Callable[[int], bytes],
         settings: EngineSettings,
-        strain: Strain | None = None,
+        load: LocalLoad | None = None,
     ) -> None:
-        self._strain = strain or Strain()
+        self._load = load or LocalLoad()
         self._identity = identity
         self._membership = membership
         self._hello = hello
@@ -75,7 +75,7 @@ class Neighbours:
         self._by_peer: dict[PeerName, Stream] = {}
         self._admission = Admission()
         self._replaced: dict[PeerName, list[float]] = {}
-        self.displaced: list[Stream] = []
+        self.evicted: list[Stream] = []
         """Streams that `accept` ended; the caller drains them."""
 
     def __iter__(self) -> Iterator[Stream]:
@@ -122,7 +122,7 @@ class Neighbours:
             token_bytes=self._token_bytes,
         )
         stream.connection = Connection(
-            handshake, remote, now, self._settings.connection, self._strain
+            handshake, remote, now, self._settings.connection, self._load
         )
         return stream.connection
 
@@ -144,12 +144,12 @@ class Neighbours:
         if len(waiting) >= self._settings.max_handshakes:
             assert waiting[0].connection is not None
             waiting[0].connection.stream_ended("made room for other handshakes")
-            self.displaced.append(waiting[0])
+            self.evicted.append(waiting[0])
         stream = self._new(None, None, now)
         self.open(stream, remote, False, now)
         return stream
 
-    def settle(self, stream: Stream, hello: Hello) -> Stream | None:
+    def resolve_duplicate(self, stream: Stream, hello: Hello) -> Stream | None:
         """The stream's handshake is done. Of two streams with one peer one must go: returns it
         (perhaps `stream` itself), or None.
 
@@ -179,7 +179,7 @@ class Neighbours:
 
     def _longest_pause(self, now: float) -> float:
         """Seconds that a connection which lives may not be heard from."""
-        return self._settings.connection.slow_heartbeat + SILENT + self._strain.lag(now)
+        return self._settings.connection.slow_heartbeat + SILENT + self._load.delay(now)
 
     def _takes_turns(self, peer: PeerName, now: float) -> bool:
         """Whether a peer replaced a live connection of its own too often lately. One that restarts

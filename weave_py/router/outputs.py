@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fastdp.paths import (
+from fastdp.path.paths import (
     FastPathChanged,
     FastPathForgotten,
     ReadCounters,
     SendFastProbe,
     UsePort,
 )
-from weave_py.link.outlet import Outlet, Way
+from weave_py.link.egress import Egress, NextHop
 from weave_py.link.sealing import Opener
 from weave_py.model.names import PeerName
 from weave_py.model.routes import RouteTable
@@ -46,10 +46,10 @@ class CloseStream:
 
 @dataclass(frozen=True, slots=True)
 class AddPort:
-    """Give this peer a port on the bridge; its frames leave by `outlet`."""
+    """Give this peer a port on the bridge; its frames leave by `egress`."""
 
     peer: PeerName
-    outlet: Outlet
+    egress: Egress
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,11 @@ class CloseSession:
 
 @dataclass(frozen=True, slots=True)
 class SendControlRecord:
-    """Seal `body` under the peer's outlet and send it as one datagram this way. If the kernel says
+    """Seal `body` under the peer's egress and send it as one datagram this way. If the kernel says
     that it is too large, tell Engine.probe_refused."""
 
     peer: PeerName
-    way: Way
+    next_hop: NextHop
     body: bytes
     probe: int | None
 
@@ -85,7 +85,7 @@ class SendControlRecord:
 @dataclass(frozen=True, slots=True)
 class TrainReceived:
     """A train of datagrams came inside the control connection of a neighbour: give it to the
-    packet road."""
+    data plane."""
 
     neighbour: PeerName
     size: int

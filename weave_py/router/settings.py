@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
-from fastdp.settings import FastSettings
+from fastdp.path.settings import FastSettings
 from weave_py.link.path import PathSettings
 from weave_py.link.session import SessionSettings
 from weave_py.mesh.connection import ConnectionSettings
-from weave_py.mesh.gossip import GossipSettings
+from weave_py.mesh.gossip.replicator import GossipSettings
 from weave_py.mesh.targets import TargetSettings
 from weave_py.mesh.topology import TopologySettings
 from weave_py.model.fast import FastHost

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from fastdp.state import peer_of
-from weave_py.config import Config
+from fastdp.plan.state import peer_of
+from weave_py.config.resolve import Config
+from weave_py.loop.host_thread import HostThread
 from weave_py.model.errors import HostError
 from weave_py.observe.log import event
-from weave_py.runtime.host_thread import HostThread
 
 if TYPE_CHECKING:
     from weave_py.host.netlink import Netlink

@@ -6,22 +6,22 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from fastdp import counters
-from fastdp.state import peer_of
-from weave_py.config import Config
+from fastdp.kernel import counters
+from fastdp.plan.state import peer_of
+from weave_py.config.resolve import Config
+from weave_py.loop.control_stream import unresolvable
+from weave_py.loop.host_thread import HostThread
 from weave_py.model.abilities import Abilities
 from weave_py.model.errors import HostError, StateError
 from weave_py.model.names import PeerName, Target, parse_target
 from weave_py.model.snapshot import MacView, RouterSnapshot
 from weave_py.observe.report import ReportExtras
-from weave_py.router.view import snapshot
-from weave_py.runtime.host_thread import HostThread
+from weave_py.router.snapshot import snapshot
 from weave_py.runtime.pump import Pump
-from weave_py.runtime.streams import unresolvable
 
 
 class RouterControl:
-    """Implements runtime.http_api.ControlService for a router."""
+    """Implements api.routes.ControlService for a router."""
 
     def __init__(
         self,
@@ -42,12 +42,12 @@ class RouterControl:
         self._abilities = abilities
 
     def snapshot(self) -> RouterSnapshot:
-        roads, engine = self._pump.roads, self._pump.engine
+        datapath, engine = self._pump.datapath, self._pump.engine
         return snapshot(
             engine,
             mtu=self._config.mtu,
             trusted_subnets=tuple(str(net) for net in self._config.trusted_subnets),
-            counters=roads.counters.as_dict() if roads else {},
+            counters=datapath.counters.as_dict() if datapath else {},
             now=trio.current_time(),
             carried=counters.read([peer for peer, _ in engine.links.fast.paths]),
         )

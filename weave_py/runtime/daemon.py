@@ -1,6 +1,6 @@
 """How does a router start and stop? The ladder: each rung is there before the next one needs it.
 
-    state ⊃ bridge ⊃ sockets ⊃ engine, roads ⊃ streams, ports ⊃ control API
+    state ⊃ bridge ⊃ sockets ⊃ engine, datapath ⊃ streams, ports ⊃ control API
 
 The order of nesting is the order of starting, and the reverse of stopping. SIGTERM (or SIGINT, or
 SIGHUP when the terminal goes) sets an event; it cancels nothing, so that the router can say goodbye
@@ -23,16 +23,23 @@ from functools import partial
 
 import trio
 
-from fastdp.events import open_events
-from fastdp.probes import ProbeSocket
+from fastdp.kernel.events import open_events
+from fastdp.kernel.probe_socket import ProbeSocket
 from weave_py import __version__
-from weave_py.config import Config
+from weave_py.api.server import control_listeners, serve_http
+from weave_py.config.resolve import Config
 from weave_py.crypto.membership import Membership, password_strength_warning
+from weave_py.datapath.datapath import Datapath
 from weave_py.host.limits import raise_descriptor_limit
 from weave_py.host.locks import claim_bridge
 from weave_py.host.privileges import check_privileges
-from weave_py.host.state import StateDirectory
+from weave_py.host.self_test import Ranking, suites_by_speed, tap_offloads
+from weave_py.host.state.directory import StateDirectory
 from weave_py.host.udp import UdpSocket, open_tcp_listeners, open_udp
+from weave_py.loop.accept import serve_listeners
+from weave_py.loop.control_stream import unresolvable
+from weave_py.loop.host_thread import HostThread
+from weave_py.loop.main_loop import MainLoop
 from weave_py.model.abilities import Abilities
 from weave_py.model.errors import HostError, WeaveError
 from weave_py.model.fast import FastHost
@@ -40,20 +47,13 @@ from weave_py.model.names import PeerUID, Target, name_text
 from weave_py.observe.log import configure, event, unraisable
 from weave_py.router.engine import Engine
 from weave_py.router.settings import EngineSettings
-from weave_py.runtime.accepting import serve_listeners
 from weave_py.runtime.bridge import bridge, restore_bridge
 from weave_py.runtime.control import RouterControl
 from weave_py.runtime.fast_host import adopt, find_out, reconciling, unguard
-from weave_py.runtime.host_thread import HostThread
-from weave_py.runtime.http import control_listeners, serve_http
-from weave_py.runtime.main_loop import MainLoop
 from weave_py.runtime.peer_ports import PeerPorts
 from weave_py.runtime.pump import Pump
-from weave_py.runtime.recall import Recollection, recall
-from weave_py.runtime.roads import Roads
-from weave_py.runtime.self_test import Ranking, suites_by_speed, tap_offloads
-from weave_py.runtime.streams import unresolvable
-from weave_py.runtime.targets_store import TargetsStore
+from weave_py.runtime.start_state import StartState, read_start_state
+from weave_py.runtime.state_writer import StateWriter
 from weave_py.runtime.underlay import watch_underlay
 
 GOODBYE_SECONDS = 1.0
@@ -97,9 +97,9 @@ class _Router:
     config: Config
     loop: MainLoop
     pump: Pump
-    roads: Roads
+    datapath: Datapath
     ports: PeerPorts
-    store: TargetsStore
+    store: StateWriter
     control: RouterControl
     shutdown: trio.Event
     events: socket.socket
@@ -118,14 +118,14 @@ async def _main(config: Config, loop: MainLoop) -> None:
         state = await host.run(StateDirectory, config.state_dir)
         rungs.enter_context(state.lock())
         rungs.enter_context(claim_bridge(config.bridge))
-        known = await host.run(recall, state, config, secrets.token_bytes)
+        known = await host.run(read_start_state, state, config, secrets.token_bytes)
         udp, listeners = rungs.enter_context(_sockets(config))
         membership = await _membership(config)
         fast_host = await host.run(find_out, config)
         suites = suites_by_speed(time.perf_counter)
         abilities = await _abilities(host, udp, suites, fast_host)
         engine = _engine(config, known, membership, suites, fast_host)
-        store = TargetsStore(state, host, config.peers, known.unsaved)
+        store = StateWriter(state, host, config.peers, known.unsaved)
         async with (
             bridge(config, host, name_text(known.identity.name)),
             reconciling(config, host, fast_host) as kernel,
@@ -140,23 +140,23 @@ async def _main(config: Config, loop: MainLoop) -> None:
             if fast_host.udp_port:
                 probes = ProbeSocket()
                 rungs.callback(probes.close)
-            roads = Roads(
+            datapath = Datapath(
                 known.identity.name,
                 loop.epoll,
                 udp,
                 pump.on_controls,
                 pump.on_woken,
-                pump.tcp_way,
+                pump.tcp_tunnel,
                 probes,
                 pump.on_probes,
                 ports.lost,
             )
-            rungs.callback(roads.close)
-            pump.use(roads, ports)
+            rungs.callback(datapath.close)
+            pump.use(datapath, ports)
             await adopt(host, kernel, ports, pump)
             control = RouterControl(config, pump, host, shutdown, store.flush, abilities)
             router = _Router(
-                config, loop, pump, roads, ports, store, control, shutdown, events, listeners
+                config, loop, pump, datapath, ports, store, control, shutdown, events, listeners
             )
             if await _serve(router, known.targets):
                 await host.run(unguard, config)
@@ -164,13 +164,13 @@ async def _main(config: Config, loop: MainLoop) -> None:
 
 async def _serve(router: _Router, targets: list[Target]) -> bool:
     """The upper rungs: everything that is a task. Whether no port is left in the end."""
-    config, pump, roads, ports = router.config, router.pump, router.roads, router.ports
+    config, pump, datapath, ports = router.config, router.pump, router.datapath, router.ports
     control, store = router.control, router.store
     api = control_listeners(config.http_addr) if config.http_addr else []
     async with trio.open_nursery() as nursery:
         await nursery.start(pump.run)
-        nursery.start_soon(router.loop.drive, roads.turn)
-        nursery.start_soon(ports.run, roads, router.events)
+        nursery.start_soon(router.loop.drive, datapath.turn)
+        nursery.start_soon(ports.run, datapath, router.events)
         nursery.start_soon(store.run)
         nursery.start_soon(watch_underlay, config, pump, control)
         sockets = map(trio.socket.from_stdlib_socket, router.listeners)
@@ -185,7 +185,7 @@ async def _serve(router: _Router, targets: list[Target]) -> bool:
         event(_log, logging.INFO, "shutting down")
         await pump.say_goodbye(GOODBYE_SECONDS)
         await store.flush()
-        roads.close()
+        datapath.close()
         nursery.cancel_scope.cancel()
     return await ports.remove_all()
 
@@ -204,7 +204,7 @@ async def _abilities(
 
 def _engine(
     config: Config,
-    known: Recollection,
+    known: StartState,
     membership: Membership,
     suites: Ranking,
     fast_host: FastHost,
@@ -213,7 +213,7 @@ def _engine(
         known.identity,
         membership,
         uid=PeerUID(secrets.randbits(63) + 1),
-        epoch=known.epoch,
+        incarnation=known.incarnation,
         nickname=config.name_alias or config.nickname,
         port=config.port,
         suites=[int(suite) for suite, _ in suites],

@@ -10,20 +10,21 @@ from ipaddress import ip_address
 
 import trio
 
-from fastdp import guard, traces, words
-from fastdp.esp import EspNetwork
-from fastdp.guard import Guard
-from fastdp.kernel import Kernel
-from fastdp.probes import ProbeSocket
+from fastdp import cleanup, descriptions
+from fastdp.esp.desired import EspNetwork
+from fastdp.esp.keeper import Keeper
+from fastdp.kernel import nft
+from fastdp.kernel.devices import Kernel
+from fastdp.kernel.nft import Guard
+from fastdp.kernel.probe_socket import ProbeSocket
+from fastdp.kernel.selftest import probe_host
+from fastdp.kernel.xfrm import Xfrm, kernel_has_esp
 from fastdp.reconciler import Reconciler
-from fastdp.sealing import Sealing
-from fastdp.selftest import probe_host
-from fastdp.xfrm import Xfrm, kernel_has_esp
-from weave_py.config import Config
+from weave_py.config.resolve import Config
+from weave_py.loop.host_thread import HostThread
 from weave_py.model.errors import HostError
-from weave_py.model.fast import FastHost, PortWish
+from weave_py.model.fast import DesiredPort, FastHost
 from weave_py.observe.log import event
-from weave_py.runtime.host_thread import HostThread
 from weave_py.runtime.peer_ports import PeerPorts
 from weave_py.runtime.pump import Pump
 
@@ -35,14 +36,14 @@ def find_out(config: Config) -> FastHost:
     host thread."""
     host = _tried(config)
     if config.fastdp and not host.udp_port:
-        why = words.why_never(host.why)
+        why = descriptions.why_never(host.why)
         event(_log, logging.WARNING, "no fast datapath: all takes the sleeve", why=why)
     # What a predecessor that crashed, and was set up otherwise, has left.
     with suppress(HostError):
         if not host.udp_port:
-            traces.remove(config.bridge)
+            cleanup.remove(config.bridge)
         elif config.password is None:
-            traces.remove_protection(config.bridge, host.udp_port)
+            cleanup.remove_protection(config.bridge, host.udp_port)
     return host
 
 
@@ -64,8 +65,8 @@ async def adopt(thread: HostThread, kernel: Reconciler, ports: PeerPorts, pump: 
     adopted = await thread.run(kernel.found)
     if adopted:
         event(_log, logging.INFO, "fast paths adopted", paths=len(adopted))
-        for peer, wish in adopted:
-            ports.wish(PortWish(peer, wish))
+        for peer, desired in adopted:
+            ports.want(DesiredPort(peer, desired))
         pump.tell(pump.engine.adopt_fast_paths, adopted)
 
 
@@ -73,13 +74,13 @@ def unguard(config: Config) -> None:
     """Once the VXLAN devices are gone."""
     with suppress(HostError):  # without nft there are no rules of ours either
         if config.password is not None:
-            guard.remove(config.bridge)
+            nft.remove(config.bridge)
 
 
 def _reconciler(config: Config, host: FastHost) -> Reconciler:
     trusted = tuple(config.trusted_subnets)
     network = EspNetwork(host.udp_port, config.password is not None, trusted)
-    sealing = Sealing(network, Xfrm()) if host.esp else None
+    sealing = Keeper(network, Xfrm()) if host.esp else None
     keeper = _guard_of(config, host)
     if keeper is not None:
         keeper.apply()  # again: from now on it is known how the kernel shows it
@@ -99,7 +100,7 @@ def _guard_of(config: Config, host: FastHost) -> Guard | None:
     if config.password is None or not host.udp_port or not (host.esp or config.trusted_subnets):
         return None
     trusted = config.trusted_subnets
-    rules = guard.ruleset(config.bridge, host.udp_port, trusted, decrypted=host.esp)
+    rules = nft.ruleset(config.bridge, host.udp_port, trusted, decrypted=host.esp)
     return Guard(config.bridge, rules)
 
 

@@ -1,9 +1,9 @@
 """Does every peer have its port on the bridge? Wished and actual devices, brought together.
 
-The TAPs are ours: opened here, carried by the road, gone with us. Everything else about a port (its
-settings, and the VXLAN device that lets the kernel carry frames) is `fastdp.reconciler`'s, which
-runs in the host thread whenever the engine wishes something else or the kernel says that somebody
-changed something.
+The TAPs are ours: opened here, carried by the data plane, gone with us. Everything else about a
+port (its settings, and the VXLAN device that lets the kernel carry frames) is
+`fastdp.reconciler`'s, which runs in the host thread whenever the engine wants something else or the
+kernel says that somebody changed something.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from fastdp import words
-from fastdp.events import RECEIVE_BYTES, concerned
-from fastdp.operations import Operation
+from fastdp import descriptions
+from fastdp.kernel.events import RECEIVE_BYTES, concerned
+from fastdp.plan.operations import Operation
+from fastdp.plan.state import Device
 from fastdp.reconciler import Reconciler, Round
-from fastdp.state import Device
+from weave_py.datapath.datapath import Datapath
 from weave_py.host.tap import Tap, open_tap
+from weave_py.loop.host_thread import HostThread
 from weave_py.model.errors import HostError
-from weave_py.model.fast import FastWish, PortsOutcome, PortWish
+from weave_py.model.fast import DesiredPort, DesiredVxlan, PortsOutcome
 from weave_py.model.names import PeerName
 from weave_py.observe.log import event
-from weave_py.runtime.host_thread import HostThread
-from weave_py.runtime.roads import Roads
 
 RETRY_SECONDS = 5.0
 # Whoever changes something changes several things: they are looked at together.
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class PeerPorts:
-    """Makes ports as wished. `add`, `wish` and `remove` never block."""
+    """Makes ports as wished. `add`, `want` and `remove` never block."""
 
     def __init__(
         self,
@@ -59,10 +59,10 @@ class PeerPorts:
         self._open_port = open_port
         self._peers: set[PeerName] = set()
         """Who is to have a TAP."""
-        self._wishes: dict[PeerName, FastWish | None] = {}
+        self._desired: dict[PeerName, DesiredVxlan | None] = {}
         self._plugged: set[PeerName] = set()
         self._fresh: dict[PeerName, Tap] = {}
-        """Opened, but not ready for the road yet."""
+        """Opened, but not ready for the data plane yet."""
         self._dirty: set[PeerName] = set()
         self._look_at_all = True
         self._look_at = float("-inf")
@@ -75,32 +75,32 @@ class PeerPorts:
 
     def add(self, peer: PeerName) -> None:
         self._peers.add(peer)
-        self._touch(peer, self._wishes.get(peer))
+        self._touch(peer, self._desired.get(peer))
 
-    def wish(self, wish: PortWish) -> None:
-        self._touch(wish.peer, wish.fast)
+    def want(self, desired: DesiredPort) -> None:
+        self._touch(desired.peer, desired.fast)
 
     def remove(self, peer: PeerName) -> None:
-        """The TAP itself vanishes when the road closes it."""
+        """The TAP itself vanishes when the data plane closes it."""
         for known in (self._peers, self._plugged, self._at_rest):
             known.discard(peer)
-        self._wishes.pop(peer, None)
+        self._desired.pop(peer, None)
         self._complaints.pop(peer, None)
         self._mark(peer)
 
     def lost(self, peer: PeerName) -> None:
-        """The road has lost the peer's TAP."""
+        """The data plane has lost the peer's TAP."""
         event(_log, logging.WARNING, "port deleted by somebody else", peer=peer.hex(":"))
         self._plugged.discard(peer)
         self._mark(peer)
 
-    async def run(self, roads: Roads, events: socket.socket) -> None:
-        """Until cancelled. `events`: from fastdp.events.open_events."""
+    async def run(self, datapath: Datapath, events: socket.socket) -> None:
+        """Until cancelled. `events`: from fastdp.kernel.events.open_events."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, events)
             try:
                 while True:
-                    pause = await self._bring_together(roads)
+                    pause = await self._bring_together(datapath)
                     with trio.move_on_at(min(trio.current_time() + pause, self._look_at)):
                         await self._wake.wait()
                     self._look_at_all |= trio.current_time() >= self._look_at
@@ -120,8 +120,8 @@ class PeerPorts:
 
     # --- inside --------------------------------------------------------------------------
 
-    def _touch(self, peer: PeerName, wish: FastWish | None) -> None:
-        self._wishes[peer] = wish
+    def _touch(self, peer: PeerName, desired: DesiredVxlan | None) -> None:
+        self._desired[peer] = desired
         self._at_rest.discard(peer)
         self._mark(peer)
 
@@ -149,7 +149,7 @@ class PeerPorts:
                     self._look_at_all |= about.bridge
                     self._mark(*about.peers)
 
-    async def _bring_together(self, roads: Roads) -> float:
+    async def _bring_together(self, datapath: Datapath) -> float:
         """One round; how long the next one may wait."""
         self._wake = trio.Event()
         look_at_all, self._look_at_all = self._look_at_all, False
@@ -157,14 +157,14 @@ class PeerPorts:
         if look_at_all:
             self._look_at = trio.current_time() + LOOK_SECONDS
         closed = await self._open_taps(self._peers if look_at_all else about)
-        wishes = dict(self._wishes)
+        desired_ports = dict(self._desired)
         try:
             if look_at_all and await self._host.run(self._restore_bridge):
                 what = "bridge was deleted by somebody else, and is made again: attach containers"
                 event(_log, logging.WARNING, f"{what} to it anew", bridge=self._bridge)
             done = await self._host.run(
                 self._reconciler.reconcile,
-                wishes,
+                desired_ports,
                 None if look_at_all else about,
                 trio.current_time(),
             )
@@ -173,11 +173,13 @@ class PeerPorts:
             self._look_at_all = True
             return RETRY_SECONDS
         failed = dict(done.outcome.failed) | closed
-        self._plug(done, roads)
+        self._plug(done, datapath)
         self._log(done, failed)
-        looked = self._peers & (wishes.keys() if look_at_all else about)
-        self._miss(looked - done.settled - failed.keys(), roads)
-        same = {p for p in done.settled if p in self._wishes and self._wishes[p] == wishes[p]}
+        looked = self._peers & (desired_ports.keys() if look_at_all else about)
+        self._miss(looked - done.settled - failed.keys(), datapath)
+        same = {
+            p for p in done.settled if p in self._desired and self._desired[p] == desired_ports[p]
+        }
         self._at_rest |= same - failed.keys()
         if done.outcome != PortsOutcome():
             self._on_outcome(done.outcome)
@@ -201,7 +203,7 @@ class PeerPorts:
                 failed[peer] = str(error)
         return failed
 
-    def _miss(self, peers: Iterable[PeerName], roads: Roads) -> None:
+    def _miss(self, peers: Iterable[PeerName], datapath: Datapath) -> None:
         """Their TAPs are not where they were: somebody renamed or moved them, or deleted them
         before they were plugged."""
         for peer in peers:
@@ -210,13 +212,13 @@ class PeerPorts:
                 fresh.close()
                 self._mark(peer)
             elif peer in self._plugged:
-                roads.unplug(peer)
+                datapath.unplug(peer)
                 self.lost(peer)
 
-    def _plug(self, done: Round, roads: Roads) -> None:
+    def _plug(self, done: Round, datapath: Datapath) -> None:
         for peer in [p for p in self._fresh if p in done.settled or p not in self._peers]:
             tap = self._fresh.pop(peer)
-            if peer in self._peers and roads.plug(peer, tap):
+            if peer in self._peers and datapath.plug(peer, tap):
                 self._plugged.add(peer)
             else:
                 tap.close()
@@ -237,5 +239,5 @@ class PeerPorts:
             if step.peer in self._at_rest:
                 repaired.setdefault(step.peer, []).append(step)
         for peer, steps in repaired.items():
-            what = words.done(steps)
+            what = descriptions.done(steps)
             event(_log, logging.WARNING, "port repaired", peer=peer.hex(":"), done=what)

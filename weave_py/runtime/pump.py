@@ -10,16 +10,20 @@ from typing import TypeVar
 
 import trio
 
-from fastdp import counters
-from fastdp.paths import (
+from fastdp.kernel import counters
+from fastdp.path.paths import (
     FastPathChanged,
     FastPathForgotten,
     ReadCounters,
     SendFastProbe,
     UsePort,
 )
-from fastdp.standing import FastState
-from weave_py.link.control import ControlRecord
+from fastdp.path.values import FastState
+from weave_py.datapath.datapath import Datapath
+from weave_py.datapath.tcp_tunnel import TcpTunnel
+from weave_py.link.control_record import ControlRecord
+from weave_py.loop.control_stream import ControlStream, dial, remote_of, tune, why
+from weave_py.loop.main_loop import Loop
 from weave_py.model.fast import PortsOutcome
 from weave_py.model.names import PeerName
 from weave_py.observe.log import event
@@ -39,11 +43,7 @@ from weave_py.router.outputs import (
     TrainReceived,
     UseRoutes,
 )
-from weave_py.runtime.main_loop import Loop
 from weave_py.runtime.peer_ports import PeerPorts
-from weave_py.runtime.roads import Roads
-from weave_py.runtime.streams import ControlStream, dial, remote_of, tune, why
-from weave_py.runtime.tcp_way import TcpWay
 
 T = TypeVar("T")
 MAX_REFUSALS = 8  # of probes in a row before the rest waits for the next turn
@@ -52,7 +52,7 @@ _log = logging.getLogger(__name__)
 
 
 class Pump:
-    """Carries events to the engine and its outputs to sockets, roads and ports."""
+    """Carries events to the engine and its outputs to sockets, datapath and ports."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Pump:
         connections and tells the time."""
         self.engine = engine
         self._loop = loop
-        self.roads: Roads | None = None
+        self.datapath: Datapath | None = None
         self._ports: PeerPorts | None = None
         self._local = local
         self._on_targets = on_targets
@@ -77,13 +77,13 @@ class Pump:
         self._todo: deque[Output] = deque()
         self._is_carrying_out = False
         self._is_arming = False
-        self.tcp_way = TcpWay(engine, self._streams, self._carry_out)
+        self.tcp_tunnel = TcpTunnel(engine, self._streams, self._carry_out)
         self._serving = 0
         self._all_ended = trio.Event()
 
-    def use(self, roads: Roads, ports: PeerPorts) -> None:
+    def use(self, datapath: Datapath, ports: PeerPorts) -> None:
         """What the outputs go to; before anything is told."""
-        self.roads = roads
+        self.datapath = datapath
         self._ports = ports
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -189,14 +189,14 @@ class Pump:
             self._is_carrying_out = False
 
     def _do(self, output: Output) -> None:
-        assert self.roads is not None
+        assert self.datapath is not None
         assert self._ports is not None
         match output:
-            case SendControlRecord(peer, way, body, probe):
-                if not self.roads.send_control(peer, way, body) and probe is not None:
+            case SendControlRecord(peer, next_hop, body, probe):
+                if not self.datapath.send_control(peer, next_hop, body) and probe is not None:
                     self._refused.append((peer, probe))
             case TrainReceived(neighbour, size, datagrams):
-                self.roads.receive_train(neighbour, size, datagrams)
+                self.datapath.receive_train(neighbour, size, datagrams)
             case SendBytes(number, data):
                 if number in self._streams:
                     self._streams[number].send(data)
@@ -207,27 +207,27 @@ class Pump:
             case Dial(number, host, port):
                 assert self._nursery is not None
                 self._nursery.start_soon(self._dial, number, host, port)
-            case AddPort(peer, outlet):
-                self.roads.add_port(peer, outlet)
+            case AddPort(peer, egress):
+                self.datapath.add_port(peer, egress)
                 self._ports.add(peer)
             case RemovePort(peer) | FastPathForgotten(peer):
-                self.roads.remove_port(peer)
+                self.datapath.remove_port(peer)
                 self._ports.remove(peer)
-            case UsePort(wish):
-                self._ports.wish(wish)
+            case UsePort(desired):
+                self._ports.want(desired)
             case SendFastProbe(peer, frame):
-                self.roads.send_probe(peer, frame)
+                self.datapath.send_probe(peer, frame)
             case ReadCounters(peers):
                 self._counts.append(peers)
             case FastPathChanged(peer, old, new, why):
                 level = logging.DEBUG if FastState.FAST not in (old, new) else logging.INFO
                 event(_log, level, f"fast path {new}", peer=peer.hex(":"), why=why or "proven")
             case OpenSession(peer, index, opener):
-                self.roads.open_session(peer, index, opener)
+                self.datapath.open_session(peer, index, opener)
             case CloseSession(index):
-                self.roads.close_session(index)
+                self.datapath.close_session(index)
             case UseRoutes(routes):
-                self.roads.use_routes(routes)
+                self.datapath.use_routes(routes)
             case SaveTargets(targets):
                 self._on_targets(targets)
             case LogEvent(level, text, fields):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from weave_py.config import Config
+from weave_py.config.resolve import Config
 from weave_py.host.address_watch import AddressWatch
 from weave_py.runtime.control import RouterControl
 from weave_py.runtime.pump import Pump

@@ -26,7 +26,7 @@ class Churn:
         self._count = len(network.alive)
         self._gone: list[SimHost] = []
         self._cuts: list[tuple[SimHost, SimHost]] = []
-        self._epoch = 1
+        self._incarnation = 1
 
     def once(self) -> None:
         """One random event."""
@@ -56,9 +56,11 @@ class Churn:
         """With the same identity and a new UID."""
         if not self._gone:
             return None
-        self._epoch += 1
+        self._incarnation += 1
         old = self._gone.pop(self._dice.randrange(len(self._gone)))
-        host = self._network.restart(old, self._dice.choice(self._seeds), epoch=self._epoch)
+        host = self._network.restart(
+            old, self._dice.choice(self._seeds), incarnation=self._incarnation
+        )
         self._note(f"{old.engine.nickname} comes back as {host.engine.nickname}")
         return host
 

@@ -54,7 +54,7 @@ def broadcast(network: Network, group: list[SimHost], is_lossy: bool) -> Iterato
     for host in group:
         label = network.dice.randbytes(8)
         sent[label] = host
-        for peer in list(host.outlets):
+        for peer in list(host.egresses):
             host.send_data(peer, label + b"broadcast")
     network.run(1.0)
     for host in network.alive:
@@ -165,5 +165,5 @@ def _relayed(hosts: Ring) -> int:
 
 
 def _is_direct(a: SimHost, b: SimHost) -> bool:
-    way = a.way_to(b)
-    return way is not None and way.kind == "direct"
+    next_hop = a.way_to(b)
+    return next_hop is not None and next_hop.kind == "direct"

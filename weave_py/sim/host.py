@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from weave_py.link.outlet import Way
+from weave_py.link.egress import NextHop
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.model.snapshot import PathView, RouterSnapshot
 from weave_py.router.engine import Engine
@@ -29,7 +29,7 @@ from weave_py.router.outputs import (
     TrainReceived,
     UseRoutes,
 )
-from weave_py.router.view import snapshot
+from weave_py.router.snapshot import snapshot
 from weave_py.sim.packets import Packets
 from weave_py.sim.underlay import Station, StreamEnd, Underlay
 
@@ -42,10 +42,10 @@ class Logged(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class WayChange:
+class NextHopChange:
     at: float
     peer: PeerName
-    way: Way | None
+    next_hop: NextHop | None
 
 
 class SimHost(Packets):
@@ -67,7 +67,7 @@ class SimHost(Packets):
         self.saved_targets: tuple[str, ...] = ()
         self._todo: deque[Output] = deque()
         self._is_carrying_out = False
-        self.way_changes: list[WayChange] = []
+        self.way_changes: list[NextHopChange] = []
         """Kept once `watches_ways` is set."""
         self.watches_ways = False
         self.messages = 0
@@ -80,7 +80,7 @@ class SimHost(Packets):
         self.free_at = 0.0
         self._numbers: dict[StreamEnd, int] = {}
         self._armed: float | None = None
-        self._ways: dict[PeerName, Way | None] = {}
+        self._tree: dict[PeerName, NextHop | None] = {}
 
     def __repr__(self) -> str:
         return f"<SimHost {self.engine.nickname}>"
@@ -93,9 +93,9 @@ class SimHost(Packets):
     def endpoint(self) -> Endpoint:
         return Endpoint(self.address, self.engine.port)
 
-    def way_to(self, peer: SimHost) -> Way | None:
-        outlet = self.outlets.get(peer.name)
-        return outlet.way if outlet is not None and outlet.sealer is not None else None
+    def way_to(self, peer: SimHost) -> NextHop | None:
+        egress = self.egresses.get(peer.name)
+        return egress.next_hop if egress is not None and egress.sealer is not None else None
 
     def events(self, event: str, since: float = 0.0) -> list[Logged]:
         """Logged events of this text."""
@@ -139,13 +139,13 @@ class SimHost(Packets):
                 if end is not None:
                     del self._numbers[end]
                     end.close()
-            case AddPort(peer, outlet):
-                assert peer not in self.outlets, "a second port for the same peer"
-                self.outlets[peer] = outlet
+            case AddPort(peer, egress):
+                assert peer not in self.egresses, "a second port for the same peer"
+                self.egresses[peer] = egress
             case RemovePort(peer):
-                del self.outlets[peer]
+                del self.egresses[peer]
             case OpenSession(peer, index, opener):
-                assert peer in self.outlets, "a session without a port"
+                assert peer in self.egresses, "a session without a port"
                 assert index not in self.openers
                 self.openers[index] = (peer, opener)
             case CloseSession(index):
@@ -186,11 +186,11 @@ class SimHost(Packets):
         self._underlay.later(wait, lambda: self._underlay.when_awake(self, fire))
 
     def _note_ways(self) -> None:
-        now = {peer: outlet.way for peer, outlet in self.outlets.items()}
-        for peer, way in now.items():
-            if self._ways.get(peer) != way:
-                self.way_changes.append(WayChange(self._underlay.now, peer, way))
-        self._ways = now
+        now = {peer: egress.next_hop for peer, egress in self.egresses.items()}
+        for peer, next_hop in now.items():
+            if self._tree.get(peer) != next_hop:
+                self.way_changes.append(NextHopChange(self._underlay.now, peer, next_hop))
+        self._tree = now
 
     def shut(self, powered: bool = True) -> None:
         """The process ends; with power its kernel closes the streams."""

@@ -41,8 +41,8 @@ def unicast_has_no_loops(network: Network) -> Iterator[str]:
                 break
             rest = there.engine.topology.routes.hops.get(destination)
             if rest is None or rest != routes.hops[destination] - 1:
-                way = f"{host.engine.nickname} to {network.nick(destination)}"
-                yield f"{way} through {there.engine.nickname} comes no nearer"
+                next_hop = f"{host.engine.nickname} to {network.nick(destination)}"
+                yield f"{next_hop} through {there.engine.nickname} comes no nearer"
                 break
 
 
@@ -102,7 +102,7 @@ def nothing_leaks(network: Network) -> Iterator[str]:
         if host.streams.keys() != streams:
             yield f"{engine.nickname} has {len(host.streams)} streams, needs {len(streams)}"
         links = {link.peer for link in engine.links}
-        if not host.outlets.keys() <= links:
+        if not host.egresses.keys() <= links:
             yield f"{engine.nickname} has ports of peers without a link"
         if len(host.openers) > 3 * len(links):
             yield f"{engine.nickname} holds {len(host.openers)} keys for {len(links)} links"

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership
-from weave_py.link.outlet import Way
+from weave_py.link.egress import NextHop
 from weave_py.model.names import PeerName, PeerUID, parse_target
 from weave_py.router.engine import Engine
 from weave_py.router.settings import EngineSettings
 from weave_py.sim.host import Logged, SimHost
-from weave_py.sim.reading import SharedReader
+from weave_py.sim.record_verifier import SharedVerifier
 from weave_py.sim.underlay import Underlay, Wire
 
 PORT = 6783
@@ -40,7 +40,7 @@ class Network:
         self.hosts: list[SimHost] = []
         self._settings = settings or EngineSettings()
         self._membership = membership or Membership.open_network()
-        self._reader = SharedReader()
+        self._verifier = SharedVerifier()
         self._listener = listener
 
     @property
@@ -72,7 +72,7 @@ class Network:
         settings: EngineSettings | None = None,
         membership: Membership | None = None,
         identity: Identity | None = None,
-        epoch: int = 1,
+        incarnation: int = 1,
         address: str | None = None,
     ) -> SimHost:
         """Start a router that calls these."""
@@ -82,14 +82,14 @@ class Network:
             identity or Identity.create(self.dice.randbytes),
             membership or self._membership,
             uid=PeerUID(self.dice.getrandbits(63) + 1),
-            epoch=epoch,
+            incarnation=incarnation,
             nickname=f"h{number}",
             port=PORT,
             suites=SUITES,
             token_bytes=self.dice.randbytes,
             now=self.now,
             settings=settings or self._settings,
-            reader=self._reader,
+            verifier=self._verifier,
         )
         host = SimHost(where, engine, self.underlay, self._listener)
         self.hosts.append(host)
@@ -120,11 +120,11 @@ class Network:
         host.engine.connect([parse_target(text) for text in texts], self.now)
         host.carry_out()
 
-    def restart(self, host: SimHost, *targets: SimHost, epoch: int = 2) -> SimHost:
+    def restart(self, host: SimHost, *targets: SimHost, incarnation: int = 2) -> SimHost:
         """A new process with the same identity, at the same address; `host` must be dead."""
         assert not host.alive
         identity = self.identity_of(host)
-        return self.add(*targets, identity=identity, epoch=epoch, address=host.address)
+        return self.add(*targets, identity=identity, incarnation=incarnation, address=host.address)
 
     @staticmethod
     def identity_of(host: SimHost) -> Identity:
@@ -197,7 +197,7 @@ class Network:
         """Everybody can send to everybody else (by paths of this kind)."""
         hosts = self.alive if group is None else group
         return all(
-            (way := a.way_to(b)) is not None and kind in (None, way.kind)
+            (next_hop := a.way_to(b)) is not None and kind in (None, next_hop.kind)
             for a in hosts
             for b in hosts
             if a is not b
@@ -217,7 +217,7 @@ class Network:
         """Whether the peer is in the host's topology, reachable or not."""
         return host.engine.topology.record(peer.name) is not None
 
-    def ways(self) -> dict[tuple[str, str], Way | None]:
+    def ways(self) -> dict[tuple[str, str], NextHop | None]:
         """Everybody's way to everybody else."""
         return {
             (a.address, b.address): a.way_to(b)

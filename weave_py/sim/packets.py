@@ -1,7 +1,7 @@
 """How do a simulated router's datagrams travel? Sealed, relayed and opened for real, in memory.
 
-What the daemon's packet road does with TAPs and sockets, one datagram at a time: control records
-and numbered data records leave by the engine's outlet, directly, through relays, or inside the
+What the daemon's data plane does with TAPs and sockets, one datagram at a time: control records
+and numbered data records leave by the engine's egress, directly, through relays, or inside the
 control connections.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from weave_py.link.control import ControlRecord
-from weave_py.link.outlet import Outlet, Way, prefix_to
+from weave_py.link.control_record import ControlRecord
+from weave_py.link.egress import Egress, NextHop, prefix_to
 from weave_py.link.sealing import Opener
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.model.routes import RouteTable
@@ -44,11 +44,11 @@ class Arrival(NamedTuple):
 
 
 class Packets:
-    """The packet road of one simulated router; the rest of it is `SimHost`."""
+    """The data plane of one simulated router; the rest of it is `SimHost`."""
 
     def __init__(self, engine: Engine, underlay: Underlay) -> None:
         self.engine = engine
-        self.outlets: dict[PeerName, Outlet] = {}
+        self.egresses: dict[PeerName, Egress] = {}
         self.openers: dict[int, tuple[PeerName, Opener]] = {}
         self.routes = RouteTable()
         self.arrivals: list[Arrival] = []
@@ -72,53 +72,53 @@ class Packets:
 
     def send_data(self, peer: PeerName, payload: bytes) -> bool:
         """Send a data record of one datagram; False if there is no way now."""
-        outlet = self.outlets.get(peer)
-        if outlet is None or outlet.way is None or outlet.sealer is None:
+        egress = self.egresses.get(peer)
+        if egress is None or egress.next_hop is None or egress.sealer is None:
             return False
-        if not outlet.busy:
-            outlet.busy = True
+        if not egress.busy:
+            egress.busy = True
             self.engine.traffic_woke(peer, self._underlay.now)
             self.carry_out()
-        outlet.counters.records_out += 1
-        outlet.counters.datagrams_out += 1
-        self._emit(outlet, outlet.way, 0, payload)
-        if outlet.way.tcp:
+        egress.counters.records_out += 1
+        egress.counters.datagrams_out += 1
+        self._emit(egress, egress.next_hop, 0, payload)
+        if egress.next_hop.tcp:
             self.carry_out()
         return True
 
     def send_control(self, record: SendControlRecord) -> None:
         """What the engine wants sent to a peer's engine."""
-        outlet, way = self.outlets.get(record.peer), record.way
-        if outlet is None or outlet.sealer is None:
+        egress, next_hop = self.egresses.get(record.peer), record.next_hop
+        if egress is None or egress.sealer is None:
             return
-        size = len(prefix_to(outlet.peer, way)) + HEADER_BYTES + TAG_BYTES + len(record.body)
-        too_large = size + UDP_IP_BYTES > INTERFACE_MTU and not way.tcp
+        size = len(prefix_to(egress.peer, next_hop)) + HEADER_BYTES + TAG_BYTES + len(record.body)
+        too_large = size + UDP_IP_BYTES > INTERFACE_MTU and not next_hop.tcp
         if too_large and record.probe is not None:
             self.engine.probe_refused(record.peer, record.probe, self._underlay.now)
             return
-        self._emit(outlet, way, FLAG_CONTROL, record.body)
+        self._emit(egress, next_hop, FLAG_CONTROL, record.body)
 
-    def _emit(self, outlet: Outlet, way: Way, flags: int, body: bytes) -> None:
-        assert outlet.sealer is not None
+    def _emit(self, egress: Egress, next_hop: NextHop, flags: int, body: bytes) -> None:
+        assert egress.sealer is not None
         sealed = memoryview(bytearray(len(body) + TAG_BYTES))
         flags |= FLAG_LAST
-        counter = outlet.sealer.seal(flags, memoryview(body), sealed)
-        header = header_value(flags, outlet.sealer.session, counter, len(sealed))
+        counter = egress.sealer.seal(flags, memoryview(body), sealed)
+        header = header_value(flags, egress.sealer.session, counter, len(sealed))
         datagram = header.to_bytes(HEADER_BYTES, "little") + sealed
-        datagram = prefix_to(outlet.peer, way) + datagram
-        if way.endpoint is not None:
-            self._underlay.send_datagram(self._station(), way.endpoint, datagram)
-        elif way.relay is not None and way.tcp:
-            self.engine.send_train(way.relay, len(datagram), datagram)
-        elif way.relay is not None:
-            self._hand_to(way.relay, datagram)
+        datagram = prefix_to(egress.peer, next_hop) + datagram
+        if next_hop.endpoint is not None:
+            self._underlay.send_datagram(self._station(), next_hop.endpoint, datagram)
+        elif next_hop.relay is not None and next_hop.tcp:
+            self.engine.send_train(next_hop.relay, len(datagram), datagram)
+        elif next_hop.relay is not None:
+            self._hand_to(next_hop.relay, datagram)
 
     def _hand_to(self, neighbour: PeerName | None, datagram: bytes) -> bool:
         """By UDP, if it leads there."""
-        outlet = None if neighbour is None else self.outlets.get(neighbour)
-        if outlet is None or outlet.way is None or outlet.way.endpoint is None:
+        egress = None if neighbour is None else self.egresses.get(neighbour)
+        if egress is None or egress.next_hop is None or egress.next_hop.endpoint is None:
             return False
-        self._underlay.send_datagram(self._station(), outlet.way.endpoint, datagram)
+        self._underlay.send_datagram(self._station(), egress.next_hop.endpoint, datagram)
         return True
 
     def on_datagram(
@@ -143,7 +143,7 @@ class Packets:
             self.spent += 1
 
     def _on_the_control_road(self, destination: PeerName, datagram: bytes) -> None:
-        """UDP does not lead all the way: one hop of the control road, if need be inside TCP."""
+        """UDP does not lead all the way: one hop of the control plane, if need be inside TCP."""
         hop = self.routes.unicast.get(destination)
         if hop is not None and not self._hand_to(hop, datagram):
             self.engine.send_train(hop, len(datagram), datagram)
@@ -168,7 +168,7 @@ class Packets:
         if not opener.open_untrusted(flags, rest & COUNTER_MASK, sealed, memoryview(plain)):
             self.unknown += 1
             return
-        counters = self.outlets[peer].counters
+        counters = self.egresses[peer].counters
         now = self._underlay.now
         if flags & FLAG_CONTROL:
             record = ControlRecord(index, bytes(plain), size, counters.datagrams_in, origin, tcp)

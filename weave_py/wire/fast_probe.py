@@ -7,7 +7,7 @@ is caught on the peer's device before its bridge. Behind the Ethernet header lit
      +--------------------+--------------------+-------------+
      | 01:80:c2:00:00:0f  | 00:00:00:00:00:00  | 0x88 0xb5   |
      +--------------------+--------------------+------+------+ 14
-     |    number (u32)    |     life (u32)     | kind | 0x00 |
+     |    number (u32)    | incarnation (u32)  | kind | 0x00 |
      +-------------+------+--------------------+------+------+ 24
      | frame's size (u16) | pattern up to size − 16 …
      +--------------------+----------------------------------+ size − 16
@@ -17,7 +17,7 @@ is caught on the peer's device before its bridge. Behind the Ethernet header lit
 * The destination is a link-local group address (IEEE 802.1Q, table 8-1, reserved), which bridges
   do not forward; the source is no address at all, which makes Linux bridges drop the frame. So a
   probe that gets past its filter (a filter was flushed) still goes nowhere.
-* `number` counts each kind by itself, from 1, within the sender's `life` (model.fast.FastStatus).
+* `number` counts each kind by itself, from 1, within the sender's incarnation (model.fast).
 * The tag covers every byte: frames that were cut or changed on the way (broken checksum or
   segmentation offload), and what containers make up, are all noticed.
 """
@@ -47,7 +47,7 @@ _PATTERN = bytes(range(1, 252)) * 262
 @dataclass(frozen=True, slots=True)
 class FastProbe:
     number: int
-    life: int
+    incarnation: int
     is_full: bool
 
 
@@ -60,8 +60,8 @@ def life_of_untrusted(frame: bytes | memoryview) -> int:
     """The life that a frame names, if it is a probe; 0 if it is none for sure."""
     if len(frame) < _LEAST:
         return 0
-    life: int = _BODY.unpack_from(frame, HEADER_BYTES)[1]
-    return life
+    incarnation: int = _BODY.unpack_from(frame, HEADER_BYTES)[1]
+    return incarnation
 
 
 def encode(probe: FastProbe, size: int, cookie: bytes) -> bytes:
@@ -69,7 +69,7 @@ def encode(probe: FastProbe, size: int, cookie: bytes) -> bytes:
     if not _LEAST <= size <= 0xFFFF:
         raise ValueError(f"no probe has {size} bytes")
     kind = _FULL if probe.is_full else _SMALL
-    head = _ADDRESSES + _BODY.pack(probe.number, probe.life, kind, size)
+    head = _ADDRESSES + _BODY.pack(probe.number, probe.incarnation, kind, size)
     text = head + _PATTERN[: size - len(head) - TAG_BYTES]
     return text + _tag(text, cookie)
 
@@ -78,7 +78,7 @@ def decode_untrusted(frame: bytes | memoryview, cookie: bytes) -> FastProbe:
     """The probe. WireError if it is none, was damaged, or was not made for `cookie`."""
     if len(frame) < _LEAST:
         raise WireError(f"a probe of {len(frame)} bytes")
-    number, life, kind, size = _BODY.unpack_from(frame, HEADER_BYTES)
+    number, incarnation, kind, size = _BODY.unpack_from(frame, HEADER_BYTES)
     if size != len(frame):
         raise WireError(f"a probe of {size} bytes came as {len(frame)}")
     text, tag = frame[:-TAG_BYTES], bytes(frame[-TAG_BYTES:])
@@ -86,7 +86,7 @@ def decode_untrusted(frame: bytes | memoryview, cookie: bytes) -> FastProbe:
         raise WireError("a probe that is damaged or not from the peer")
     if frame[:HEADER_BYTES] != _ADDRESSES or kind not in (_SMALL, _FULL) or number == 0:
         raise WireError("a probe of an unknown kind")
-    return FastProbe(number, life, kind == _FULL)
+    return FastProbe(number, incarnation, kind == _FULL)
 
 
 def _tag(text: bytes | memoryview, cookie: bytes) -> bytes:

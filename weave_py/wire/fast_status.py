@@ -4,9 +4,9 @@
 
      0      1      2             4                    8
      +------+------+-------------+--------------------+--------------------+
-     | 0x05 |flags |  UDP port   |        life        |       number       |
+     | 0x05 |flags |  UDP port   |    incarnation     |       number       |
      +------+------+-------------+--------------------+--------------------+ 12
-     |     heard life     |         VNI        |     small seen     |
+     | heard incarnation  |         VNI        |     small seen     |
      +--------------------+--------------------+--------------------+ 24
      |     full seen      |      received      |         SPI        |
      +--------------------+--------------------+--------------------+ 36
@@ -17,7 +17,7 @@
 
 * `flags`: 1 able, 2 using, 4 proven; others are ignored, and so is what follows the reason: room
   for what comes later.
-* `received` wraps; lives are never 0.
+* `received` wraps; incarnations are never 0.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def encode(status: FastStatus) -> bytes:
         KIND,
         flags,
         status.udp_port,
-        status.life,
+        status.incarnation,
         status.number,
-        status.heard_life,
+        status.heard_incarnation,
         status.vni,
         status.small_seen,
         status.full_seen,
@@ -74,19 +74,31 @@ def decode_untrusted(body: bytes | memoryview) -> FastStatus:
     """The status. WireError if it is malformed, or nobody could act upon it."""
     if not is_fast_status(body) or len(body) < _HEAD.size:
         raise WireError(f"a fast path status of {len(body)} bytes")
-    (_, flags, udp_port, life, number, heard_life, vni, small_seen, full_seen, received, spi) = (
-        fields := _HEAD.unpack_from(body)
-    )[:11]
+    (
+        _,
+        flags,
+        udp_port,
+        incarnation,
+        number,
+        heard_incarnation,
+        vni,
+        small_seen,
+        full_seen,
+        received,
+        spi,
+    ) = (fields := _HEAD.unpack_from(body))[:11]
     mtu, length, cookie, _ = fields[11:]
     reason = bytes(body[_HEAD.size : _HEAD.size + length])
     # The code goes to logs and terminals: nothing but what a code is made of.
     if length > MAX_REASON or len(reason) < length or not _REASON.fullmatch(reason):
         raise WireError("a fast path status with a malformed reason")
     able = bool(flags & _ABLE)
-    if life == 0 or vni > MAX_VNI or (able and not (udp_port and vni)):
-        raise WireError("a fast path status that says it is able, but not where, or has no life")
+    if incarnation == 0 or vni > MAX_VNI or (able and not (udp_port and vni)):
+        raise WireError(
+            "a fast path status that says it is able, but not where, or has no incarnation"
+        )
     return FastStatus(
-        life=life,
+        incarnation=incarnation,
         number=number,
         able=able,
         using=bool(flags & _USING),
@@ -95,7 +107,7 @@ def decode_untrusted(body: bytes | memoryview) -> FastStatus:
         vni=vni,
         mtu=mtu,
         cookie=cookie,
-        heard_life=heard_life,
+        heard_incarnation=heard_incarnation,
         small_seen=small_seen,
         full_seen=full_seen,
         received=received,

@@ -79,3 +79,8 @@ def header_value(flags: int, session: int, counter: int, length: int) -> int:
 def relay_prefix(destination: PeerName, hop_limit: int = HOP_LIMIT) -> bytes:
     """The 8 bytes in front of a datagram that relays are to pass on to `destination`."""
     return bytes((KIND_RELAYED, hop_limit)) + destination
+
+
+def datagram_overhead(through_relay: bool) -> int:
+    """Bytes of a one-datagram record that are not its plaintext."""
+    return HEADER_BYTES + TAG_BYTES + (RELAY_PREFIX_BYTES if through_relay else 0)

@@ -3,11 +3,12 @@
 A record travels as `[body, signature]`, both verbatim as the owner made them: nobody re-encodes
 it, so nobody can change it. The body is canonical msgpack, a list in this order:
 
-    format 1 · identity key (32) · static key (32) · certificate (64) · uid · epoch · version ·
-    nickname · endpoints [[host, port]…] · neighbours [[name, cost, direct, outbound, host, port]…]
-    · suites [id…]
+    format 1 · identity key (32) · static key (32) · certificate (64) · uid · incarnation ·
+    version · nickname · endpoints [[host, port]…] ·
+    neighbours [[name, cost, direct, outbound, host, port]…] · suites [id…]
 
-`epoch` counts the owner's starts, `version` its changes since: (epoch, version) orders records.
+`incarnation` counts the owner's starts (the word is SWIM's), `version` its changes since:
+(incarnation, version) orders records.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ MAX_NICKNAME = 255
 SIGNATURE_BYTES = 64
 MAX_GOSSIP_BYTES = 60_000
 U64 = (1 << 64) - 1
-U63 = (1 << 63) - 1  # of epochs and versions: nobody can push them to where they cannot grow
+U63 = (1 << 63) - 1  # of incarnations and versions: nobody can push them to where they cannot grow
 MARK_BYTES = 4
-_HELD = Struct(">6sQQ4s")  # name, epoch, version, mark
+_HELD = Struct(">6sQQ4s")  # name, incarnation, version, mark
 
 
 class Neighbour(NamedTuple):
@@ -60,7 +61,7 @@ class Neighbour(NamedTuple):
 class RecordVersion(NamedTuple):
     """The order of a peer's records: later ones are greater."""
 
-    epoch: int
+    incarnation: int
     version: int
 
 
@@ -109,7 +110,7 @@ def encode_record(record: PeerRecord) -> bytes:
             record.static,
             record.certificate,
             record.uid,
-            record.order.epoch,
+            record.order.incarnation,
             record.order.version,
             record.nickname,
             [[e.host, e.port] for e in record.endpoints],
@@ -167,7 +168,7 @@ def decode_record_untrusted(body: bytes, signature: bytes) -> SignedRecord:
         certificate=as_bytes(fields[3], "certificate", length=64),
         uid=PeerUID(as_int(fields[4], "uid", 1, U64)),
         order=RecordVersion(
-            as_int(fields[5], "epoch", 0, U63), as_int(fields[6], "version", 0, U63)
+            as_int(fields[5], "incarnation", 0, U63), as_int(fields[6], "version", 0, U63)
         ),
         nickname=as_text(fields[7], "nickname", MAX_NICKNAME),
         endpoints=tuple(_pair(e) for e in as_list(fields[8], "endpoints", MAX_ENDPOINTS)),
@@ -249,8 +250,8 @@ def _unpack_held(packed: bytes) -> tuple[Held, ...]:
     if len(packed) % _HELD.size:
         raise WireError(f"{len(packed)} bytes are no list of held records")
     held = tuple(
-        Held(PeerName(name), RecordVersion(epoch, version), mark)
-        for name, epoch, version, mark in _HELD.iter_unpack(packed)
+        Held(PeerName(name), RecordVersion(incarnation, version), mark)
+        for name, incarnation, version, mark in _HELD.iter_unpack(packed)
     )
     if any(max(h.order) > U63 for h in held):
         raise WireError("a held record's version is too large")

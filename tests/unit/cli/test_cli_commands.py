@@ -207,9 +207,11 @@ class Host:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[object, ...]] = []
         self.failure: Exception | None = None
-        monkeypatch.setattr("weave_py.host.netns.resolve_namespace", lambda target: f"ns:{target}")
+        monkeypatch.setattr(
+            "weave_py.workloads.netns.resolve_namespace", lambda target: f"ns:{target}"
+        )
         for name in ("attach", "detach", "expose", "hide"):
-            monkeypatch.setattr(f"weave_py.host.attach.{name}", self._recorder(name))
+            monkeypatch.setattr(f"weave_py.workloads.attach.{name}", self._recorder(name))
 
     def _recorder(self, name: str) -> Callable[..., list[str]]:
         def record(*words: Any, **more: Any) -> list[str]:
@@ -280,8 +282,8 @@ def test_addresses_of_small_networks(cli: Cli, fake_router: Router, host: Host, 
 def test_taking_away_what_is_not_there_is_said(
     cli: Cli, fake_router: Router, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("weave_py.host.attach.hide", lambda *_: [])
-    monkeypatch.setattr("weave_py.host.attach.detach", lambda *_: ["10.2.1.1/24"])
+    monkeypatch.setattr("weave_py.workloads.attach.hide", lambda *_: [])
+    monkeypatch.setattr("weave_py.workloads.attach.detach", lambda *_: ["10.2.1.1/24"])
     assert cli("hide", "10.2.1.1/24") == (
         0,
         "",

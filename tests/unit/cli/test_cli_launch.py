@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.commands import Cli, Router
-from weave_py.config import Config
+from weave_py.config.resolve import Config
 
 
 @pytest.fixture

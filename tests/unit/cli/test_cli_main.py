@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from weave_py.cli.main import COMMANDS
-from weave_py.cli.others import _WEAVES, advice
+from weave_py.cli.unknown_commands import _WEAVES, advice
 
 Cli = Callable[..., tuple[int, str, str]]
 HEAVY = (

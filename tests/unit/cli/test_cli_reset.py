@@ -13,7 +13,7 @@ import pytest
 
 from tests.kit.commands import Cli, Router
 from weave_py.host.locks import claim_bridge
-from weave_py.host.state import StateDirectory
+from weave_py.host.state.directory import StateDirectory
 
 
 class Kernel:
@@ -49,7 +49,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     kernel = Kernel(["wvt1", "vethwepl1a", "eth7"])
     monkeypatch.setattr("weave_py.host.netlink.Netlink", lambda: kernel)
     monkeypatch.setattr("weave_py.host.privileges.may_administer", lambda: True)
-    monkeypatch.setattr("fastdp.traces.remove", lambda bridge: None)
+    monkeypatch.setattr("fastdp.cleanup.remove", lambda bridge: None)
     return kernel
 
 
@@ -62,7 +62,7 @@ def wiped(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
             self.wipe: Callable[[], None] = lambda: wiped.append(path)
             self.lock = nullcontext
 
-    monkeypatch.setattr("weave_py.host.state.StateDirectory", State)
+    monkeypatch.setattr("weave_py.host.state.directory.StateDirectory", State)
     return wiped
 
 

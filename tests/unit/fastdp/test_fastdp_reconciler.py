@@ -7,32 +7,32 @@ from ipaddress import ip_address
 
 import pytest
 
-from fastdp.esp import EspNetwork, Target
-from fastdp.fake import FakeHost
-from fastdp.fake_net import FakeNet
-from fastdp.operations import DeleteVxlan, Divert, Operation, Undivert
+from fastdp.esp.desired import EspNetwork, Target
+from fastdp.esp.keeper import Keeper
+from fastdp.esp.values import AddState, StateId, XfrmTables
+from fastdp.esp.values import Operation as EspOperation
+from fastdp.fake.host import FakeHost
+from fastdp.fake.net import FakeNet
+from fastdp.plan.operations import DeleteVxlan, Divert, Operation, Undivert
+from fastdp.plan.state import Device, KernelState
 from fastdp.reconciler import Reconciler
-from fastdp.sealing import Sealing
-from fastdp.state import Device, KernelState
-from fastdp.xfrm_values import AddState, StateId, XfrmTables
-from fastdp.xfrm_values import Operation as EspOperation
 from tests.kit.fake_xfrm import FakeXfrm
 from weave_py.model.errors import HostError
-from weave_py.model.fast import EspKey, EspWish, FastRemote, FastWish
+from weave_py.model.fast import DesiredEsp, DesiredVxlan, EspKey, FastRemote
 from weave_py.model.names import PeerName
 
 ONE, TWO, THREE = (PeerName(bytes((2, 0, 0, 0, 0, n))) for n in (1, 2, 3))
 REMOTE = FastRemote("192.0.2.1", "192.0.2.2", 4789, 8000)
-FAST = FastWish(7000, False, REMOTE, through=True)
+FAST = DesiredVxlan(7000, False, REMOTE, through=True)
 SLOW = replace(FAST, through=False)
-ESP = EspWish((EspKey(1001, b"i" * 36),), EspKey(2001, b"o" * 36))
+ESP = DesiredEsp((EspKey(1001, b"i" * 36),), EspKey(2001, b"o" * 36))
 SEALED = replace(FAST, remote=replace(REMOTE, esp=ESP))
 PEER_HOST = ip_address("192.0.2.2")
 NETWORK = EspNetwork(4789, has_secret=True)
 
 
 class Tables(FakeXfrm):
-    """As fastdp.xfrm.Xfrm."""
+    """As fastdp.kernel.xfrm.Xfrm."""
 
     refuses = False
 
@@ -52,21 +52,21 @@ class Kit:
     def __init__(self, tables: Tables | None = None) -> None:
         self.host = FakeHost(FakeNet(), "192.0.2.1")
         self.tables = tables
-        self.wishes: dict[PeerName, FastWish | None] = {}
+        self.desired_ports: dict[PeerName, DesiredVxlan | None] = {}
         self.reconciler = self.restarted()
 
     def restarted(self, udp_port: int = 4789) -> Reconciler:
         """A successor, to whom the kernel is all there is."""
-        sealing = None if self.tables is None else Sealing(NETWORK, self.tables)
+        sealing = None if self.tables is None else Keeper(NETWORK, self.tables)
         return Reconciler(self.host, "weave", 1376, udp_port, sealing)
 
-    def add(self, peer: PeerName, wish: FastWish | None) -> None:
+    def add(self, peer: PeerName, desired: DesiredVxlan | None) -> None:
         self.host.open_tap(peer)
-        self.wishes[peer] = wish
+        self.desired_ports[peer] = desired
 
     def die(self) -> None:
         """The process, and with it the TAPs."""
-        for peer in self.wishes:
+        for peer in self.desired_ports:
             self.host.close_tap(peer)
 
 
@@ -75,25 +75,25 @@ def test_wishes_are_carried_out_in_one_call() -> None:
     kit.add(ONE, FAST)
     kit.add(TWO, replace(SLOW, vni=7001, remote=None))
     kit.add(THREE, None)
-    done = kit.reconciler.reconcile(kit.wishes, None, 0.0)
-    assert dict(done.outcome.ready) == {ONE: FAST, TWO: kit.wishes[TWO]}
+    done = kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
+    assert dict(done.outcome.ready) == {ONE: FAST, TWO: kit.desired_ports[TWO]}
     assert done.outcome.failed == ()
     assert done.settled == {ONE, TWO, THREE}
     state = kit.host.observe()
     assert state.vxlans.keys() == {ONE, TWO}
     assert state.vxlans[ONE].through
     assert state.vxlans[TWO].diverted
-    assert kit.reconciler.reconcile(kit.wishes, None, 1.0).done == ()
+    assert kit.reconciler.reconcile(kit.desired_ports, None, 1.0).done == ()
 
 
 def test_only_those_asked_about_are_looked_at() -> None:
     kit = Kit()
     kit.add(ONE, FAST)
     kit.add(TWO, None)
-    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
     kit.host.vxlan(ONE).up = False
     kit.host.tap(TWO).is_port = False
-    done = kit.reconciler.reconcile(kit.wishes, {TWO}, 1.0)
+    done = kit.reconciler.reconcile(kit.desired_ports, {TWO}, 1.0)
     assert {step.peer for step in done.done} == {TWO}
     assert done.settled == {TWO}
     assert not kit.host.vxlan(ONE).up
@@ -102,7 +102,7 @@ def test_only_those_asked_about_are_looked_at() -> None:
 def test_a_peer_without_a_wish_loses_its_device() -> None:
     kit = Kit()
     kit.add(ONE, FAST)
-    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
     kit.die()
     done = kit.reconciler.reconcile({}, {ONE}, 1.0)
     assert DeleteVxlan(ONE) in done.done
@@ -112,7 +112,7 @@ def test_a_peer_without_a_wish_loses_its_device() -> None:
 def test_a_flip_is_one_operation() -> None:
     kit = Kit()
     kit.add(ONE, FAST)
-    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
     (down,) = kit.reconciler.reconcile({ONE: SLOW}, {ONE}, 1.0).done
     (up,) = kit.reconciler.reconcile({ONE: FAST}, {ONE}, 2.0).done
     assert (type(down), type(up)) == (Divert, Undivert)
@@ -123,7 +123,7 @@ def test_one_refusal_does_not_keep_others_from_theirs() -> None:
     kit.host.taken_vnis.add(7000)
     kit.add(ONE, FAST)
     kit.add(TWO, replace(FAST, vni=7001))
-    done = kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    done = kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
     assert [peer for peer, _ in done.outcome.failed] == [ONE]
     assert done.outcome.taken == (ONE,)
     assert [peer for peer, _ in done.outcome.ready] == [TWO]
@@ -132,10 +132,10 @@ def test_one_refusal_does_not_keep_others_from_theirs() -> None:
 def test_a_peer_whose_device_is_refused_has_the_tap_as_its_port() -> None:
     kit = Kit()
     kit.add(ONE, FAST)
-    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
     kit.host.remove(Device.VXLAN.ifname(ONE))
     kit.host.taken_ports.add(4789)
-    done = kit.reconciler.reconcile(kit.wishes, {ONE}, 1.0)
+    done = kit.reconciler.reconcile(kit.desired_ports, {ONE}, 1.0)
     assert [peer for peer, _ in done.outcome.failed] == [ONE]
     assert done.outcome.ready == ()
     assert done.outcome.taken == ()
@@ -144,7 +144,7 @@ def test_a_peer_whose_device_is_refused_has_the_tap_as_its_port() -> None:
     assert port is not None
     assert port.floods
     kit.host.taken_ports.clear()
-    assert kit.reconciler.reconcile(kit.wishes, {ONE}, 2.0).outcome.ready == ((ONE, FAST),)
+    assert kit.reconciler.reconcile(kit.desired_ports, {ONE}, 2.0).outcome.ready == ((ONE, FAST),)
 
 
 def test_where_nothing_works_nothing_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +155,7 @@ def test_where_nothing_works_nothing_is_settled(monkeypatch: pytest.MonkeyPatch)
         raise HostError(f"not {operation}")
 
     monkeypatch.setattr(kit.host, "apply", refuse)
-    done = kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    done = kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
     assert done.settled == frozenset()
     assert [peer for peer, _ in done.outcome.failed] == [ONE]
 
@@ -165,11 +165,11 @@ def test_a_successor_finds_what_was_left() -> None:
     kit.add(ONE, FAST)
     kit.add(TWO, replace(SLOW, vni=7001))
     kit.add(THREE, None)
-    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
     kit.die()
     successor = kit.restarted()
     found = dict(successor.found())
-    assert found == {ONE: FAST, TWO: kit.wishes[TWO]}
+    assert found == {ONE: FAST, TWO: kit.desired_ports[TWO]}
     before = kit.host.observe()
     assert successor.reconcile(found, None, 1.0).done == (), "without a TAP nothing is touched"
     kit.host.open_tap(ONE)
@@ -181,7 +181,7 @@ def test_a_successor_finds_what_was_left() -> None:
 def test_what_is_not_as_we_would_have_it_is_not_adopted() -> None:
     kit = Kit()
     kit.add(ONE, FAST)
-    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
     assert kit.restarted(udp_port=6784).found() == []
     kit.host.vxlan(ONE).up = False
     assert kit.restarted().found() == []
@@ -190,17 +190,17 @@ def test_what_is_not_as_we_would_have_it_is_not_adopted() -> None:
 def test_two_destinations_are_none() -> None:
     kit = Kit()
     kit.add(ONE, FAST)
-    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
     vxlan = kit.host.vxlan(ONE)
     vxlan.remotes.append(vxlan.remotes[0]._replace(vni=9))
-    assert kit.restarted().found() == [(ONE, FastWish(7000, False, None, through=False))]
+    assert kit.restarted().found() == [(ONE, DesiredVxlan(7000, False, None, through=False))]
 
 
 def test_at_the_end_nothing_is_left() -> None:
     tables = Tables()
     kit = Kit(tables)
     kit.add(ONE, SEALED)
-    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
     assert tables.states
     assert tables.policies
     kit.die()
@@ -213,7 +213,7 @@ def test_keys_are_in_the_kernel_before_frames_take_it() -> None:
     tables = Tables()
     kit = Kit(tables)
     kit.add(ONE, SEALED)
-    done = kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    done = kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
     assert done.outcome.installed == ((ONE, 1001),)
     assert tables.spis() == {1001, 2001}
     assert done.outcome.ready == ((ONE, SEALED),)
@@ -224,11 +224,11 @@ def test_keys_that_are_refused_are_told_of_and_tried_again() -> None:
     kit = Kit(tables)
     tables.refuses = True
     kit.add(ONE, SEALED)
-    done = kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    done = kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
     assert done.outcome.installed == ()
     assert "no state today" in done.untold
     tables.refuses = False
-    done = kit.reconciler.reconcile(kit.wishes, None, 1.0)
+    done = kit.reconciler.reconcile(kit.desired_ports, None, 1.0)
     assert done.outcome.installed == ((ONE, 1001),)
 
 
@@ -236,12 +236,12 @@ def test_a_successor_adopts_what_is_sealed_by_keys_it_does_not_know() -> None:
     tables = Tables()
     kit = Kit(tables)
     kit.add(ONE, SEALED)
-    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
     kit.die()
     successor = kit.restarted()
     ((peer, found),) = successor.found()
     assert peer == ONE
-    assert found == replace(FAST, remote=replace(REMOTE, esp=EspWish((), None)))
+    assert found == replace(FAST, remote=replace(REMOTE, esp=DesiredEsp((), None)))
     kit.host.open_tap(ONE)
     successor.reconcile({ONE: found}, None, 100.0)
     successor.reconcile({ONE: found}, None, 200.0)
@@ -256,28 +256,28 @@ def test_what_is_not_sealed_is_not_adopted() -> None:
     tables = Tables()
     kit = Kit(tables)
     kit.add(ONE, SEALED)
-    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
     kit.die()
     del tables.states[StateId(PEER_HOST, 2001)]
-    assert kit.restarted().found() == [(ONE, FastWish(7000, False, None, through=False))]
+    assert kit.restarted().found() == [(ONE, DesiredVxlan(7000, False, None, through=False))]
 
 
 def test_what_may_not_leave_in_clear_is_not_adopted_without_esp_either() -> None:
     """A password was added after a crash, and this kernel has no ESP."""
     kit = Kit()
     kit.add(ONE, FAST)
-    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
     strict = Reconciler(kit.host, "weave", 1376, 4789, permits_clear=lambda host: False)
-    ((_, wish),) = strict.found()
-    assert wish.remote is None
-    assert not wish.through
+    ((_, desired),) = strict.found()
+    assert desired.remote is None
+    assert not desired.through
 
 
 def test_one_refusal_at_the_end_does_not_keep_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     kit = Kit()
     kit.add(ONE, FAST)
     kit.add(TWO, replace(FAST, vni=7001))
-    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
     honest = kit.host.apply
 
     def apply(step: Operation) -> None:
@@ -294,11 +294,11 @@ def test_one_refusal_at_the_end_does_not_keep_the_others(monkeypatch: pytest.Mon
 def test_a_renamed_device_is_deleted_and_told_of_at_the_next_look_at_everything() -> None:
     kit = Kit()
     kit.add(ONE, FAST)
-    kit.reconciler.reconcile(kit.wishes, None, 0.0)
+    kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
     device = kit.host.devices.pop(Device.VXLAN.ifname(ONE))
     device.name = "bar0"
     kit.host.devices["bar0"] = device
-    done = kit.reconciler.reconcile(kit.wishes, None, 1.0)
+    done = kit.reconciler.reconcile(kit.desired_ports, None, 1.0)
     assert "bar0" not in kit.host.devices
     assert any("bar0" in text for text in done.untold)
     assert set(kit.host.observe().vxlans) == {ONE}
@@ -307,8 +307,8 @@ def test_a_renamed_device_is_deleted_and_told_of_at_the_next_look_at_everything(
 def test_what_protects_another_routers_devices_stays() -> None:
     """Both run on this host, each with a UDP port of its own."""
     tables = Tables()
-    ours, theirs = (Sealing(EspNetwork(port, has_secret=True), tables) for port in (4789, 6784))
-    other = replace(REMOTE, host="192.0.2.9", esp=EspWish((), EspKey(3001, b"x" * 36)))
+    ours, theirs = (Keeper(EspNetwork(port, has_secret=True), tables) for port in (4789, 6784))
+    other = replace(REMOTE, host="192.0.2.9", esp=DesiredEsp((), EspKey(3001, b"x" * 36)))
     theirs.protect({TWO: other}, KernelState(), 0.0)
     before = tables.read()
     ours.protect({ONE: replace(REMOTE, esp=ESP)}, KernelState(), 0.0)
@@ -318,7 +318,7 @@ def test_what_protects_another_routers_devices_stays() -> None:
 
 
 class Rules:
-    """As fastdp.guard.Guard, with nft gone or its rules."""
+    """As fastdp.kernel.nft.Guard, with nft gone or its rules."""
 
     def __init__(self, error: str = "") -> None:
         self.error = error
@@ -334,7 +334,7 @@ def test_rules_that_are_gone_are_told_of_and_keep_no_port_from_being_made(error:
     kit = Kit()
     kit.add(ONE, FAST)
     reconciler = Reconciler(kit.host, "weave", 1376, 4789, guard=Rules(error))
-    done = reconciler.reconcile(kit.wishes, None, 0.0)
+    done = reconciler.reconcile(kit.desired_ports, None, 0.0)
     assert any(error or "they are back" in text for text in done.untold)
     assert kit.host.observe().vxlans.keys() == {ONE}
-    assert reconciler.reconcile(kit.wishes, {ONE}, 1.0).untold == ()
+    assert reconciler.reconcile(kit.desired_ports, {ONE}, 1.0).untold == ()

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import pytest
 
 from weave_py.crypto.identity import Identity
-from weave_py.link.control import ControlRecord
+from weave_py.link.control_record import ControlRecord
+from weave_py.link.egress import Egress, NextHop
 from weave_py.link.link import InstallOpener, Link, RemoveOpener, SendControl, SendUnicast
-from weave_py.link.outlet import Outlet, Way
 from weave_py.link.path_mtu import BASE
 from weave_py.link.sealing import Opener
 from weave_py.model.errors import WireError
@@ -54,11 +54,11 @@ class Side:
         self.seen: list[bytes] = []
         self.data_datagrams = 0
         self.unknown = 0
-        self.ways: list[Way | None] = []
+        self.ways: list[NextHop | None] = []
 
     @property
-    def outlet(self) -> Outlet:
-        return self.link.outlet
+    def egress(self) -> Egress:
+        return self.link.egress
 
     @property
     def place(self) -> Endpoint:
@@ -120,15 +120,15 @@ class Wire:
     def send(self, number: int, body: bytes) -> bool:
         """A data record; False if there is no way or no key."""
         side = self.sides[number]
-        outlet = side.outlet
-        if outlet.sealer is None or outlet.way is None:
+        egress = side.egress
+        if egress.sealer is None or egress.next_hop is None:
             return False
-        if not outlet.busy:
-            outlet.busy = True
+        if not egress.busy:
+            egress.busy = True
             side.link.woken(self.now)
-        outlet.counters.records_out += 1
-        outlet.counters.datagrams_out += 1
-        self._emit(side, outlet.way, 0, body)
+        egress.counters.records_out += 1
+        egress.counters.datagrams_out += 1
+        self._emit(side, egress.next_hop, 0, body)
         self._carry_out(side)
         return True
 
@@ -142,10 +142,10 @@ class Wire:
                     side.openers[index] = opener
                 case RemoveOpener(index):
                     side.openers.pop(index, None)
-                case SendControl(way, body, _):
-                    self._emit(side, way, FLAG_CONTROL, body)
-        if not side.ways or side.ways[-1] != side.outlet.way:
-            side.ways.append(side.outlet.way)
+                case SendControl(next_hop, body, _):
+                    self._emit(side, next_hop, FLAG_CONTROL, body)
+        if not side.ways or side.ways[-1] != side.egress.next_hop:
+            side.ways.append(side.egress.next_hop)
 
     def _unicast_to(self, side: Side, body: bytes) -> Callable[[], None]:
         def arrive() -> None:
@@ -154,18 +154,18 @@ class Wire:
 
         return arrive
 
-    def _emit(self, side: Side, way: Way, flags: int, body: bytes) -> None:
-        sealer = side.outlet.sealer
+    def _emit(self, side: Side, next_hop: NextHop, flags: int, body: bytes) -> None:
+        sealer = side.egress.sealer
         if sealer is None:
             return
         sealed = bytearray(len(body) + TAG_BYTES)
         counter = sealer.seal(flags, memoryview(body), memoryview(sealed))
-        size = len(sealed) + HEADER_BYTES + (RELAY_PREFIX_BYTES if way.relay else 0)
-        passes = self.direct if way.endpoint else True
+        size = len(sealed) + HEADER_BYTES + (RELAY_PREFIX_BYTES if next_hop.relay else 0)
+        passes = self.direct if next_hop.endpoint else True
         if size > self.mtu or not passes or self.dice.random() < self.loss:
             return
         other, index = self.sides[1 - side.number], sealer.session
-        origin = side.place if way.endpoint else None
+        origin = side.place if next_hop.endpoint else None
 
         def arrive() -> None:
             self._open(other, index, counter, flags, bytes(sealed), size, origin)
@@ -196,14 +196,16 @@ class Wire:
             self._carry_out(side)
         else:
             side.data_datagrams += 1
-            side.outlet.counters.records_in += 1
+            side.egress.counters.records_in += 1
             side.seen.append(bytes(plain))
 
     def _later(self, delay: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._events, (self.now + delay, next(self._order), action))
 
     def both_ready(self) -> bool:
-        return all(s.outlet.sealer is not None and s.outlet.way is not None for s in self.sides)
+        return all(
+            s.egress.sealer is not None and s.egress.next_hop is not None for s in self.sides
+        )
 
 
 def test_a_way_and_keys_within_some_round_trips() -> None:
@@ -212,11 +214,11 @@ def test_a_way_and_keys_within_some_round_trips() -> None:
     wire.run(0.2)
     assert wire.both_ready()
     for side in wire.sides:
-        assert side.outlet.way == Way(wire.sides[1 - side.number].place, None)
+        assert side.egress.next_hop == NextHop(wire.sides[1 - side.number].place, None)
         assert side.link.observed == side.place
-        assert side.outlet.prefix == b""
+        assert side.egress.prefix == b""
     wire.run(5)
-    assert [s.outlet.datagram_bytes for s in wire.sides] == [1472, 1472]
+    assert [s.egress.datagram_bytes for s in wire.sides] == [1472, 1472]
     assert wire.send(0, b"there")
     assert wire.send(1, b"back")
     wire.run(1)
@@ -228,7 +230,7 @@ def test_no_way_before_the_peer_is_known() -> None:
     wire = Wire()
     for side in wire.sides:
         assert side.link.next_deadline() is None
-        assert side.outlet.way is None
+        assert side.egress.next_hop is None
     wire.run(10)
     assert wire.sent == 0
 
@@ -285,23 +287,26 @@ def test_through_a_relay_when_nothing_is_direct_and_back() -> None:
     wire.meet(relay=True)
     wire.run(2)
     for side in wire.sides:
-        assert side.outlet.way == Way(None, RELAY)
-        assert side.outlet.prefix.endswith(side.link.peer)
+        assert side.egress.next_hop == NextHop(None, RELAY)
+        assert side.egress.prefix.endswith(side.link.peer)
         assert side.link.observed is None
     assert wire.send(0, b"relayed")
     wire.run(3)
     assert wire.sides[1].seen == [b"relayed"]
-    assert [s.outlet.datagram_bytes for s in wire.sides] == [1472, 1472]
+    assert [s.egress.datagram_bytes for s in wire.sides] == [1472, 1472]
     wire.direct = True
     wire.run(12)
-    assert [s.outlet.way for s in wire.sides] == [Way(PLACES[1], None), Way(PLACES[0], None)]
-    assert [s.outlet.prefix for s in wire.sides] == [b"", b""]
+    assert [s.egress.next_hop for s in wire.sides] == [
+        NextHop(PLACES[1], None),
+        NextHop(PLACES[0], None),
+    ]
+    assert [s.egress.prefix for s in wire.sides] == [b"", b""]
     wire.direct = False
     wire.send(0, b"lost")
     wire.run(3.5)
-    assert wire.sides[0].outlet.way == Way(None, RELAY)
+    assert wire.sides[0].egress.next_hop == NextHop(None, RELAY)
     wire.run(4)  # the other side is idle, so it looks more rarely
-    assert all(side.outlet.way == Way(None, RELAY) for side in wire.sides)
+    assert all(side.egress.next_hop == NextHop(None, RELAY) for side in wire.sides)
 
 
 def test_probes_through_a_relay_without_candidates() -> None:
@@ -322,19 +327,19 @@ def test_a_way_that_only_one_side_knows_is_found_by_the_other(public: int, seed:
     wire._introduce(wire.sides[1 - public], candidates=True)
     wire.run(15)
     assert wire.both_ready()
-    assert wire.sides[public].outlet.way == Way(PLACES[1 - public], None)
+    assert wire.sides[public].egress.next_hop == NextHop(PLACES[1 - public], None)
 
 
 def test_traffic_and_its_end_are_noticed() -> None:
     wire = Wire()
     wire.meet()
     wire.run(10)
-    assert not wire.sides[0].outlet.busy
+    assert not wire.sides[0].egress.busy
     wire.send(0, b"x")
     wire.run(2)
-    assert wire.sides[0].outlet.busy
+    assert wire.sides[0].egress.busy
     wire.run(3)
-    assert not wire.sides[0].outlet.busy
+    assert not wire.sides[0].egress.busy
 
 
 def test_a_narrower_wire_is_noticed_in_two_seconds() -> None:
@@ -346,9 +351,9 @@ def test_a_narrower_wire_is_noticed_in_two_seconds() -> None:
         wire.run(0.5)
     wire.mtu = 1300
     wire.run(2)
-    assert wire.sides[0].outlet.datagram_bytes == BASE
+    assert wire.sides[0].egress.datagram_bytes == BASE
     wire.run(10)
-    assert wire.sides[0].outlet.datagram_bytes == 1252
+    assert wire.sides[0].egress.datagram_bytes == 1252
 
 
 def test_what_the_kernel_refuses_is_not_tried_again_for_long() -> None:
@@ -376,8 +381,8 @@ def test_the_peer_said_goodbye() -> None:
     side.link.drop(wire.now)
     wire._carry_out(side)
     assert side.openers == {}
-    assert side.outlet.way is None
-    assert side.outlet.sealer is None
+    assert side.egress.next_hop is None
+    assert side.egress.sealer is None
     assert side.link.next_deadline() is None
 
 
@@ -418,15 +423,15 @@ def detoured() -> tuple[Wire, Side]:
     wire.meet(relay=True)
     wire.run(30)
     side = wire.sides[0]
-    assert side.outlet.way == Way(None, RELAY)
+    assert side.egress.next_hop == NextHop(None, RELAY)
     side.link.take_outputs()
     return wire, side
 
 
-def sent(side: Side) -> list[tuple[Way, object]]:
+def sent(side: Side) -> list[tuple[NextHop, object]]:
     """Way and meaning of the control records that the link wants sent now."""
     outputs = side.link.take_outputs()
-    return [(o.way, decode_untrusted(o.body)) for o in outputs if isinstance(o, SendControl)]
+    return [(o.next_hop, decode_untrusted(o.body)) for o in outputs if isinstance(o, SendControl)]
 
 
 def test_a_probe_is_answered_the_way_it_came() -> None:
@@ -435,19 +440,19 @@ def test_a_probe_is_answered_the_way_it_came() -> None:
     assert epoch is not None
     probe = encode_probe(Probe(9, 64, 0), 30)
     elsewhere = PeerName(b"\x02other")
-    for origin, tcp, way in (
-        (PLACES[1], None, Way(PLACES[1], None)),
-        (None, elsewhere, Way(None, elsewhere, True)),
-        (None, None, Way(None, RELAY)),
+    for origin, tcp, next_hop in (
+        (PLACES[1], None, NextHop(PLACES[1], None)),
+        (None, elsewhere, NextHop(None, elsewhere, True)),
+        (None, None, NextHop(None, RELAY)),
     ):
         record = ControlRecord(epoch.index, probe, 64, 5, origin, tcp)
         side.link.receive_controls_untrusted([record], wire.now)
-        assert (way, ProbeAnswer(9, 64, 0, 5, origin)) in sent(side)
+        assert (next_hop, ProbeAnswer(9, 64, 0, 5, origin)) in sent(side)
 
 
 def test_with_hope_the_peer_is_asked_to_probe_too_but_once_a_second_at_most() -> None:
     wire, side = detoured()
-    punch = (Way(None, RELAY), Punch())
+    punch = (NextHop(None, RELAY), Punch())
     static, uid = IDENTITIES[1].static_public, wire.sides[1].uid
     for n in range(10):
         places = [PLACES[1], Endpoint(f"198.51.100.{n + 1}", 6783)]
@@ -465,8 +470,8 @@ def test_a_punch_has_all_places_probed() -> None:
     assert epoch is not None
     record = ControlRecord(epoch.index, encode_punch(), 64, 0, None)
     side.link.receive_controls_untrusted([record], wire.now)
-    probed = [way for way, body in sent(side) if isinstance(body, Probe)]
-    assert Way(PLACES[1], None) in probed
+    probed = [next_hop for next_hop, body in sent(side) if isinstance(body, Probe)]
+    assert NextHop(PLACES[1], None) in probed
 
 
 def test_data_from_a_new_place_has_that_place_probed() -> None:
@@ -479,8 +484,8 @@ def test_data_from_a_new_place_has_that_place_probed() -> None:
     side.link.take_outputs()
     record = ControlRecord(epoch.index, None, 1472, 7, moved)
     side.link.receive_controls_untrusted([record], wire.now)
-    probed = {way for way, body in sent(side) if isinstance(body, Probe)}
-    assert probed == {Way(PLACES[1], None), Way(moved, None)}
+    probed = {next_hop for next_hop, body in sent(side) if isinstance(body, Probe)}
+    assert probed == {NextHop(PLACES[1], None), NextHop(moved, None)}
 
 
 def test_what_a_peer_saw_us_as_is_forgotten_with_the_direct_path() -> None:

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from tests.kit.path_world import FAR, NEAR, World, direct, phases
-from weave_py.link.outlet import Way
+from weave_py.link.egress import NextHop
 from weave_py.link.path import PathSettings
 from weave_py.link.paths import Paths
 from weave_py.model.names import Endpoint
@@ -23,7 +23,7 @@ def test_candidates_that_are_not_told_any_more_go_unless_they_work() -> None:
     assert world.endpoint == NEAR
     before = len(world.probes)
     world.run(30)
-    assert {way.endpoint for _, way, _ in world.probes[before:]} == {NEAR}
+    assert {next_hop.endpoint for _, next_hop, _ in world.probes[before:]} == {NEAR}
     world.road(NEAR).up = False
     world.run(10)
     world.paths.set_candidates([], world.now)
@@ -48,7 +48,7 @@ def test_a_peer_that_moves_is_followed_at_once(rtt: float) -> None:
         world.road(NEAR).up = False
         world.paths.heard_from(FAR, world.now)
         assert world.run_until(partial(world.is_at, FAR), within=1) <= 0.31
-        assert world.used[-1][1] == Way(FAR, None)
+        assert world.used[-1][1] == NextHop(FAR, None)
         world.run(5)
         assert world.endpoint == FAR
 
@@ -59,7 +59,7 @@ def test_a_peer_that_is_only_heard_from_elsewhere_is_not_followed() -> None:
     for _ in range(100):
         world.paths.heard_from(FAR, world.now)
         world.run(0.3)
-    assert [way for _, way in world.used] == [None, Way(NEAR, None)]
+    assert [next_hop for _, next_hop in world.used] == [None, NextHop(NEAR, None)]
 
 
 def test_a_punch_has_all_places_probed_at_once_but_not_more_often_than_once_a_second() -> None:
@@ -72,19 +72,19 @@ def test_a_punch_has_all_places_probed_at_once_but_not_more_often_than_once_a_se
     for _ in range(20):
         world.paths.punched(world.now)
         world.run(0.01)
-    assert {way.endpoint for _, way, _ in world.probes[before:]} == {NEAR, FAR}
+    assert {next_hop.endpoint for _, next_hop, _ in world.probes[before:]} == {NEAR, FAR}
     assert len(world.probes) == before + 2
 
 
 def test_news_about_where_the_peer_might_be_is_hope_once() -> None:
     paths = Paths()
     paths.set_candidates([NEAR], 0.0)
-    assert paths.take_hope()
-    assert not paths.take_hope()
+    assert paths.take_probe_trigger()
+    assert not paths.take_probe_trigger()
     paths.set_candidates([NEAR], 1.0)
-    assert not paths.take_hope()
+    assert not paths.take_probe_trigger()
     paths.set_candidates([NEAR, FAR], 2.0)
-    assert paths.take_hope()
+    assert paths.take_probe_trigger()
 
 
 def test_the_number_of_candidates_is_bounded() -> None:
@@ -96,14 +96,18 @@ def test_the_number_of_candidates_is_bounded() -> None:
         world.road(place).up = False
     world.paths.set_candidates(places, world.now)
     world.run(0.1)
-    assert {way.endpoint for _, way, _ in world.probes} == set(places[:most])
+    assert {next_hop.endpoint for _, next_hop, _ in world.probes} == set(places[:most])
     for place in places:
         world.paths.heard_from(place, world.now)
     before = len(world.probes)
     world.run(60)
     # Those heard from last, a few times each; those we were told of, for ever.
-    heard = [way for _, way, _ in world.probes[before:] if way.endpoint not in places[:most]]
-    assert {way.endpoint for way in heard} == set(places[-settings.max_heard :])
+    heard = [
+        next_hop
+        for _, next_hop, _ in world.probes[before:]
+        if next_hop.endpoint not in places[:most]
+    ]
+    assert {next_hop.endpoint for next_hop in heard} == set(places[-settings.max_heard :])
     assert len(heard) == settings.max_heard * settings.hearsay_probes
 
 
@@ -147,6 +151,6 @@ def test_a_peer_that_seems_to_be_in_many_places_is_probed_in_the_latest_few() ->
         world.run(1)
     before = len(world.probes)
     world.run(60)
-    probed = {way.endpoint for _, way, _ in world.probes[before:]}
-    assert len(probed) <= PathSettings().max_strays + 2
+    probed = {next_hop.endpoint for _, next_hop, _ in world.probes[before:]}
+    assert len(probed) <= PathSettings().max_unlisted + 2
     assert world.endpoint == NEAR

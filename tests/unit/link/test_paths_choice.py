@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.kit.path_world import FAR, NEAR, World, direct, phases
-from weave_py.link.outlet import Way
+from weave_py.link.egress import NextHop
 from weave_py.link.path import SMALL_PROBE, Kind
 from weave_py.link.path_mtu import BASE
 from weave_py.model.names import PeerName
@@ -55,7 +55,11 @@ def test_the_other_direct_path_takes_over() -> None:
     assert world.endpoint == NEAR
     world.road(NEAR).up = False
     assert world.run_until(lambda: world.endpoint == FAR, within=4) <= 3.5
-    assert [way for _, way in world.used] == [None, Way(NEAR, None), Way(FAR, None)]
+    assert [next_hop for _, next_hop in world.used] == [
+        None,
+        NextHop(NEAR, None),
+        NextHop(FAR, None),
+    ]
 
 
 def test_the_relay_is_used_until_there_is_a_direct_path_and_again_after() -> None:
@@ -64,10 +68,10 @@ def test_the_relay_is_used_until_there_is_a_direct_path_and_again_after() -> Non
     world.paths.set_candidates([NEAR], world.now)
     world.paths.set_relay(RELAY, world.now)
     world.run(1)
-    relayed = Way(None, RELAY)
+    relayed = NextHop(None, RELAY)
     best = world.paths.best
     assert best is not None
-    assert best.way == relayed
+    assert best.next_hop == relayed
     assert world.paths.detour_way == relayed
     assert world.paths.why == "direct-unanswered"
     world.run(60)
@@ -75,11 +79,13 @@ def test_the_relay_is_used_until_there_is_a_direct_path_and_again_after() -> Non
     assert world.run_until(lambda: world.endpoint == NEAR, within=11) <= 10.1
     before = len(world.probes)
     world.run(60)
-    assert all(way.endpoint == NEAR for _, way, _ in world.probes[before:])  # the relay rests
+    assert all(
+        next_hop.endpoint == NEAR for _, next_hop, _ in world.probes[before:]
+    )  # the relay rests
     world.road(NEAR).up = False
     world.run_until(lambda: world.paths.best is not None and not world.paths.is_direct, within=3.5)
     assert world.paths.best is not None
-    assert world.paths.best.way == relayed
+    assert world.paths.best.next_hop == relayed
 
 
 def test_the_relay_is_used_before_it_has_answered() -> None:
@@ -130,7 +136,7 @@ def test_a_relay_that_does_not_answer_takes_nothing_over() -> None:
     world.road(NEAR).up = False
     world.run(2)
     assert world.paths.is_direct
-    assert world.paths.is_shaken
+    assert world.paths.is_suspect
     world.run(2)
     assert world.paths.why == "direct-unanswered"  # nothing works: the relay might, in the end
 
@@ -174,12 +180,12 @@ def test_ten_per_cent_of_loss_for_an_hour_is_no_reason_for_a_detour() -> None:
     world.paths.set_tcp(RELAY, world.now)
     world.road(NEAR).loss = 0.1
     world.run(3600)
-    assert [way for _, way in world.used] == [None, Way(NEAR, None)]
+    assert [next_hop for _, next_hop in world.used] == [None, NextHop(NEAR, None)]
 
 
 def test_inside_tcp_is_used_where_nothing_else_works() -> None:
     world = World()
-    inside = Way(None, RELAY, True)
+    inside = NextHop(None, RELAY, True)
     world.road(NEAR).up = world.road(RELAY).up = False
     world.paths.set_candidates([NEAR], world.now)
     world.paths.set_tcp(RELAY, world.now)
@@ -191,10 +197,10 @@ def test_inside_tcp_is_used_where_nothing_else_works() -> None:
     assert world.used[-1][1] == inside
     assert world.paths.why == "direct-unanswered,relay-unanswered"
     world.road(RELAY).up = True
-    world.run_until(lambda: world.used[-1][1] == Way(None, RELAY), within=11)
+    world.run_until(lambda: world.used[-1][1] == NextHop(None, RELAY), within=11)
     before = len(world.probes)
     world.run(30)
-    assert not [way for _, way, _ in world.probes[before:] if way.tcp]  # it rests
+    assert not [next_hop for _, next_hop, _ in world.probes[before:] if next_hop.tcp]  # it rests
     world.road(RELAY).up = False
     assert world.run_until(lambda: world.used[-1][1] == inside, within=3) <= 1.8
     world.road(NEAR).up = True
@@ -214,7 +220,7 @@ def test_another_relay_takes_its_place_and_none_leaves_none() -> None:
     world.paths.set_relay(OTHER_RELAY, world.now)
     world.run(1)
     assert world.paths.best is not None
-    assert world.paths.best.way == Way(None, OTHER_RELAY)
+    assert world.paths.best.next_hop == NextHop(None, OTHER_RELAY)
     world.paths.set_relay(None, world.now)
     world.run(1)
     assert world.paths.best is None

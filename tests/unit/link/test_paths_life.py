@@ -7,10 +7,10 @@ import itertools
 import pytest
 
 from tests.kit.path_world import NEAR, World, direct, phases
-from weave_py.link.outlet import Way
+from weave_py.link.egress import NextHop
 from weave_py.link.path import SMALL_PROBE, Path, PathSettings, PathState
 from weave_py.link.path_mtu import BASE
-from weave_py.model.strain import Strain
+from weave_py.model.load import LocalLoad
 
 # --- up ----------------------------------------------------------------------------------
 
@@ -70,7 +70,7 @@ def test_a_quiet_path_costs_little() -> None:
 
 
 def test_states_in_order() -> None:
-    path, now = Path(Way(NEAR, None), 0.0, PathSettings()), 0.0
+    path, now = Path(NextHop(NEAR, None), 0.0, PathSettings()), 0.0
     states = [path.state]
     ((kind, size),) = path.advance(now, True)
     path.sent(1, kind, size, now)
@@ -138,7 +138,7 @@ def test_ten_per_cent_of_loss_for_an_hour_is_no_reason_to_leave(seed: int) -> No
         world.run(1)
         assert world.endpoint == NEAR
         narrow += world.size < 1452
-    assert [way for _, way in world.used] == [None, Way(NEAR, None)]
+    assert [next_hop for _, next_hop in world.used] == [None, NextHop(NEAR, None)]
     assert narrow < 3600 * 0.05  # a wrong guess of a black hole is corrected soon
 
 
@@ -147,21 +147,21 @@ def test_loss_on_a_quiet_path_is_no_reason_to_leave(seed: int) -> None:
     world = direct(seed, in_use=False)
     world.road(NEAR).loss = 0.1
     world.run(3600)
-    assert [way for _, way in world.used] == [None, Way(NEAR, None)]
+    assert [next_hop for _, next_hop in world.used] == [None, NextHop(NEAR, None)]
 
 
 @pytest.mark.parametrize("silent", [4, 20, 100])
 def test_many_silent_peers_are_asked_the_more_rarely(silent: int) -> None:
-    strain = Strain()
-    strain.silent = silent
+    load = LocalLoad()
+    load.silent = silent
     world = direct()
-    world.paths._strain = strain
+    world.paths._load = load
     world.road(NEAR).up = False
     world.run(1)  # the first one is missing now
     before = len(world.probes)
     world.run(1)
     asked = len(world.probes) - before
-    assert asked <= max(2, 2 * 10 / strain.crowd)
+    assert asked <= max(2, 2 * 10 / load.silent_factor)
 
 
 def test_what_was_asked_before_anybody_was_there_is_no_loss() -> None:

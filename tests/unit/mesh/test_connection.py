@@ -21,7 +21,7 @@ from weave_py.mesh.connection import (
     State,
 )
 from weave_py.mesh.handshake import ALERT_PASSWORD, ALERTS, WRONG_PASSWORD
-from weave_py.model.strain import Strain
+from weave_py.model.load import LocalLoad
 from weave_py.wire.messages import (
     ControlMessage,
     Goodbye,
@@ -206,17 +206,17 @@ def test_heartbeats_are_as_frequent_as_promised() -> None:
     assert pair.now == pytest.approx(START + 9 * SETTINGS.heartbeat)
 
 
-def with_many_peers() -> tuple[Pair, Strain]:
+def with_many_peers() -> tuple[Pair, LocalLoad]:
     """An open pair, of which the side that called looks after a hundred links."""
-    strain = Strain()
-    strain.links = 100
+    load = LocalLoad()
+    load.links = 100
     calling = handshake(1, initiator=True, remote=place(2))
     called = handshake(2, initiator=False, remote=place(1))
     pair = Pair(
-        Connection(calling, place(2), START, strain=strain), Connection(called, place(1), START)
+        Connection(calling, place(2), START, load=load), Connection(called, place(1), START)
     )
     pair.deliver()
-    return pair, strain
+    return pair, load
 
 
 def pings_within(pair: Pair, seconds: float) -> tuple[int, int]:
@@ -246,9 +246,9 @@ def test_who_has_many_peers_pings_each_more_rarely_and_the_other_does_not_make_u
 
 
 def test_but_not_while_it_is_late_itself() -> None:
-    pair, strain = with_many_peers()
+    pair, load = with_many_peers()
     pings_within(pair, 5)
-    strain.late(2.0, pair.now)
+    load.late(2.0, pair.now)
     by_a, _ = pings_within(pair, 8)
     assert by_a >= 7
 

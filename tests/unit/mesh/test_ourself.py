@@ -28,7 +28,7 @@ def check(mine: Ourself) -> None:
 
 
 def test_the_first_record_is_there_from_the_start() -> None:
-    mine = ourself(1, epoch=7)
+    mine = ourself(1, incarnation=7)
     assert mine.name == identity(1).name
     assert mine.record.order == RecordVersion(7, 0)
     assert not mine.record.neighbours
@@ -110,7 +110,7 @@ def test_too_much_is_cut() -> None:
     ],
 )
 def test_an_earlier_life_is_outranked(order: RecordVersion, expected: RecordVersion) -> None:
-    mine = ourself(1, epoch=5)
+    mine = ourself(1, incarnation=5)
     mine.update([place(1)], [neighbour(2)])
     mine.rival_seen(order)
     assert mine.record.order == RecordVersion(5, 1), "it is the engine that chooses when"
@@ -119,4 +119,4 @@ def test_an_earlier_life_is_outranked(order: RecordVersion, expected: RecordVers
     assert mine.record.neighbours == (neighbour(2),)
     check(mine)
     mine.update([], [])
-    assert mine.record.order == RecordVersion(expected.epoch, expected.version + 1)
+    assert mine.record.order == RecordVersion(expected.incarnation, expected.version + 1)

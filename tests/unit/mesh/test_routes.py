@@ -37,19 +37,19 @@ class Graph:
     def table(self, who: int) -> RouteTable:
         return compute_routes(synthetic_name(who), self.records())
 
-    def ways(self, data: bool) -> dict[tuple[int, int], tuple[int, int]]:
+    def tree(self, data: bool) -> dict[tuple[int, int], tuple[int, int]]:
         """(from, to) → least (hops, cost), as Floyd and Warshall have it."""
-        ways = {(peer, peer): (0, 0) for peer in range(self.peers)}
+        tree = {(peer, peer): (0, 0) for peer in range(self.peers)}
         for (a, b), (cost, direct) in self.claims.items():
             back = self.claims.get((b, a))
             if back is not None and a != b and (not data or (direct and back[1])):
-                ways[a, b] = (1, max(cost, back[0]))
+                tree[a, b] = (1, max(cost, back[0]))
         for middle, a, b in itertools.product(range(self.peers), repeat=3):
-            if (a, middle) in ways and (middle, b) in ways:
-                first, second = ways[a, middle], ways[middle, b]
+            if (a, middle) in tree and (middle, b) in tree:
+                first, second = tree[a, middle], tree[middle, b]
                 through = (first[0] + second[0], first[1] + second[1])
-                ways[a, b] = min(ways.get((a, b), through), through)
-        return ways
+                tree[a, b] = min(tree.get((a, b), through), through)
+        return tree
 
 
 @st.composite
@@ -75,20 +75,20 @@ def number(name: PeerName) -> int:
 @given(graphs())
 @settings(deadline=None)
 def test_routes_are_the_twins(graph: Graph) -> None:
-    control, data = graph.ways(data=False), graph.ways(data=True)
+    control, data = graph.tree(data=False), graph.tree(data=True)
     for who in range(graph.peers):
         table = graph.table(who)
         hops = {number(name): count for name, count in table.hops.items()}
-        assert hops == {b: way[0] for (a, b), way in control.items() if a == who}
-        for next_hops, ways in ((table.unicast, control), (table.relay, data)):
-            expected = {b for a, b in ways if a == who and b != who}
+        assert hops == {b: next_hop[0] for (a, b), next_hop in control.items() if a == who}
+        for next_hops, tree in ((table.unicast, control), (table.relay, data)):
+            expected = {b for a, b in tree if a == who and b != who}
             assert {number(name) for name in next_hops} == expected
             for destination, via in next_hops.items():
-                first, rest = ways[who, number(via)], ways[number(via), number(destination)]
+                first, rest = tree[who, number(via)], tree[number(via), number(destination)]
                 assert first[0] == 1, "the next hop is a neighbour"
                 # Both least hops and, among those, least cost.
                 whole = (first[0] + rest[0], first[1] + rest[1])
-                assert whole == ways[who, number(destination)]
+                assert whole == tree[who, number(destination)]
 
 
 @given(graphs())

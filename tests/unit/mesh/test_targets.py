@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kit.builders import synthetic_name
-from tests.kit.calling import NOBODY, US, S, at, called, next_at, peers, targets, wishes
+from tests.kit.calling import NOBODY, US, S, at, called, desired_ports, next_at, peers, targets
 from weave_py.mesh.targets import Targets, TargetSettings
 from weave_py.model.names import PeerName, parse_target
 
@@ -193,9 +193,9 @@ def test_a_large_network_is_sparse_and_well_connected() -> None:
     known = peers(range(200))
     graph: dict[PeerName, set[PeerName]] = {name: set() for name in known}
     for name in known:
-        wanted = wishes(name, known)
+        wanted = desired_ports(name, known)
         assert len(wanted) == S.sparse_degree
-        assert wanted == wishes(name, known), "the same choice every time"
+        assert wanted == desired_ports(name, known), "the same choice every time"
         for other in wanted:
             graph[name].add(other)
             graph[other].add(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.kit.builders import synthetic_name
-from tests.kit.calling import NOBODY, US, S, at, called, peers, targets, wishes
+from tests.kit.calling import NOBODY, US, S, at, called, desired_ports, peers, targets
 from weave_py.model.names import Endpoint, PeerName
 
 
@@ -22,7 +22,7 @@ def test_connections_of_smaller_times_are_given_up_after_a_while() -> None:
     spare = made.take_superfluous(S.trim_after)
     kept = called_before - set(spare)
     assert spare
-    assert kept <= wishes(US, {**known, US: (at(500),)})
+    assert kept <= desired_ports(US, {**known, US: (at(500),)})
     assert made.take_superfluous(S.trim_after) == [], "each is said once"
 
 

@@ -19,7 +19,7 @@ from tests.kit.builders import (
     signed,
     signed_record,
 )
-from weave_py.mesh.digests import bucket_of
+from weave_py.mesh.gossip.digests import bucket_of
 from weave_py.mesh.ourself import RECORD_CONTEXT
 from weave_py.mesh.topology import Topology, TopologySettings
 from weave_py.model.errors import AuthenticationError, PeerError, WireError
@@ -60,8 +60,8 @@ def pool() -> tuple[SignedRecord, ...]:
     """Of four peers each: several versions, two lives, and two records of the same order."""
     found = []
     for peer in (1, 2, 3, 4):
-        for epoch, version in ((1, 0), (1, 1), (1, 7), (2, 0), (2, 3)):
-            found.append(signed_record(peer, [neighbour(5)], epoch, version))
+        for incarnation, version in ((1, 0), (1, 1), (1, 7), (2, 0), (2, 3)):
+            found.append(signed_record(peer, [neighbour(5)], incarnation, version))
         found.append(signed_record(peer, [neighbour(6)], 2, 3))
     return tuple(found)
 
@@ -132,8 +132,8 @@ def test_an_old_record_is_no_news_and_changes_nothing() -> None:
     result = topology()
     newest = signed_record(1, [neighbour(2)], 2, 1)
     assert take(result, newest) == newest
-    for epoch, version in ((1, 99), (2, 0), (2, 1)):
-        assert take(result, signed_record(1, [neighbour(2)], epoch, version)) is None
+    for incarnation, version in ((1, 99), (2, 0), (2, 1)):
+        assert take(result, signed_record(1, [neighbour(2)], incarnation, version)) is None
     assert result.signed(name(1)) == newest
     assert result.quarantined == 0
 
@@ -209,7 +209,7 @@ def test_the_first_key_under_a_name_keeps_it(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("weave_py.mesh.topology.peer_name_of", lambda key: name(1))
     result = topology()
     assert take(result, signed_record(1)) is not None
-    refused(signed_record(2, epoch=9), PeerError, result)
+    refused(signed_record(2, incarnation=9), PeerError, result)
     assert take(result, signed_record(1, version=1)) is not None
 
 
@@ -218,12 +218,12 @@ def test_a_name_in_limbo_is_still_taken(monkeypatch: pytest.MonkeyPatch) -> None
     result = topology()
     take(result, signed_record(1))
     forget(result)
-    refused(signed_record(2, epoch=9), PeerError, result)
+    refused(signed_record(2, incarnation=9), PeerError, result)
 
 
 def test_nobody_takes_our_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("weave_py.mesh.topology.peer_name_of", lambda key: name(US))
-    refused(signed_record(1, epoch=9), PeerError)
+    refused(signed_record(1, incarnation=9), PeerError)
 
 
 def test_a_flood_of_peers_ends_at_the_limit() -> None:
@@ -268,7 +268,7 @@ def test_an_earlier_lifes_record_is_outranked(order: tuple[int, int]) -> None:
 
 def test_nobody_else_makes_us_speak() -> None:
     result = topology()
-    forged = signed(1, record(US, epoch=9))
+    forged = signed(1, record(US, incarnation=9))
     with pytest.raises(AuthenticationError):
         take(result, forged)
     assert result.ourself.record.order == RecordVersion(1, 0)
@@ -371,7 +371,7 @@ def test_becoming_reachable_brings_it_back_and_all_behind_it() -> None:
 
 
 def test_limbo_is_bounded_and_drops_what_was_forgotten_first() -> None:
-    result = topology(TopologySettings(max_limbo=2))
+    result = topology(TopologySettings(max_expired=2))
     for peer in (1, 2, 3):
         take(result, signed_record(peer))
         forget(result)
@@ -390,7 +390,7 @@ def test_routes_get_a_new_version_each_time() -> None:
 
 
 def test_what_is_kept_for_speed_does_not_grow() -> None:
-    result = topology(TopologySettings(max_limbo=1))
+    result = topology(TopologySettings(max_expired=1))
     for version in range(4):
         for peer in (1, 2, 3):
             take(result, signed_record(peer, version=version))

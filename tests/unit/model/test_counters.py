@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from weave_py.model.counters import LinkCounters, RoadCounters
+from weave_py.model.counters import DatapathCounters, LinkCounters
 
 
-@pytest.mark.parametrize("kind", [LinkCounters, RoadCounters])
-def test_all_start_at_zero_and_show(kind: type[LinkCounters] | type[RoadCounters]) -> None:
+@pytest.mark.parametrize("kind", [LinkCounters, DatapathCounters])
+def test_all_start_at_zero_and_show(kind: type[LinkCounters] | type[DatapathCounters]) -> None:
     counters = kind()
     assert set(counters.as_dict().values()) == {0}
     assert list(counters.as_dict()) == sorted(kind.__slots__) == sorted(kind.__annotations__)
@@ -17,8 +17,8 @@ def test_all_start_at_zero_and_show(kind: type[LinkCounters] | type[RoadCounters
     assert list(counters.as_dict().values()) == list(range(len(kind.__slots__)))
 
 
-@pytest.mark.parametrize("kind", [LinkCounters, RoadCounters])
-def test_a_misspelt_counter_is_an_error(kind: type[LinkCounters] | type[RoadCounters]) -> None:
+@pytest.mark.parametrize("kind", [LinkCounters, DatapathCounters])
+def test_a_misspelt_counter_is_an_error(kind: type[LinkCounters] | type[DatapathCounters]) -> None:
     with pytest.raises(AttributeError):
         kind().frames_lost = 1  # type: ignore[union-attr]
 

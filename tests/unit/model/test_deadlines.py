@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weave_py.model.deadlines import Agenda, Deadline, earliest
+from weave_py.model.deadlines import Deadline, TimerQueue, earliest
 
 
 def test_the_first_to_come_with_its_reason() -> None:
@@ -26,7 +26,7 @@ def test_none_is_no_deadline() -> None:
 )
 @settings(deadline=None)
 def test_an_agenda_does_what_a_dictionary_does(steps: list[tuple[str, int | None, bool]]) -> None:
-    agenda: Agenda[str] = Agenda()
+    agenda: TimerQueue[str] = TimerQueue()
     plain: dict[str, Deadline] = {}
     for key, at, take in steps:
         deadline = None if at is None else Deadline(float(at), key)
@@ -46,7 +46,7 @@ def test_an_agenda_does_what_a_dictionary_does(steps: list[tuple[str, int | None
 
 
 def test_an_agenda_does_not_grow_with_changes() -> None:
-    agenda: Agenda[str] = Agenda()
+    agenda: TimerQueue[str] = TimerQueue()
     for at in range(10_000):
         agenda.set("a", Deadline(float(at), "again"))
     assert len(agenda._heap) < 200

@@ -22,7 +22,7 @@ def test_who_is_late_waits_in_proportion() -> None:
     a, _ = simulation.mesh(2)
     simulation.run(5)
     version, announcements = a.engine.ourself.record.order.version, a.engine._announcements
-    a.engine.strain.late(1.0, simulation.now)
+    a.engine.load.late(1.0, simulation.now)
     announcements.soon(simulation.now)
     due = announcements.next_deadline()
     assert due is not None

@@ -17,7 +17,7 @@ def engine(number: int) -> Engine:
         identity(number),
         membership(None),
         uid=PeerUID(number),
-        epoch=1,
+        incarnation=1,
         nickname=f"peer{number}",
         port=6783,
         suites=[1],

@@ -6,14 +6,14 @@ from ipaddress import ip_network
 
 import pytest
 
-from fastdp.reasons import Reason
-from fastdp.standing import FastState
+from fastdp.path.reasons import Reason
+from fastdp.path.values import FastState
 from tests.kit.fast_sim import HOST, FastSimulation
-from weave_py.model.fast import Carried, FastHost, FastRemote, FastWish, PortsOutcome
+from weave_py.model.fast import Carried, DesiredVxlan, FastHost, FastRemote, PortsOutcome
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.router.fast_links import FastLinks
 from weave_py.router.settings import EngineSettings
-from weave_py.router.view import snapshot
+from weave_py.router.snapshot import snapshot
 from weave_py.sim.host import SimHost
 
 SECRET = "not to be seen in clear"
@@ -32,11 +32,11 @@ def why(host: SimHost, peer: SimHost) -> str:
 def test_an_open_pair_goes_fast_and_shows_it() -> None:
     net = FastSimulation()
     a, b = fast_pair(net)
-    wish = net.kernels[a.name].wishes[b.name]
-    assert wish is not None
-    far = net.kernels[b.name].wishes[a.name]
+    desired = net.kernels[a.name].desired_ports[b.name]
+    assert desired is not None
+    far = net.kernels[b.name].desired_ports[a.name]
     assert far is not None
-    assert wish.remote == FastRemote(a.address, b.address, 4789, far.vni)
+    assert desired.remote == FastRemote(a.address, b.address, 4789, far.vni)
     net.run(1)
     view = a.path_view(b)
     assert (view.kind, view.cipher, view.why) == ("fastdp", "none", "")
@@ -87,7 +87,10 @@ def test_a_cut_is_left_and_told() -> None:
 def test_a_secret_network_seals_with_keys_of_the_session() -> None:
     net = FastSimulation(SECRET)
     a, b = fast_pair(net)
-    one, other = net.kernels[a.name].wishes[b.name], net.kernels[b.name].wishes[a.name]
+    one, other = (
+        net.kernels[a.name].desired_ports[b.name],
+        net.kernels[b.name].desired_ports[a.name],
+    )
     assert one is not None
     assert other is not None
     assert one.remote is not None
@@ -106,10 +109,10 @@ def test_a_secret_network_seals_with_keys_of_the_session() -> None:
 def test_keys_are_renewed_without_leaving_the_path() -> None:
     net = FastSimulation(SECRET)
     a, b = fast_pair(net)
-    before = net.kernels[a.name].wishes[b.name]
+    before = net.kernels[a.name].desired_ports[b.name]
     changes = len(net.kernels[a.name].changes)
     net.run(300)  # a session renews its keys every two minutes
-    after = net.kernels[a.name].wishes[b.name]
+    after = net.kernels[a.name].desired_ports[b.name]
     assert before is not None
     assert after is not None
     assert before.remote is not None
@@ -133,10 +136,10 @@ def test_trusted_subnets_need_no_keys() -> None:
     trusted = (ip_network("10.0.0.0/16"),)
     net = FastSimulation(SECRET, FastHost(4789, esp=False), trusted)
     a, b = fast_pair(net)
-    wish = net.kernels[a.name].wishes[b.name]
-    assert wish is not None
-    assert wish.remote is not None
-    assert wish.remote.esp is None
+    desired = net.kernels[a.name].desired_ports[b.name]
+    assert desired is not None
+    assert desired.remote is not None
+    assert desired.remote.esp is None
     assert not a.view().connections[0].encrypted
 
 
@@ -147,7 +150,7 @@ def test_a_host_that_cannot_says_so(code: str) -> None:
     net.run_until(net.all_paths, within=10)
     net.run(5)
     assert why(a, b) == code
-    assert net.kernels[a.name].wishes.get(b.name) is None
+    assert net.kernels[a.name].desired_ports.get(b.name) is None
 
 
 def test_a_router_without_a_fast_datapath_tells_nobody() -> None:
@@ -163,20 +166,20 @@ def test_a_router_without_a_fast_datapath_tells_nobody() -> None:
 def test_another_vni_is_drawn_where_one_is_taken() -> None:
     net = FastSimulation()
     a, b = net.pair()
-    net.run_until(lambda: net.kernels[a.name].wishes.get(b.name) is not None, within=5)
-    first = net.kernels[a.name].wishes[b.name]
+    net.run_until(lambda: net.kernels[a.name].desired_ports.get(b.name) is not None, within=5)
+    first = net.kernels[a.name].desired_ports[b.name]
     assert first is not None
     outcome = PortsOutcome(failed=((b.name, "another device has that VNI"),), taken=(b.name,))
     a.engine.fast_ports_changed(outcome, net.now)
     a.carry_out()
     net.run_until(lambda: net.is_fast(a, b) and net.is_fast(b, a), within=10)
-    wish = net.kernels[a.name].wishes[b.name]
-    far = net.kernels[b.name].wishes[a.name]
-    assert wish is not None
-    assert wish.vni != first.vni
+    desired = net.kernels[a.name].desired_ports[b.name]
+    far = net.kernels[b.name].desired_ports[a.name]
+    assert desired is not None
+    assert desired.vni != first.vni
     assert far is not None
     assert far.remote is not None
-    assert far.remote.vni == wish.vni
+    assert far.remote.vni == desired.vni
 
 
 def test_who_says_goodbye_is_left_at_once() -> None:
@@ -211,7 +214,7 @@ def test_an_adopted_path_whose_peer_never_comes_is_given_up() -> None:
     a = net.start()
     gone = PeerName(b"\x02gone!")
     remote = FastRemote(a.address, "10.9.9.9", 4789, 8000)
-    a.engine.adopt_fast_paths([(gone, FastWish(7000, False, remote, True))], net.now)
+    a.engine.adopt_fast_paths([(gone, DesiredVxlan(7000, False, remote, True))], net.now)
     a.carry_out()
     net.run(130)
     assert net.kernels[a.name].forgotten == [gone]

@@ -53,11 +53,11 @@ def connect(caller: Neighbours, callee: Neighbours, number: int = 1) -> tuple[St
     return outgoing, incoming
 
 
-def settle(neighbours: Neighbours, stream: Stream) -> Stream | None:
+def resolve_duplicate(neighbours: Neighbours, stream: Stream) -> Stream | None:
     """As the engine does: the loser is removed."""
     hello_received = connection_of(stream).hello
     assert hello_received is not None
-    loser = neighbours.settle(stream, hello_received)
+    loser = neighbours.resolve_duplicate(stream, hello_received)
     if loser is not None:
         assert not neighbours.remove(loser), "it does not count any more"
     return loser
@@ -89,7 +89,9 @@ def test_both_sides_keep_the_same_one(who_calls: list[bool], random: Random, see
         pairs.append((ours, theirs) if by_a else (theirs, ours))
     for side, streams in ((a, [p[0] for p in pairs]), (b, [p[1] for p in pairs])):
         random.shuffle(streams)
-        losers = [loser for stream in streams if (loser := settle(side, stream)) is not None]
+        losers = [
+            loser for stream in streams if (loser := resolve_duplicate(side, stream)) is not None
+        ]
         assert len(losers) == len(pairs) - 1
         assert len(side) == 1
         assert len(list(side)) == 1
@@ -102,7 +104,7 @@ def test_the_call_of_the_lower_named_stays(order: tuple[int, int]) -> None:
     pairs = [connect(lower, higher, 1), connect(higher, lower, 2)]
     streams_of_higher = [pairs[0][1], pairs[1][0]]
     for index in order:
-        settle(higher, streams_of_higher[index])
+        resolve_duplicate(higher, streams_of_higher[index])
     stream = higher.of(identity(LOWER).name)
     assert stream is streams_of_higher[0]
     assert not connection_of(streams_of_higher[0]).outbound
@@ -112,7 +114,7 @@ def test_of_two_calls_of_one_side_the_lower_hash_stays() -> None:
     a, b = router(1), router(2)
     streams = [connect(a, b, number)[0] for number in range(5)]
     for stream in streams:
-        settle(a, stream)
+        resolve_duplicate(a, stream)
     assert kept(a, NAME_2) == min(connection_of(stream).hash for stream in streams)
 
 
@@ -123,14 +125,14 @@ def test_a_peer_that_has_restarted_wins_against_its_earlier_life(caller_is_lower
     staying = router(numbers[0])
     before = router(numbers[1], uid=100)
     old, _ = connect(staying, before, 1)
-    assert settle(staying, old) is None
+    assert resolve_duplicate(staying, old) is None
     after = router(numbers[1], uid=200, token_bytes=tokens(77))
     fresh, theirs = connect(staying, after, 2)
     incoming = connect(after, staying, 3)[1]
-    assert settle(staying, fresh) is old
-    assert settle(after, theirs) is None
+    assert resolve_duplicate(staying, fresh) is old
+    assert resolve_duplicate(after, theirs) is None
     assert kept(staying, identity(numbers[1]).name) == kept(after, identity(numbers[0]).name)
-    settle(staying, incoming)
+    resolve_duplicate(staying, incoming)
     stream = staying.of(identity(numbers[1]).name)
     assert stream is not None
     hello_kept = connection_of(stream).hello
@@ -146,7 +148,7 @@ def test_bookkeeping() -> None:
     ours, _ = connect(a, b)
     assert a.get(ours.number) is ours
     assert len(a) == 0, "not before it is settled"
-    settle(a, ours)
+    resolve_duplicate(a, ours)
     assert a.names() == {NAME_2}
     assert list(a.established()) == [(NAME_2, ours, ours.connection)]
     assert ours.peer == NAME_2
@@ -166,8 +168,8 @@ def test_strangers_at_the_handshake_are_bounded() -> None:
     assert [stream is not None for stream in accepted] == [True] * 3 + [False] * 2
     others = [limited.accept(Endpoint(f"10.0.0.{n}", 1), NOW) for n in range(2, 6)]
     assert all(others), "a newcomer is not refused: the oldest makes room"
-    assert limited.displaced == accepted[:2]
-    assert all(connection_of(old).state is State.CLOSED for old in limited.displaced)
+    assert limited.evicted == accepted[:2]
+    assert all(connection_of(old).state is State.CLOSED for old in limited.evicted)
 
 
 def test_an_ipv6_network_counts_as_one_source() -> None:

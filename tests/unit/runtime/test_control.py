@@ -11,20 +11,20 @@ from typing import Any, cast
 import pytest
 import trio
 
-from fastdp.state import Device
+from fastdp.plan.state import Device
 from tests.kit.loops import TaskLoop
-from weave_py.config import Config
+from weave_py.config.resolve import Config
 from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership
+from weave_py.datapath.datapath import Datapath
+from weave_py.loop.host_thread import HostThread
 from weave_py.model.abilities import Abilities
 from weave_py.model.errors import HostError, StateError
 from weave_py.model.names import PeerName, PeerUID
 from weave_py.router.engine import Engine
 from weave_py.runtime.control import RouterControl
-from weave_py.runtime.host_thread import HostThread
 from weave_py.runtime.peer_ports import PeerPorts
 from weave_py.runtime.pump import Pump
-from weave_py.runtime.roads import Roads
 
 STRANGER = PeerName(b"\x02\x00\x00\x00\x00\x09")
 
@@ -63,7 +63,7 @@ class Kit:
             Identity.create(dice.randbytes),
             Membership.open_network(),
             uid=PeerUID(5),
-            epoch=1,
+            incarnation=1,
             nickname="h1",
             port=6783,
             suites=(1, 2),
@@ -72,7 +72,7 @@ class Kit:
         )
         self.saved: list[tuple[str, ...]] = []
         pump = Pump(self.engine, None, self.saved.append, TaskLoop())
-        pump.use(cast(Roads, Silent()), cast(PeerPorts, Silent()))
+        pump.use(cast(Datapath, Silent()), cast(PeerPorts, Silent()))
         pump._nursery = cast(trio.Nursery, Silent())  # calls go nowhere
         self.host = Host()
         self.shutdown = trio.Event()
@@ -156,7 +156,7 @@ async def test_stop_begins_the_end() -> None:
 async def test_the_snapshot_is_the_engines() -> None:
     kit = Kit()
     await kit.control.connect(["192.0.2.9"], replace=False)
-    kit.pump.roads = None
+    kit.pump.datapath = None
     view = kit.control.snapshot()
     assert view.name == kit.engine.name
     assert view.targets == ("192.0.2.9",)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from weave_py.config import Config
+from weave_py.config.resolve import Config
+from weave_py.loop.main_loop import MainLoop
 from weave_py.model.errors import ConfigError, HostError
 from weave_py.model.names import parse_target
 from weave_py.runtime import daemon
-from weave_py.runtime.main_loop import MainLoop
 
 
 def config(tmp_path: Path, *peers: str) -> Config:

@@ -13,21 +13,21 @@ import pytest
 import trio
 import trio.testing
 
-from fastdp.fake import FakeHost
-from fastdp.fake_net import FakeNet
+from fastdp.fake.host import FakeHost
+from fastdp.fake.net import FakeNet
+from fastdp.plan.state import Device
 from fastdp.reconciler import Reconciler
-from fastdp.state import Device
+from weave_py.datapath.datapath import Datapath
 from weave_py.host.tap import Tap
+from weave_py.loop.host_thread import HostThread
 from weave_py.model.errors import HostError
-from weave_py.model.fast import FastRemote, FastWish, PortsOutcome, PortWish
+from weave_py.model.fast import DesiredPort, DesiredVxlan, FastRemote, PortsOutcome
 from weave_py.model.names import PeerName
 from weave_py.observe.log import Flood, LineFormatter
-from weave_py.runtime.host_thread import HostThread
 from weave_py.runtime.peer_ports import LOOK_SECONDS, RETRY_SECONDS, PeerPorts
-from weave_py.runtime.roads import Roads
 
 ONE, TWO = PeerName(b"\x02\x00\x00\x00\x00\x01"), PeerName(b"\x02\x00\x00\x00\x00\x02")
-FAST = FastWish(7000, False, FastRemote("192.0.2.1", "192.0.2.2", 4789, 8000), through=True)
+FAST = DesiredVxlan(7000, False, FastRemote("192.0.2.1", "192.0.2.2", 4789, 8000), through=True)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -96,7 +96,7 @@ class Kit:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.ports.run, cast(Roads, self), self._events)
+            nursery.start_soon(self.ports.run, cast(Datapath, self), self._events)
             yield
             nursery.cancel_scope.cancel()
 
@@ -151,7 +151,7 @@ async def test_a_wish_is_carried_out_and_told(
     kit: Kit, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with kit.running():
-        kit.ports.wish(PortWish(ONE, FAST))  # adopted, say: there is no TAP yet
+        kit.ports.want(DesiredPort(ONE, FAST))  # adopted, say: there is no TAP yet
         await trio.sleep(1)
         assert kit.outcomes == []
         kit.ports.add(ONE)
@@ -180,7 +180,7 @@ async def test_a_port_that_is_taken_leaves_the_sleeve(
     kit.host.taken_ports.add(4789)
     async with kit.running():
         kit.ports.add(ONE)
-        kit.ports.wish(PortWish(ONE, FAST))
+        kit.ports.want(DesiredPort(ONE, FAST))
         await trio.sleep(1)
         ((peer, why),) = kit.outcomes[-1].failed
         assert peer == ONE
@@ -198,7 +198,7 @@ async def test_a_vni_that_is_taken_is_told(
     kit.host.taken_vnis.add(FAST.vni)
     async with kit.running():
         kit.ports.add(ONE)
-        kit.ports.wish(PortWish(ONE, FAST))
+        kit.ports.want(DesiredPort(ONE, FAST))
         await trio.sleep(1)
     assert kit.outcomes[-1].taken == (ONE,)
 
@@ -211,7 +211,7 @@ async def test_what_others_change_is_repaired_and_logged(
 ) -> None:
     async with kit.running():
         kit.ports.add(ONE)
-        kit.ports.wish(PortWish(ONE, FAST))
+        kit.ports.want(DesiredPort(ONE, FAST))
         await trio.sleep(1)
         assert "repaired" not in caplog.text, "what we do ourselves is no repair"
         kit.host.vxlan(ONE).up = False
@@ -272,7 +272,7 @@ async def test_everything_is_looked_at_however_busy_the_router_is(
         await trio.sleep(1)
         kit.host.tap(ONE).is_port = False
         for _ in range(10):
-            kit.ports.wish(PortWish(TWO, None))
+            kit.ports.want(DesiredPort(TWO, None))
             await trio.sleep(LOOK_SECONDS / 5)
         assert kit.host.tap(ONE).is_port
 
@@ -317,7 +317,7 @@ async def test_a_removed_peers_device_goes(
 ) -> None:
     async with kit.running():
         kit.ports.add(ONE)
-        kit.ports.wish(PortWish(ONE, FAST))
+        kit.ports.want(DesiredPort(ONE, FAST))
         await trio.sleep(1)
         kit.taken[ONE].close()
         kit.ports.remove(ONE)
@@ -344,7 +344,7 @@ async def test_in_the_end_no_device_of_ours_is_left(
 ) -> None:
     async with kit.running():
         kit.ports.add(ONE)
-        kit.ports.wish(PortWish(ONE, FAST))
+        kit.ports.want(DesiredPort(ONE, FAST))
         await trio.sleep(1)
     kit.taken[ONE].close()
     await kit.ports.remove_all()

@@ -11,20 +11,21 @@ import pytest
 import trio
 import trio.testing
 
-from fastdp.paths import (
+from fastdp.path.paths import (
     FastPathChanged,
     FastPathForgotten,
     ReadCounters,
     SendFastProbe,
     UsePort,
 )
-from fastdp.standing import FastState
+from fastdp.path.values import FastState
 from tests.kit.loops import TaskLoop, task_loop
-from weave_py.link.control import ControlRecord
-from weave_py.link.outlet import Outlet, Way
+from weave_py.datapath.datapath import Datapath
+from weave_py.link.control_record import ControlRecord
+from weave_py.link.egress import Egress, NextHop
 from weave_py.link.sealing import Opener
 from weave_py.model.deadlines import Deadline
-from weave_py.model.fast import Carried, PortsOutcome, PortWish
+from weave_py.model.fast import Carried, DesiredPort, PortsOutcome
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.model.routes import RouteTable
 from weave_py.router.engine import Engine
@@ -45,10 +46,9 @@ from weave_py.router.outputs import (
 )
 from weave_py.runtime.peer_ports import PeerPorts
 from weave_py.runtime.pump import MAX_REFUSALS, Pump
-from weave_py.runtime.roads import Roads
 
 PEER = PeerName(b"\x02peer!")
-WAY = Way(Endpoint("192.0.2.1", 6783), None)
+WAY = NextHop(Endpoint("192.0.2.1", 6783), None)
 
 
 class FakeEngine:
@@ -158,7 +158,7 @@ class Kit:
         self.targets: list[tuple[str, ...]] = []
         self.loop = TaskLoop() if loop is None else loop
         self.pump = Pump(cast(Engine, self.engine), None, self.targets.append, self.loop)
-        self.pump.use(cast(Roads, self.world), cast(PeerPorts, self.world))
+        self.pump.use(cast(Datapath, self.world), cast(PeerPorts, self.world))
 
     def do(self, *outputs: Output) -> None:
         self.engine.outputs += outputs
@@ -185,10 +185,10 @@ async def listener() -> AsyncIterator[tuple[trio.SocketListener, int]]:
 
 
 async def test_every_output_reaches_its_place_in_order() -> None:
-    kit, outlet, routes = Kit(), Outlet(PEER), RouteTable(version=3)
+    kit, egress, routes = Kit(), Egress(PEER), RouteTable(version=3)
     opener = cast(Opener, object())
     kit.do(
-        AddPort(PEER, outlet),
+        AddPort(PEER, egress),
         OpenSession(PEER, 7, opener),
         UseRoutes(routes),
         SendControlRecord(PEER, WAY, b"answer", None),
@@ -197,7 +197,7 @@ async def test_every_output_reaches_its_place_in_order() -> None:
         SaveTargets(("a", "b")),
     )
     assert kit.world.calls == [
-        ("add_port", PEER, outlet),
+        ("add_port", PEER, egress),
         ("add", PEER),
         ("open_session", PEER, 7, opener),
         ("use_routes", routes),
@@ -210,10 +210,10 @@ async def test_every_output_reaches_its_place_in_order() -> None:
 
 
 async def test_what_the_fast_paths_want_reaches_the_kernels_side() -> None:
-    kit, wish = Kit(), PortWish(PEER, None)
-    kit.do(UsePort(wish), SendFastProbe(PEER, b"probe"), FastPathForgotten(PEER))
+    kit, desired = Kit(), DesiredPort(PEER, None)
+    kit.do(UsePort(desired), SendFastProbe(PEER, b"probe"), FastPathForgotten(PEER))
     assert kit.world.calls == [
-        ("wish", wish),
+        ("want", desired),
         ("send_probe", PEER, b"probe"),
         ("remove_port", PEER),
         ("remove", PEER),
@@ -356,7 +356,7 @@ async def test_what_is_wanted_meanwhile_comes_last() -> None:
             self.calls.append(("receive_train", *arguments))
             kit.pump.on_controls([ControlRecord(7, b"probe", 64, 3, None, PEER)])
 
-    kit.pump.roads = cast(Roads, nested := Nested())
+    kit.pump.datapath = cast(Datapath, nested := Nested())
     kit.do(TrainReceived(PEER, 3, b"abcd"), SaveTargets(("sooner",)))
     assert nested.calls == [("receive_train", PEER, 3, b"abcd")]
     assert kit.targets == [("sooner",), ("later",)]

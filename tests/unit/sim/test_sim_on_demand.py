@@ -37,9 +37,9 @@ def test_a_link_on_demand_is_direct(network: Network, lower_wants: bool) -> None
     want(network, source, to)
     network.run(1)
     for a, b in ((one, other), (other, one)):
-        way = a.way_to(b)
-        assert way is not None
-        assert way.kind == "direct"
+        next_hop = a.way_to(b)
+        assert next_hop is not None
+        assert next_hop.kind == "direct"
     assert source.send_data(to.name, b"hello")
     network.run(0.1)
     assert [arrival.payload for arrival in to.arrivals] == [b"hello"]

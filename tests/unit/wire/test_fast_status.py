@@ -18,7 +18,7 @@ from weave_py.wire.fast_status import decode_untrusted, encode, is_fast_status
 u32, u16 = st.integers(0, 2**32 - 1), st.integers(0, 65535)
 statuses = st.builds(
     FastStatus,
-    life=st.integers(1, 2**32 - 1),
+    incarnation=st.integers(1, 2**32 - 1),
     number=u32,
     able=st.booleans(),
     using=st.booleans(),
@@ -27,7 +27,7 @@ statuses = st.builds(
     vni=st.integers(1, MAX_VNI),
     mtu=u16,
     cookie=st.binary(min_size=16, max_size=16),
-    heard_life=u32,
+    heard_incarnation=u32,
     small_seen=u32,
     full_seen=u32,
     received=u32,
@@ -35,7 +35,7 @@ statuses = st.builds(
     why=st.text("abcdefghijklmnopqrstuvwxyz0123456789-", max_size=32),
 )
 ONE = FastStatus(
-    life=1,
+    incarnation=1,
     number=2,
     able=True,
     using=False,
@@ -44,7 +44,7 @@ ONE = FastStatus(
     vni=5,
     mtu=1376,
     cookie=bytes(range(16)),
-    heard_life=6,
+    heard_incarnation=6,
     small_seen=7,
     full_seen=8,
     received=9,

@@ -14,9 +14,9 @@ import pytest
 
 from tests.kit.builders import neighbour, ourself, place, signed_record
 from weave_py.crypto.identity import verify_untrusted
+from weave_py.datapath.train_headers import TrainHeaders
 from weave_py.mesh.ourself import RECORD_CONTEXT
 from weave_py.model.names import Endpoint, PeerName
-from weave_py.wire.header_run import HeaderRun
 from weave_py.wire.messages import (
     ControlMessage,
     Goodbye,
@@ -81,14 +81,14 @@ GOSSIP: dict[str, TopologyGossip] = {
 
 def full_record() -> SignedRecord:
     """As `mesh.ourself` makes it, with something in every field."""
-    mine = ourself(1, epoch=3)
+    mine = ourself(1, incarnation=3)
     far = Neighbour(NAME_A, 60_000, False, False, Endpoint("2001:db8::1", 65535))
     mine.update([place(1), Endpoint("2001:db8::2", 6783)], [neighbour(2), far])
     return mine.signed
 
 
 def train(prefix: bytes) -> bytes:
-    headers = HeaderRun(prefix, 3)
+    headers = TrainHeaders(prefix, 3)
     headers.write(3, FLAG_CONTROL | FLAG_MORE, 0xDDCCBBAA, 0x0605_0403_0201, 0x1234)
     return bytes(headers.run)
 

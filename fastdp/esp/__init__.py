@@ -1,0 +1,1 @@
+"""Pure: which ESP states and policies are wanted, and the steps of a rekey."""

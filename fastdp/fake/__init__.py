@@ -1,0 +1,1 @@
+"""A kernel in memory that executes plans and forwards frames; for tests and `sim`."""

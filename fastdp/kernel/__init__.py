@@ -1,0 +1,1 @@
+"""The kernel's side: netlink, tc, VXLAN, XFRM, nft."""

@@ -1,0 +1,1 @@
+"""The control API: HTTP for people, tools and our own commands."""

@@ -1,0 +1,1 @@
+"""How is this router configured? Options, environment, password."""

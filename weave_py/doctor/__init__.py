@@ -1,0 +1,1 @@
+"""Can this host do what a router needs? Checks and findings."""

@@ -1,0 +1,1 @@
+"""What is kept on disk: one directory, files in two generations."""

@@ -1,0 +1,1 @@
+"""The main loop, and what serves its sockets: trio meets epoll here."""

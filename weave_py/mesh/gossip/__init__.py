@@ -1,0 +1,1 @@
+"""Anti-entropy: how signed records spread, at once and by repair."""

@@ -1,0 +1,1 @@
+"""Containers, namespaces and hosts become members of the network."""
