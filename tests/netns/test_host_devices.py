@@ -14,6 +14,8 @@ from itertools import count
 
 import pytest
 
+from tests.kit.super_frames import super_frame
+from weave_py.datapath.super_frame import examine, write_piece
 from weave_py.host.locks import claim_bridge
 from weave_py.host.netlink import Netlink
 from weave_py.host.tap import VNET_HEADER_BYTES, Tap, open_tap
@@ -122,6 +124,26 @@ def test_tap_hands_out_super_frames(host: Namespace) -> None:
             frame = read_frame(tap, lambda frame: len(frame) > 20_000)
             assert frame is not None
             assert frame.endswith(b"x" * 20_000)
+
+    run_inside(host, inside)
+
+
+def test_tap_takes_each_piece_of_a_super_frame_that_lay_in_one_piece(host: Namespace) -> None:
+    """F1's neighbour: the kernel takes no frame shorter than the headers it is told of, and for a
+    frame without fragments that is all of the frame."""
+
+    def inside() -> None:
+        with open_tap("wptap") as tap:
+            shell("ip link set wptap up")
+            frame = bytearray(super_frame(bytes(20_000), 1324))
+            frame[2:4] = (len(frame) - VNET_HEADER_BYTES).to_bytes(2, "little")
+            cut = examine(memoryview(frame), 0, len(frame))
+            assert cut is not None
+            for skip in range(0, cut.payload, cut.gso_size):
+                take = min(cut.gso_size, cut.payload - skip)
+                write_piece(memoryview(frame), skip, cut, skip, take)
+                piece = frame[skip : skip + len(cut.headers) + take]
+                assert os.write(tap.fd, piece) == len(piece)
 
     run_inside(host, inside)
 

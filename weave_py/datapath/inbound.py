@@ -24,6 +24,7 @@ from weave_py.datapath.flow_drop import FlowDrop
 from weave_py.datapath.gather import Gatherer
 from weave_py.datapath.port import IngressSession
 from weave_py.datapath.relay import Relay
+from weave_py.datapath.super_frame import GSO_TYPE_OFFSET, is_endless
 from weave_py.datapath.train import MAX_FRAME_BYTES, REST
 from weave_py.host.udp import UdpSocket
 from weave_py.link.control_record import ControlRecord
@@ -328,6 +329,10 @@ class Inbound:
             if size < SHORTEST_FRAME or at + size > end:
                 counters.records_malformed += 1
                 return
+            if plain[at + GSO_TYPE_OFFSET] and is_endless(plain, at, size):
+                counters.drop_endless += 1
+                at += size
+                continue
             kept = size
             if hints.is_on and (less := hints.cut(plain, at, size)):
                 counters.drop_queue += 1

@@ -27,6 +27,7 @@ class LinkCounters(_Counters):
         "datagrams_in",  # of data records, whole or not
         "datagrams_out",
         "drop_device",  # the TAP would not take the frame
+        "drop_endless",  # a super-frame to be cut into more packets than make sense
         "drop_no_path",  # no way to the peer now
         "drop_no_session",  # no keys with the peer now
         "drop_queue",  # segments of transfers whose queue stands: that slows them down
@@ -45,6 +46,7 @@ class LinkCounters(_Counters):
     datagrams_in: int
     datagrams_out: int
     drop_device: int
+    drop_endless: int
     drop_no_path: int
     drop_no_session: int
     drop_queue: int

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
-from tests.kit.super_frames import segmented, super_frame
+from tests.kit.super_frames import Odd, segmented, super_frame
 from weave_py.datapath.flow_drop import ENOUGH, MAX_FLOWS, FlowDrop
+from weave_py.datapath.super_frame import GSO_TCPV6
 
 PAYLOAD, SEGMENT = 5000, 1000
 
@@ -55,3 +58,18 @@ def test_the_number_of_flows_is_bounded() -> None:
     hints.begin()
     told = [show(hints, of_flow(number)) for number in range(MAX_FLOWS + ENOUGH)]
     assert sum(map(bool, told)) == MAX_FLOWS
+
+
+def test_what_a_flow_is_remembered_by_is_short() -> None:
+    """F1's neighbour: its addresses and ports, not the tens of kilobytes of options that a
+    container may put between them, in a thousand frames."""
+    tracemalloc.start()
+    try:
+        hints = FlowDrop()
+        hints.begin()
+        for number in range(100):
+            frame = Odd(GSO_TCPV6, 1000, 61_000, True, extensions=30_000 + 4 * number).frame()
+            show(hints, frame)
+        assert tracemalloc.get_traced_memory()[0] < 500_000
+    finally:
+        tracemalloc.stop()

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kit.data_plane import Datagram, Host, essence, make_frame, merge, pair, use_direct
-from tests.kit.super_frames import segmented, super_frame
+from tests.kit.super_frames import Odd, segmented, super_frame
 from weave_py.datapath import inbound
 from weave_py.datapath.inbound import MAX_CONTROLS
 from weave_py.datapath.reassembly import MAX_PENDING
-from weave_py.datapath.train import MAX_FRAME_BYTES, control_datagram
+from weave_py.datapath.super_frame import GSO_TCPV4
+from weave_py.datapath.train import MAX_FRAME_BYTES, REST, control_datagram
 from weave_py.model.counters import LinkCounters
 from weave_py.model.names import Endpoint
 from weave_py.wire.sleeve import (
@@ -333,3 +334,25 @@ def test_bulk_that_waits_for_long_loses_a_segment_now_and_then(
     assert bool(sizes.count(cut)) == is_slow
     assert sizes.count(cut) < 20
     assert len(segmented(frame)) == 38
+
+
+@pytest.mark.parametrize(
+    ("gso_size", "is_taken"), [(1324, True), (128, True), (127, False), (1, False), (0, False)]
+)
+def test_a_super_frame_of_endless_packets_is_not_written(
+    two: tuple[Host, Host], gso_size: int, is_taken: bool
+) -> None:
+    """F1, from a member: writing it may mean to wait until the kernel has made 60,000 packets.
+    The frames behind it are delivered."""
+    a, b = two
+
+    def of_member(frame: bytes) -> bytes:
+        return frame[:12] + struct.pack("<I", len(frame)) + frame[16:]
+
+    large = of_member(Odd(GSO_TCPV4, gso_size, 512 * 128 - 100).frame())
+    come(b, record(a, b, FLAG_MORE, large[:60_000]), record(a, b, 0, REST + large[60_000:]))
+    endless, small = of_member(Odd(GSO_TCPV4, 1, 600).frame()), of_member(bytes(30))
+    come(b, record(a, b, 0, endless + small))
+    assert b.delivered(a) == ([large, small] if is_taken else [small])
+    assert counters(a, b).frames_in == 1 + is_taken
+    assert counters(a, b).drop_endless == 2 - is_taken

@@ -4,11 +4,23 @@ which computes every checksum from nothing."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.kit.super_frames import segmented, super_frame
-from weave_py.datapath.super_frame import Cut, examine, shorten, write_piece
+from tests.kit.super_frames import Odd, segmented, super_frame
+from weave_py.datapath.super_frame import (
+    GSO_ECN,
+    GSO_TCPV4,
+    GSO_TCPV6,
+    LEAST_SEGMENT,
+    Cut,
+    examine,
+    shorten,
+    write_piece,
+)
 
 
 def cut_into(frame: bytes, segments: int) -> list[bytes]:
@@ -29,7 +41,7 @@ def cut_into(frame: bytes, segments: int) -> list[bytes]:
     st.binary(min_size=1, max_size=400).flatmap(
         lambda seed: st.integers(1, 9000).map(lambda n: (seed * (n // len(seed) + 1))[:n])
     ),
-    st.integers(20, 1400),
+    st.integers(LEAST_SEGMENT, 1400),
     st.booleans(),
     st.integers(0, 2),
     st.sampled_from([b"", b"\1\1\x08\x0a" + bytes(8)]),
@@ -60,7 +72,7 @@ def test_other_frames_are_not_touched() -> None:
         assert examine(memoryview(bytearray(other)), 0, len(other)) is None
 
 
-@given(st.integers(1, 9000), st.integers(20, 1400), st.booleans())
+@given(st.integers(1, 9000), st.integers(LEAST_SEGMENT, 1400), st.booleans())
 def test_what_loses_a_segment_loses_its_last(payload: int, gso_size: int, ipv6: bool) -> None:
     frame = super_frame(bytes(i % 251 for i in range(payload)), gso_size, ipv6)
     plain = memoryview(bytearray(b"before" + frame))
@@ -93,6 +105,52 @@ def test_whatever_a_peer_sends_is_left_alone_or_cut(
     if cut is not None:
         assert cut.flow
         assert shorten(memoryview(frame), 0, cut) <= len(frame)
+
+
+USUAL = Odd(GSO_TCPV4, 1324, 9000)
+
+
+@pytest.mark.parametrize("ipv6", [False, True])
+@pytest.mark.parametrize(
+    ("change", "is_cut"),
+    [
+        ({}, True),
+        ({"tags": 2, "words": 15, "gso_size": LEAST_SEGMENT}, True),
+        ({"gso_size": LEAST_SEGMENT - 1}, False),
+        ({"gso_size": 1}, False),
+        ({"gso_size": 0}, False),
+        ({"tags": 3}, False),
+        ({"tags": 400}, False),
+        ({"extensions": 4}, False),
+        ({"extensions": 1488}, False),
+        ({"flags": 0}, False),
+        ({"csum_offset": 6}, False),
+        ({"csum_start": 0}, False),
+        ({"csum_start": 8999}, False),
+    ],
+)
+def test_only_what_tcp_stacks_send_is_cut(ipv6: bool, change: dict[str, Any], is_cut: bool) -> None:
+    """F1: neither headers without end nor segments of a byte, of which each has all headers."""
+    kind = GSO_TCPV6 if ipv6 else GSO_TCPV4
+    for ecn in (0, GSO_ECN):
+        frame = USUAL._replace(kind=kind | ecn, ipv6=ipv6)._replace(**change).frame()
+        assert (examine(memoryview(frame), 0, len(frame)) is not None) == is_cut
+
+
+@pytest.mark.parametrize("ipv6", [False, True])
+def test_what_leads_to_something_else_than_tcp_is_not_cut(ipv6: bool) -> None:
+    frame = bytearray(USUAL._replace(kind=GSO_TCPV6 if ipv6 else GSO_TCPV4, ipv6=ipv6).frame())
+    assert examine(memoryview(frame), 0, len(frame)) is not None
+    frame[16 + 14 + (6 if ipv6 else 9)] = 17  # UDP
+    assert examine(memoryview(frame), 0, len(frame)) is None
+
+
+@pytest.mark.parametrize("hdr_len", [0, 54, 8984, 0xFFFF])
+def test_pieces_say_how_long_their_own_headers_are(hdr_len: int) -> None:
+    """F1's neighbour: the sender's kernel says how much of the frame lay in one piece; the
+    receiver's refuses frames that are shorter than that."""
+    for piece in cut_into(USUAL._replace(hdr_len=hdr_len).frame(), 2):
+        assert piece[2:4] == (54).to_bytes(2, "little")
 
 
 def test_a_header_that_is_shorter_than_any_is_not_touched() -> None:
