@@ -92,8 +92,8 @@ class Outbound:
         """The frame at `at` does not fit into the record that began at `start`. Send what there
         is, and of a super-frame as many pieces as leave a rest that fits; returns where the new
         record begins, and how many frames it has before this one. A piece has at least half of the
-        payload that a record would hold, and never less than `datapath.super_frame` lets be cut off:
-        so a frame's trains follow from its size, whatever it says."""
+        payload that a record would hold, and never less than `super_frame` lets be cut off: so a
+        frame's trains follow from its size, whatever it says."""
         cut = examine(self._trains.plain, at, size) if size > limit else None
         if cut is None:  # its own record; `_send` copes with one that no record can hold
             self._send(port, start, at, frames)
