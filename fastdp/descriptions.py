@@ -35,7 +35,7 @@ _HOST: Final = {
     "port-taken": "other programs have all the UDP ports that VXLAN could use, 4789 among them",
     "no-privileges": "this process may not do what it needs: run as root, with CAP_NET_RAW and a "
     "writable /proc/sys",
-    "no-guard": "strangers' VXLAN cannot be kept out without nft: install nftables",
+    "no-guard": "others' VXLAN cannot be kept out without nft: install nftables",
 }
 _DEVICES: Final = {Device.TAP: "TAP", Device.VXLAN: "VXLAN device"}
 

@@ -103,6 +103,8 @@ class Reconciler:
         self._sealing = sealing
         self._guard = guard
         self._permits_clear = permits_clear
+        self._unguarded = ""
+        """Why the rules are not in force; empty: they are, or need not be."""
 
     def close(self) -> None:
         self.devices.close()
@@ -122,7 +124,7 @@ class Reconciler:
                 if self._sealing is not None:
                     remote = self._sealing.adopted(remote)
                 elif not self._permits_clear(to.host):
-                    remote = None
+                    continue  # the rules would not let it be made
             through = link.through and remote is not None
             adopted.append((peer, DesiredVxlan(link.vni, link.ipv6, remote, through)))
         return adopted
@@ -132,16 +134,25 @@ class Reconciler:
     ) -> Round:
         """Look at `about` (None: all devices of ours), and make them as wished.
 
-        A peer whose change is refused does not keep others from theirs.
+        A peer whose change is refused does not keep others from theirs. While the rules about
+        who may send VXLAN are not in force there are no VXLAN devices: the TAPs are the ports.
         """
-        untold = self._look_around() if about is None else []
+        untold = self._look_around(about is None)
+        refused: dict[PeerName, str] = {}
+        if self._unguarded:
+            refused = {
+                peer: self._unguarded
+                for peer, desired in desired_ports.items()
+                if desired is not None
+            }
+            desired_ports, about = dict.fromkeys(desired_ports), None
         installed: dict[PeerName, int] = {}
         remotes = _remotes(desired_ports)
         if self._sealing is not None:
             installed, refusals = self._sealing.protect(remotes, self.devices.observe(), now)
             untold += refusals
         change = self._change(desired_ports, about)
-        failed, state = change.failed, change.state
+        failed, state = refused | change.failed, change.state
         if self._sealing is not None:
             untold += self._sealing.release(remotes, self.devices.observe(), now)
         ready = tuple(
@@ -171,15 +182,24 @@ class Reconciler:
 
     # --- inside --------------------------------------------------------------------------
 
-    def _look_around(self) -> list[str]:
+    def _look_around(self, everywhere: bool) -> list[str]:
         """Put right what is no peer's port. One sentence for each thing that was done, or could
         not be: that keeps no port from being looked after."""
         said = []
+        if self._guard is not None and (everywhere or self._unguarded):
+            try:
+                if self._guard.restore():
+                    said.append("the rules that keep strangers' VXLAN out were gone: they are back")
+                self._unguarded = ""
+            except HostError as error:
+                if self._unguarded != str(error):
+                    said.append(f"no fast paths until strangers' VXLAN can be kept out: {error}")
+                self._unguarded = str(error)
+        if not everywhere:
+            return said
         try:
             for name in self.devices.remove_strays():
                 said.append(f"VXLAN device {name} was ours before it was renamed: deleted")
-            if self._guard is not None and self._guard.restore():
-                said.append("the rules that keep strangers' VXLAN out were gone: they are back")
         except HostError as error:
             said.append(str(error))
         return said

@@ -17,7 +17,7 @@ numbers would begin anew, and with them AES-GCM's nonces (RFC 4106 §2) and the 
 
 What this cannot see: VXLAN that comes in by the loopback device (the kernel checks no policy
 there), and processes of this host, or containers that it masquerades, who send UDP to a peer's
-VXLAN port: that is sealed like ours. `fastdp.kernel.nft` is the place for both.
+VXLAN port: that is sealed like ours. `fastdp.kernel.nft` stops both.
 """
 
 from __future__ import annotations

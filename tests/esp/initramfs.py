@@ -20,8 +20,10 @@ from pathlib import Path
 FILES = ("crc32c_generic", "virtio_pci", "9pnet_virtio", "9p", "overlay")
 """For the host's files."""
 NETWORK = ("veth", "bridge", "vxlan", "dummy", "tun", "af_packet", "nf_tables", "nft_counter")
-GUARD = ("nft_ct", "nft_fib_inet")
+GUARD = ("nft_ct", "nft_fib_inet", "nft_xfrm")
 """For what fastdp.kernel.nft has nft do."""
+NAT = ("nft_chain_nat", "nft_masq")
+"""For containers that a host hides behind its address."""
 TRAFFIC = ("sch_ingress", "cls_u32", "cls_matchall", "act_mirred", "act_gact")
 ESP = ("xfrm_user", "esp4", "esp6", "gcm", "ctr", "ghash_generic", "seqiv", "aesni_intel")
 NONCES = ("sha256_generic", "sha512_generic", "hmac", "jitterentropy_rng", "drbg")
@@ -59,7 +61,7 @@ def main() -> None:
     files["bin/busybox"] = (Path(busybox).read_bytes(), 0o755)
     order = []
     for name, image in in_order(
-        modules_of(Path(kernel)), FILES + NETWORK + GUARD + TRAFFIC + ESP + NONCES
+        modules_of(Path(kernel)), FILES + NETWORK + GUARD + NAT + TRAFFIC + ESP + NONCES
     ):
         files[f"modules/{name}"] = (image, 0o644)
         order.append(name)

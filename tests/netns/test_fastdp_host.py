@@ -129,8 +129,10 @@ def test_strangers_are_kept_out(make_lab: MakeLab) -> None:
             host.run(nft.Guard(BRIDGE, nft.ruleset(BRIDGE, 4789, allowed)).apply)
 
         assert (came_of("h2"), came_of("h3")) == (10, 10)
-        load(["10.99.1.2/32", "fd00::/8"])
+        load(["10.99.1.1/32", "10.99.1.2/32", "fd00::/8"])
         assert (came_of("h2"), came_of("h3")) == (10, 0)
+        load(["10.99.1.2/32"])
+        assert (came_of("h2"), came_of("h3")) == (0, 0), "where to is not trusted"
         load(["10.99.1.0/24"])
         assert (came_of("h2"), came_of("h3")) == (10, 10)
         load([])

@@ -49,7 +49,13 @@ from weave_py.router.engine import Engine
 from weave_py.router.settings import EngineSettings
 from weave_py.runtime.bridge import bridge, restore_bridge
 from weave_py.runtime.control import RouterControl
-from weave_py.runtime.fast_host import adopt, find_out, reconciling, unguard
+from weave_py.runtime.fast_host import (
+    adopt,
+    find_out,
+    open_rule_events,
+    reconciling,
+    unguard,
+)
 from weave_py.runtime.peer_ports import PeerPorts
 from weave_py.runtime.pump import Pump
 from weave_py.runtime.start_state import StartState, read_start_state
@@ -104,6 +110,8 @@ class _Router:
     shutdown: trio.Event
     events: socket.socket
     """What the kernel tells of its devices."""
+    rules: socket.socket | None
+    """What it tells of nft's rules, where there are any of ours."""
     listeners: list[socket.socket]
 
 
@@ -131,6 +139,9 @@ async def _main(config: Config, loop: MainLoop) -> None:
             reconciling(config, host, fast_host) as kernel,
         ):
             events = rungs.enter_context(open_events())
+            rules = open_rule_events(config, fast_host)
+            if rules is not None:
+                rungs.enter_context(rules)
             pump = Pump(engine, config.host, store.save_soon, loop)
             mac = name_text(known.identity.name)
             ports = PeerPorts(
@@ -156,7 +167,17 @@ async def _main(config: Config, loop: MainLoop) -> None:
             await adopt(host, kernel, ports, pump)
             control = RouterControl(config, pump, host, shutdown, store.flush, abilities)
             router = _Router(
-                config, loop, pump, datapath, ports, store, control, shutdown, events, listeners
+                config,
+                loop,
+                pump,
+                datapath,
+                ports,
+                store,
+                control,
+                shutdown,
+                events,
+                rules,
+                listeners,
             )
             if await _serve(router, known.targets):
                 await host.run(unguard, config)
@@ -170,7 +191,7 @@ async def _serve(router: _Router, targets: list[Target]) -> bool:
     async with trio.open_nursery() as nursery:
         await nursery.start(pump.run)
         nursery.start_soon(router.loop.drive, datapath.turn)
-        nursery.start_soon(ports.run, datapath, router.events)
+        nursery.start_soon(ports.run, datapath, router.events, router.rules)
         nursery.start_soon(store.run)
         nursery.start_soon(watch_underlay, config, pump, control)
         sockets = map(trio.socket.from_stdlib_socket, router.listeners)

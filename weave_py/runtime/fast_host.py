@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -13,7 +15,7 @@ import trio
 from fastdp import cleanup, descriptions
 from fastdp.esp.desired import EspNetwork
 from fastdp.esp.keeper import Keeper
-from fastdp.kernel import nft
+from fastdp.kernel import nft, rule_events
 from fastdp.kernel.devices import Kernel
 from fastdp.kernel.nft import Guard
 from fastdp.kernel.probe_socket import ProbeSocket
@@ -39,11 +41,16 @@ def find_out(config: Config) -> FastHost:
         why = descriptions.why_never(host.why)
         event(_log, logging.WARNING, "no fast datapath: all takes the sleeve", why=why)
     # What a predecessor that crashed, and was set up otherwise, has left.
-    with suppress(HostError):
-        if not host.udp_port:
-            cleanup.remove(config.bridge)
-        elif config.password is None:
-            cleanup.remove_protection(config.bridge, host.udp_port)
+    if config.password is None:
+        with suppress(HostError):
+            if host.udp_port:
+                cleanup.remove_protection(config.bridge, host.udp_port)
+            else:
+                cleanup.remove(config.bridge)
+    elif not _permitted(config, host):
+        # Its devices would take VXLAN from anybody, and nothing is there to keep it out.
+        # A network with a secret is better off without this router than with them.
+        cleanup.remove(config.bridge)
     return host
 
 
@@ -68,6 +75,18 @@ async def adopt(thread: HostThread, kernel: Reconciler, ports: PeerPorts, pump: 
         for peer, desired in adopted:
             ports.want(DesiredPort(peer, desired))
         pump.tell(pump.engine.adopt_fast_paths, adopted)
+
+
+def open_rule_events(config: Config, host: FastHost) -> socket.socket | None:
+    """What tells at once when somebody changes the rules that keep strangers' VXLAN out; None
+    where there are none, or the kernel does not tell (then `PeerPorts` only looks now and then)."""
+    if _guard_of(config, host) is None:
+        return None
+    try:
+        return rule_events.open_events()
+    except HostError as error:
+        event(_log, logging.WARNING, "changes of nft rules are noticed late", error=error)
+        return None
 
 
 def unguard(config: Config) -> None:
@@ -95,12 +114,25 @@ def _reconciler(config: Config, host: FastHost) -> Reconciler:
     )
 
 
+def _permitted(config: Config, host: FastHost) -> bool:
+    """Whether there may be VXLAN devices at all."""
+    if config.password is None or not host.udp_port:
+        return bool(host.udp_port)
+    return host.esp or bool(config.trusted_subnets)
+
+
 def _guard_of(config: Config, host: FastHost) -> Guard | None:
-    """What keeps strangers' VXLAN out; None where nothing has to."""
-    if config.password is None or not host.udp_port or not (host.esp or config.trusted_subnets):
+    """What keeps strangers' VXLAN out; None where nothing has to: in an open network, or where
+    there are no VXLAN devices (other programs' are none of our business)."""
+    if config.password is None or not _permitted(config, host):
         return None
-    trusted = config.trusted_subnets
-    rules = nft.ruleset(config.bridge, host.udp_port, trusted, decrypted=host.esp)
+    rules = nft.ruleset(
+        config.bridge,
+        host.udp_port,
+        config.trusted_subnets,
+        owner=os.geteuid(),
+        decrypted=host.esp,
+    )
     return Guard(config.bridge, rules)
 
 
@@ -116,7 +148,7 @@ def _tried(config: Config) -> FastHost:
     if config.password is None:
         return host  # an open network: anybody may join it anyway
     host = replace(host, esp=kernel_has_esp())
-    if not (host.esp or config.trusted_subnets):
+    if not _permitted(config, host):
         event(
             _log,
             logging.WARNING,

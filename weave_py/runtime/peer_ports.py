@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 import trio
 
 from fastdp import descriptions
+from fastdp.kernel import rule_events
 from fastdp.kernel.events import RECEIVE_BYTES, concerned
 from fastdp.plan.operations import Operation
 from fastdp.plan.state import Device
@@ -94,10 +95,15 @@ class PeerPorts:
         self._plugged.discard(peer)
         self._mark(peer)
 
-    async def run(self, datapath: Datapath, events: socket.socket) -> None:
-        """Until cancelled. `events`: from fastdp.kernel.events.open_events."""
+    async def run(
+        self, datapath: Datapath, events: socket.socket, rules: socket.socket | None = None
+    ) -> None:
+        """Until cancelled. `events`: from fastdp.kernel.events.open_events; `rules`: from
+        fastdp.kernel.rule_events.open_events, if there are any to look after."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, events)
+            if rules is not None:
+                nursery.start_soon(self._watch_rules, rules)
             try:
                 while True:
                     pause = await self._bring_together(datapath)
@@ -148,6 +154,15 @@ class PeerPorts:
                 if about:
                     self._look_at_all |= about.bridge
                     self._mark(*about.peers)
+
+    async def _watch_rules(self, rules: socket.socket) -> None:
+        """Who has taken our rules away has opened the door: nothing is waited for."""
+        while True:
+            await trio.lowlevel.wait_readable(rules)
+            if rule_events.ours_changed(rules, self._bridge):
+                self._look_at_all = True
+                self._mark()
+            await trio.sleep(GATHER_SECONDS)  # others may change theirs all the time
 
     async def _bring_together(self, datapath: Datapath) -> float:
         """One round; how long the next one may wait."""

@@ -263,14 +263,14 @@ def test_what_is_not_sealed_is_not_adopted() -> None:
 
 
 def test_what_may_not_leave_in_clear_is_not_adopted_without_esp_either() -> None:
-    """A password was added after a crash, and this kernel has no ESP."""
+    """F3: a password was added after a crash, and this kernel has no ESP."""
     kit = Kit()
     kit.add(ONE, FAST)
     kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
     strict = Reconciler(kit.host, "weave", 1376, 4789, permits_clear=lambda host: False)
-    ((_, desired),) = strict.found()
-    assert desired.remote is None
-    assert not desired.through
+    assert strict.found() == []
+    strict.reconcile({ONE: None}, None, 1.0)
+    assert kit.host.observe().vxlans == {}, "it would still receive"
 
 
 def test_one_refusal_at_the_end_does_not_keep_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,19 +322,64 @@ class Rules:
 
     def __init__(self, error: str = "") -> None:
         self.error = error
+        self.asked = 0
 
     def restore(self) -> bool:
+        self.asked += 1
         if self.error:
             raise HostError(self.error)
         return True
 
 
-@pytest.mark.parametrize("error", ["", "nft is missing"])
-def test_rules_that_are_gone_are_told_of_and_keep_no_port_from_being_made(error: str) -> None:
+def test_rules_that_are_gone_come_back_and_are_told_of() -> None:
     kit = Kit()
     kit.add(ONE, FAST)
-    reconciler = Reconciler(kit.host, "weave", 1376, 4789, guard=Rules(error))
+    rules = Rules()
+    reconciler = Reconciler(kit.host, "weave", 1376, 4789, guard=rules)
     done = reconciler.reconcile(kit.desired_ports, None, 0.0)
-    assert any(error or "they are back" in text for text in done.untold)
+    assert any("they are back" in text for text in done.untold)
     assert kit.host.observe().vxlans.keys() == {ONE}
     assert reconciler.reconcile(kit.desired_ports, {ONE}, 1.0).untold == ()
+    assert rules.asked == 1, "nft is not asked for every port"
+
+
+def test_while_the_rules_cannot_be_restored_the_taps_are_the_ports() -> None:
+    """F11: an open door is no fast path; it is said once, and tried again with every round."""
+    kit = Kit()
+    for number, peer in enumerate((ONE, TWO)):
+        kit.add(peer, replace(FAST, vni=7000 + number))
+    kit.add(THREE, None)
+    rules = Rules()
+    reconciler = Reconciler(kit.host, "weave", 1376, 4789, guard=rules)
+    reconciler.reconcile(kit.desired_ports, None, 0.0)
+    rules.error = "nft is missing"
+    done = reconciler.reconcile(kit.desired_ports, None, 1.0)
+    assert any("nft is missing" in text for text in done.untold)
+    assert dict(done.outcome.failed) == {ONE: "nft is missing", TWO: "nft is missing"}
+    assert done.outcome.ready == ()
+    assert done.settled == {ONE, TWO, THREE}
+    assert kit.host.observe().vxlans == {}
+    assert reconciler.reconcile(kit.desired_ports, {ONE}, 2.0).untold == ()
+    assert kit.host.observe().vxlans == {}
+    rules.error = ""
+    reconciler.reconcile(kit.desired_ports, {ONE, TWO}, 3.0)
+    assert kit.host.observe().vxlans.keys() == {ONE, TWO}
+
+
+def test_a_device_that_cannot_be_looked_for_keeps_no_rules_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kit = Kit()
+    kit.add(ONE, FAST)
+
+    def refuse() -> list[str]:
+        raise HostError("not even looking")
+
+    monkeypatch.setattr(kit.host, "remove_strays", refuse)
+    rules = Rules()
+    done = Reconciler(kit.host, "weave", 1376, 4789, guard=rules).reconcile(
+        kit.desired_ports, None, 0.0
+    )
+    assert rules.asked == 1
+    assert "not even looking" in done.untold
+    assert kit.host.observe().vxlans.keys() == {ONE}

@@ -349,3 +349,40 @@ async def test_in_the_end_no_device_of_ours_is_left(
     kit.taken[ONE].close()
     await kit.ports.remove_all()
     assert kit.host.observe().vxlans == {}
+
+
+class Rules:
+    """As fastdp.kernel.nft.Guard."""
+
+    def __init__(self) -> None:
+        self.asked_at: list[float] = []
+
+    def restore(self) -> bool:
+        self.asked_at.append(trio.current_time())
+        return False
+
+
+async def test_rules_that_somebody_changes_are_looked_at_at_once(
+    kit: Kit, autojump_clock: trio.testing.MockClock
+) -> None:
+    """F11: not only every half a minute."""
+    rules = Rules()
+    reconciler = Reconciler(kit.host, "weave", 1376, 4789, guard=rules)
+    thread = cast(HostThread, kit.thread)
+    ports = PeerPorts(thread, reconciler, "weave", kit.outcomes.append, open_port=kit._open)
+    told, rule_events = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    name = b"weave-py-weave\0\0"
+    payload = struct.pack("=BBHHH", 1, 0, 0, 4 + len(name) - 1, 1) + name
+    with told, rule_events:
+        rule_events.setblocking(False)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ports.run, cast(Datapath, kit), kit._events, rule_events)
+            await trio.sleep(1)
+            assert len(rules.asked_at) == 1
+            told.send(struct.pack("=IHHII", 16 + len(payload), 0xA02, 0, 0, 0) + payload)
+            changed_at = trio.current_time()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await trio.sleep(0.01)
+            assert len(rules.asked_at) == 2
+            assert rules.asked_at[1] - changed_at < 0.05
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,65 @@
+"""Who can have a frame of their own sealed as ours, or slip it past ESP? Nobody.
+
+Finding F2 of the attack review, on a kernel that has ESP; tests/netns/test_injection_matrix.py has
+the other columns, and shows that each attack works where there is no secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.esp.test_esp_router import OPTIONS, PATIENCE, wait_sealed, wait_started
+from tests.kit.injecting import ATTACKS, H1, H2, attackers, delivered, nobody_reaches, vni_of
+from weave_py.lab.hosts import LaunchOptions
+from weave_py.lab.mesh import LabMesh
+from weave_py.lab.namespaces import Lab
+from weave_py.lab.pings import ping
+from weave_py.lab.topology import build
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabMesh]:
+    """h1 and h2; h3 is a stranger."""
+    directory = tmp_path_factory.mktemp("injection")
+    with (
+        Lab(build("full", 3), ipv6=True) as lab,
+        attackers(lab),
+        LabMesh(lab, directory) as mesh,
+    ):
+        for name, address, peers in (("h1", H1, []), ("h2", H2, [H1])):
+            # By IPv4 only: the IPv6 addresses are the attackers'.
+            host = mesh[name]
+            host.options = LaunchOptions(password=OPTIONS.password, extra=("--host", address))
+            host.launch(peers)
+            wait_started(host, 1)
+            mesh.attach_one(host)
+        wait_sealed(mesh)
+        yield mesh
+
+
+def arrived(mesh: LabMesh) -> dict[str, int]:
+    """How many frames each attack brings in, if any."""
+    vni = vni_of(mesh.lab, "h2")
+    found = {name: delivered(mesh.lab, attack, vni) for name, attack in ATTACKS.items()}
+    return {name: count for name, count in found.items() if count}
+
+
+def test_nothing_is_sealed_for_others(pair: LabMesh) -> None:
+    assert arrived(pair) == {}
+    wait_sealed(pair)
+    assert ping(pair.lab, "c1", "10.32.0.2", count=3).received == 3
+
+
+def test_the_hosts_own_processes_still_reach_the_containers(pair: LabMesh) -> None:
+    """Their frames' sockets are those of users, and VXLAN packets keep them."""
+    pair["h1"].cli("expose", "10.32.0.101/24", timeout=PATIENCE)
+    assert nobody_reaches(pair.lab, "h1", "10.32.0.2")
+
+
+def test_dead_routers_leave_nobody_in(pair: LabMesh) -> None:
+    for name in ("h1", "h2"):
+        pair[name].kill()
+    assert arrived(pair) == {}
+    assert ping(pair.lab, "c1", "10.32.0.2", count=3).received == 3, "the kernels go on"

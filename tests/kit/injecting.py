@@ -1,0 +1,213 @@
+"""Who could slip a frame of their own into the inner network by plain VXLAN, and does it arrive?
+
+Two members, h1 and h2, and a stranger, h3, share a wire. On h1 and h2 somebody else's container
+sits behind the host's address (masqueraded). Each attack is a few UDP packets to h2's VXLAN port
+with the right VNI; what they carry is looked for in h2's container, and (IPv6) at a VXLAN device of
+h2 that shares the port.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from tests.kit.inside import inside, udp_socket
+from weave_py.lab import commands
+from weave_py.lab.namespaces import Lab
+
+UNPRIVILEGED = (
+    *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+    *("--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"),
+)
+PORT = 4789
+ETHERTYPE = 0x88B6
+SIDE_VNI = 77  # of the device that IPv6 is looked for at
+COPIES = 5
+LISTEN_SECONDS = 0.5
+H1, H2 = "10.99.1.1", "10.99.1.2"
+H1_IPV6, H2_IPV6 = "fd00:99:1::1", "fd00:99:1::2"
+ELSEWHERE = "198.51.100.2"
+"""An address of h2's that is in no trusted subnet."""
+ABSENT = "10.99.1.77"
+"""Of a member that is not there."""
+TRUSTED = f"{ABSENT}/32,{H1}/32,{H2}/32,{H1_IPV6}/128,{H2_IPV6}/128"
+
+_SEND = """
+import socket, sys
+source, target, port, packet, copies = sys.argv[1:]
+family = socket.AF_INET6 if ":" in target else socket.AF_INET
+sock = socket.socket(family, socket.SOCK_DGRAM)
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+if source:
+    sock.bind((source, 0))
+for _ in range(int(copies)):
+    try:
+        sock.sendto(bytes.fromhex(packet), (target, int(port)))
+    except OSError as error:
+        print(error)  # to be refused is one way to fail
+"""
+
+
+class Attack(NamedTuple):
+    """`host`: a host, or `x1` and `x2`, the containers of others on h1 and h2."""
+
+    host: str
+    target: str
+    source: str = ""
+    nobody: bool = False
+    """As a user without any rights."""
+    forged: bool = False
+    """The source is somebody else's: a raw socket makes the packet."""
+
+
+ATTACKS = {
+    "a stranger": Attack("h3", H2),
+    "a stranger, IPv6": Attack("h3", H2_IPV6),
+    "nobody on a member's host": Attack("h1", H2, nobody=True),
+    "nobody on a member's host, IPv6": Attack("h1", H2_IPV6, nobody=True),
+    "nobody on a member's host, to another address": Attack("h1", ELSEWHERE, H1, nobody=True),
+    "nobody on a member's host, to everybody": Attack("h1", "10.99.1.255", nobody=True),
+    "nobody on a member's host, to all by multicast": Attack("h1", "224.0.0.1", H1, nobody=True),
+    "a container behind a member's address": Attack("x1", H2),
+    "a container behind a member's address, IPv6": Attack("x1", H2_IPV6),
+    "a container that says it is a member": Attack("x1", H2, ABSENT, forged=True),
+    "a container of the victim's host": Attack("x2", H2),
+    "one that says it is a member": Attack("x2", H2, H1, forged=True),
+    "nobody here, by 127.0.0.1": Attack("h2", "127.0.0.1", nobody=True),
+    "nobody here, by 127.0.0.1 from the host's address": Attack("h2", "127.0.0.1", H2, nobody=True),
+    "nobody here, by the host's address": Attack("h2", H2, nobody=True),
+    "nobody here, by ::1": Attack("h2", "::1", nobody=True),
+    "nobody here, by the host's address, IPv6": Attack("h2", H2_IPV6, nobody=True),
+}
+
+
+@contextmanager
+def attackers(lab: Lab) -> Iterator[None]:
+    """Add the containers of others, h2's address elsewhere, and the device that IPv6 is seen at."""
+    names = {"x1": "h1", "x2": "h2"}
+    for name in names:
+        commands.run(["ip", "netns", "add", lab.ns(name)])
+    try:
+        for name, host in names.items():
+            _put_behind(lab, name, host)
+        _ip(lab, "h2", f"addr add {ELSEWHERE}/32 dev lo")
+        _ip(lab, "h1", f"route add {ELSEWHERE} via {H2}")
+        _ip(
+            lab,
+            "h2",
+            f"link add side6 type vxlan id {SIDE_VNI} dstport {PORT} local {H2_IPV6} "
+            "udp6zerocsumrx",
+        )
+        _ip(lab, "h2", "link set side6 up")
+        yield
+    finally:
+        for name in names:
+            commands.run(["ip", "netns", "del", lab.ns(name)])
+
+
+def delivered(lab: Lab, attack: Attack, vni: int) -> int:
+    """How many of the attack's frames arrive in the inner network of h2."""
+    if ":" in attack.target:
+        before = _side(lab)
+        _send(lab, attack, packet(SIDE_VNI, b"by IPv6"))
+        return _side(lab) - before
+    with _ears(lab) as ears:
+        _send(lab, attack, packet(vni, b"INJECTED"))
+        found = 0
+        try:
+            while found < COPIES:
+                found += b"INJECTED" in ears.recv(2048)
+        except TimeoutError:
+            pass
+        return found
+
+
+def nobody_reaches(lab: Lab, host: str, address: str, where: str = "c2") -> bool:
+    """Whether what a user of the host says to an address of `where` arrives."""
+    with udp_socket(lab, where, address, 7777) as ears:
+        ears.settimeout(10 * LISTEN_SECONDS)
+        argv = [sys.executable, "-c", _SEND, "", address, "7777", b"hello".hex(), str(COPIES)]
+        lab.exec(host, [*UNPRIVILEGED, *argv])
+        try:
+            return ears.recv(100) == b"hello"
+        except TimeoutError:
+            return False
+
+
+def vni_of(lab: Lab, host: str) -> int:
+    """Of the host's only VXLAN device of ours. (Any user of either host can read it.)"""
+    shown = json.loads(lab.exec(host, ["ip", "-j", "-d", "link", "show", "type", "vxlan"]).stdout)
+    (found,) = [link for link in shown if link and link["ifname"].startswith("wvx")]
+    return int(found["linkinfo"]["info_data"]["id"])
+
+
+def packet(vni: int, text: bytes) -> bytes:
+    """VXLAN (RFC 7348 §5) around a frame for everybody."""
+    frame = b"\xff" * 6 + b"\x02injec" + struct.pack("!H", ETHERTYPE) + text
+    return struct.pack("!II", 0x0800_0000, vni << 8) + frame.ljust(60, b"\0")
+
+
+def _send(lab: Lab, attack: Attack, data: bytes) -> None:
+    if attack.forged:
+        inside(lab, attack.host, lambda: _forge(attack, data))
+        return
+    # A thread that gave up its rights would keep the process's; so a process it is.
+    argv = [sys.executable, "-c", _SEND, attack.source, attack.target, str(PORT), data.hex()]
+    words = UNPRIVILEGED if attack.nobody else ()
+    lab.exec(attack.host, [*words, *argv, str(COPIES)])
+
+
+def _forge(attack: Attack, data: bytes) -> None:
+    udp = struct.pack("!HHHH", 40000, PORT, 8 + len(data), 0) + data
+    ends = socket.inet_aton(attack.source) + socket.inet_aton(attack.target)
+    # The kernel fills in the sums (raw(7)).
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0) + ends
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
+        for _ in range(COPIES):
+            sock.sendto(head + udp, (attack.target, 0))
+
+
+@contextmanager
+def _ears(lab: Lab) -> Iterator[socket.socket]:
+    def make() -> socket.socket:
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE))
+        sock.bind(("ethwe", ETHERTYPE))
+        sock.settimeout(LISTEN_SECONDS)
+        return sock
+
+    with inside(lab, "c2", make) as sock:
+        yield sock
+
+
+def _side(lab: Lab) -> int:
+    path = "/sys/class/net/side6/statistics/rx_packets"
+    return int(lab.exec("h2", ["cat", path]).stdout)
+
+
+def _put_behind(lab: Lab, name: str, host: str) -> None:
+    """As container engines do: a network of its own, masqueraded, forwarded."""
+    number = name[1:]
+    _ip(lab, host, f"link add others type veth peer name eth0 netns {lab.ns(name)}")
+    for where, device, end in ((host, "others", 1), (name, "eth0", 2)):
+        _ip(lab, where, f"addr add 172.30.{number}.{end}/24 dev {device}")
+        _ip(lab, where, f"addr add fd30:{number}::{end}/64 dev {device} nodad")
+        _ip(lab, where, f"link set {device} up")
+    _ip(lab, name, f"route add default via 172.30.{number}.1")
+    _ip(lab, name, f"route add default via fd30:{number}::1")
+    for setting in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+        path = "/proc/sys/" + setting.replace(".", "/")
+        lab.exec(host, ["sh", "-c", f"echo 1 >{path}"])
+    rules = (
+        "table inet others { chain hidden { type nat hook postrouting priority srcnat; "
+        f"ip saddr 172.30.{number}.0/24 masquerade; ip6 saddr fd30:{number}::/64 masquerade; }}; }}"
+    )
+    lab.exec(host, ["nft", "-f", "-"], stdin=rules)
+
+
+def _ip(lab: Lab, name: str, line: str) -> None:
+    lab.exec(name, ["ip", *line.split()])
