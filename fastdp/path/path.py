@@ -37,7 +37,7 @@ class FastPath:
         load: LocalLoad | None = None,
     ) -> None:
         """`vni`: where we receive from this peer, and from no other. `mtu`: inner, bytes.
-        `strain`: the router's own."""
+        `load`: the router's own."""
         s = self._settings = settings or FastSettings()
         self._load = load or LocalLoad()
         self.incarnation = int.from_bytes(token_bytes(4), "little") or 1

@@ -85,7 +85,7 @@ class FastPaths:
         settings: FastSettings | None = None,
         load: LocalLoad | None = None,
     ) -> None:
-        """`mtu`: inner, bytes. `strain`: the router's own."""
+        """`mtu`: inner, bytes. `load`: the router's own."""
         self._load = load
         self._token_bytes = token_bytes
         self._host = host

@@ -11,13 +11,8 @@ from weave_py.crypto.membership import DEFAULT_NETWORK, Membership
 from weave_py.mesh.handshake import ControlHandshake, Hello, hello_of
 from weave_py.mesh.ourself import RECORD_CONTEXT, Ourself
 from weave_py.model.names import Endpoint, PeerName, PeerUID
-from weave_py.wire.topology import (
-    Neighbour,
-    PeerRecord,
-    RecordVersion,
-    SignedRecord,
-    encode_record,
-)
+from weave_py.wire.gossip import RecordVersion
+from weave_py.wire.topology import Neighbour, PeerRecord, SignedRecord, encode_record
 
 PORT = 6783
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from tests.kit.builders import identity, neighbour, ourself, place, record, signed, synthetic_name
 from weave_py.mesh.gossip import replicator
-from weave_py.mesh.gossip.replicator import TopologyGossip
+from weave_py.mesh.gossip.replicator import Replicator
 from weave_py.mesh.topology import Topology
 from weave_py.model.names import PeerName
-from weave_py.wire.messages import Gossip, encode_message
-from weave_py.wire.stream import MAX_FRAME_BYTES
-from weave_py.wire.topology import (
-    PeerRecord,
+from weave_py.wire.gossip import (
+    GossipMessage,
     Records,
     RecordVersion,
-    SignedRecord,
     Summary,
     decode_gossip_untrusted,
     encode_gossip,
 )
-from weave_py.wire.topology import TopologyGossip as GossipMessage
+from weave_py.wire.messages import Gossip, encode_message
+from weave_py.wire.stream import MAX_FRAME_BYTES
+from weave_py.wire.topology import PeerRecord, SignedRecord
 
 START = 1000.0
 
@@ -35,7 +34,7 @@ class Node:
         self.name = name(number)
         for came in records:
             self.topology.merge_untrusted(came.body, came.signature)
-        self.gossip = TopologyGossip(self.topology, START)
+        self.gossip = Replicator("topology", self.name, self.topology, self.topology, START)
 
     def said(self) -> list[tuple[PeerName, GossipMessage]]:
         """What it wants to say now, decoded; all of it fits the control stream."""

@@ -150,13 +150,13 @@ class TestTargets:
         a, b, c, d = (simulation.add() for _ in range(4))
         simulation.call(a, b)
         simulation.run(1)
-        assert a.saved_targets == (b.address,)
+        assert a.kept["targets"] == (b.address,)
         assert simulation.is_whole([a, b])
 
         a.engine.forget([b.address], simulation.now)
         a.carry_out()
         simulation.run(1)
-        assert not a.saved_targets
+        assert not a.kept.get("targets")
         assert simulation.is_whole([a, b]), "forgetting a target ends no connection"
         simulation.cut(a, b)
         simulation.run(5)
@@ -170,7 +170,7 @@ class TestTargets:
         a.engine.connect([parse_target(d.address)], simulation.now, replace=True)
         a.carry_out()
         simulation.run(3)
-        assert a.saved_targets == (d.address,)
+        assert a.kept["targets"] == (d.address,)
         assert simulation.is_whole([a, b, c, d])
 
     def test_connecting_again_calls_at_once(self) -> None:

@@ -19,9 +19,10 @@ from weave_py.mesh.topology import TopologySettings
 from weave_py.model.names import NAME_BYTES, PeerName
 from weave_py.router.settings import EngineSettings
 from weave_py.sim.host import SimHost
+from weave_py.wire.gossip import Records, encode_gossip
 from weave_py.wire.messages import ControlMessage, Gossip, Train, Unicast
 from weave_py.wire.stream import frame
-from weave_py.wire.topology import Records, encode_gossip, encode_record
+from weave_py.wire.topology import encode_record
 
 Speech = Callable[[SimHost, SimHost], Iterator[ControlMessage]]
 ROUNDS = 100

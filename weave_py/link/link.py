@@ -90,7 +90,7 @@ class Link:
         most_datagrams: int = MAX_SEGMENTS,
         load: LocalLoad | None = None,
     ) -> None:
-        """`most_datagrams`: how many datagrams a record may take at the most. `strain`: the
+        """`most_datagrams`: how many datagrams a record may take at the most. `load`: the
         router's own."""
         self.peer = peer
         self.egress = Egress(peer)

@@ -37,7 +37,7 @@ class Paths:
     """All ways to one peer."""
 
     def __init__(self, settings: PathSettings | None = None, load: LocalLoad | None = None) -> None:
-        """`strain`: the router's own."""
+        """`load`: the router's own."""
         self._settings = settings or PathSettings()
         self._load = load or LocalLoad()
         self._direct: dict[Endpoint, Path] = {}

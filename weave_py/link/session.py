@@ -103,7 +103,7 @@ class Session:
         settings: SessionSettings | None = None,
         load: LocalLoad | None = None,
     ) -> None:
-        """`new_index` returns an index that no session of this router uses. `strain`: the
+        """`new_index` returns an index that no session of this router uses. `load`: the
         router's own."""
         self._load = load or LocalLoad()
         self.peer = peer

@@ -12,6 +12,7 @@ from enum import Enum, auto
 
 from weave_py.crypto.noise import CipherState
 from weave_py.mesh.handshake import ControlHandshake, Hello, Step
+from weave_py.model.close_codes import CloseCode
 from weave_py.model.deadlines import Deadline
 from weave_py.model.errors import PeerError
 from weave_py.model.load import LocalLoad
@@ -81,6 +82,8 @@ class ConnectionEnded:
     """The other side said goodbye, or we did."""
     is_silent: bool = field(default=False, compare=False)
     """The other side does not answer: nothing that we still have to say will be acknowledged."""
+    code: CloseCode = CloseCode.UNSPECIFIED
+    """Why, if it was planned; whichever side said so."""
 
 
 ConnectionEvent = HandshakeCompleted | MessageReceived | ConnectionEnded
@@ -97,7 +100,7 @@ class Connection:
         settings: ConnectionSettings | None = None,
         load: LocalLoad | None = None,
     ) -> None:
-        """`strain`: the router's own."""
+        """`load`: the router's own."""
         self.remote = remote
         self.outbound = handshake.initiator
         self.state = State.HANDSHAKE
@@ -112,7 +115,7 @@ class Connection:
         self._grace = 0.0
         """Seconds more that the peer has to answer, because we are late ourselves."""
         self._handshake = handshake
-        self._verifier = FrameReader()
+        self._reader = FrameReader()
         self._out = bytearray(handshake.start())
         self._events: list[ConnectionEvent] = []
         self._send: CipherState | None = None
@@ -140,10 +143,10 @@ class Connection:
         if self.state is State.CLOSED:
             return
         self._heard_at = now
-        self._verifier.feed(data)
+        self._reader.feed(data)
         try:
             if self.state is State.HANDSHAKE:
-                self._out += self._handshake.proceed_untrusted(self._verifier)
+                self._out += self._handshake.proceed_untrusted(self._reader)
                 if self._handshake.step is not Step.DONE:
                     return
                 self._open(now)
@@ -163,10 +166,10 @@ class Connection:
         if self._send is not None and self.state is State.OPEN:
             self._out += frame(self._send.seal(encode_message(message)))
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: str, code: CloseCode) -> None:
         """Say goodbye and end."""
-        self.send(Goodbye(reason[:200]))
-        self._end(reason, planned=True)
+        self.send(Goodbye(reason[:200], code))
+        self._end(reason, planned=True, code=code)
 
     def advance(self, now: float) -> None:
         """Time has passed."""
@@ -227,7 +230,7 @@ class Connection:
     def _read_messages(self, now: float) -> None:
         assert self._receive is not None
         while self.state is State.OPEN:
-            body = self._verifier.next_frame_untrusted()
+            body = self._reader.next_frame_untrusted()
             if body is None:
                 return
             if isinstance(body, int):
@@ -241,8 +244,8 @@ class Connection:
                     self._spare_a_ping(now)
                 case Pong(number):
                     self._measure(number, now)
-                case Goodbye(reason):
-                    self._end(f"the peer said goodbye: {reason}", planned=True)
+                case Goodbye(reason, code):
+                    self._end(f"the peer said goodbye: {reason}", planned=True, code=code)
                 case _:
                     self._events.append(MessageReceived(message))
 
@@ -274,7 +277,13 @@ class Connection:
             self._deviation += (abs(sample - self.rtt) - self._deviation) / 4
             self.rtt += (sample - self.rtt) / 8
 
-    def _end(self, reason: str, planned: bool = False, is_silent: bool = False) -> None:
+    def _end(
+        self,
+        reason: str,
+        planned: bool = False,
+        is_silent: bool = False,
+        code: CloseCode = CloseCode.UNSPECIFIED,
+    ) -> None:
         if self.state is not State.CLOSED:
             self.state = State.CLOSED
-            self._events.append(ConnectionEnded(reason, planned, is_silent))
+            self._events.append(ConnectionEnded(reason, planned, is_silent, code))

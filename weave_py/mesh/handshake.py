@@ -28,6 +28,7 @@ from weave_py.crypto.membership import Membership
 from weave_py.crypto.noise import CipherState, Handshake
 from weave_py.model.errors import AuthenticationError, HandshakeError, WireError
 from weave_py.model.names import Endpoint, PeerName, PeerUID, endpoint
+from weave_py.wire.messages import MAX_CHANNEL
 from weave_py.wire.packing import (
     as_bool,
     as_bytes,
@@ -44,6 +45,7 @@ PROTOCOL = "Noise_XXpsk3_25519_ChaChaPoly_BLAKE2s"
 LABEL = b"weave-py control v1"
 MAX_HANDSHAKE_FRAME = 2048
 MAX_PAYLOAD = 1024
+MAX_CHANNELS = 12  # of MAX_CHANNEL bytes, beside the rest of a payload
 
 # Alert codes (protocol): only hints for the log, see wire.stream.
 ALERT_PASSWORD = 1
@@ -73,9 +75,13 @@ class Hello:
     nickname: str
     port: int
     """Where it listens, TCP and UDP."""
+    channels: tuple[str, ...] = ()
+    """Of services: those that it wants to hear, or carries for others (mesh.channel)."""
 
 
-def hello_of(identity: Identity, uid: PeerUID, nickname: str, port: int) -> Hello:
+def hello_of(
+    identity: Identity, uid: PeerUID, nickname: str, port: int, channels: tuple[str, ...] = ()
+) -> Hello:
     return Hello(
         identity.name,
         identity.public,
@@ -84,6 +90,7 @@ def hello_of(identity: Identity, uid: PeerUID, nickname: str, port: int) -> Hell
         uid,
         nickname,
         port,
+        channels,
     )
 
 
@@ -143,17 +150,17 @@ class ControlHandshake:
         assert self._receive
         return self._send, self._receive
 
-    def proceed_untrusted(self, verifier: FrameReader) -> bytes:
+    def proceed_untrusted(self, reader: FrameReader) -> bytes:
         """Consume what has come; returns bytes to send. Raises PeerError when it failed."""
         out = b""
         while self.step is not Step.DONE:
             if self.step is Step.PREFACE:
-                theirs = verifier.take_exactly(PREFACE_BYTES)
+                theirs = reader.take_exactly(PREFACE_BYTES)
                 if theirs is None:
                     break
                 out += self._on_preface(theirs)
                 continue
-            body = verifier.next_frame_untrusted(MAX_HANDSHAKE_FRAME)
+            body = reader.next_frame_untrusted(MAX_HANDSHAKE_FRAME)
             if body is None:
                 break
             if isinstance(body, int):
@@ -250,7 +257,14 @@ class ControlHandshake:
 
     def _hello_fields(self) -> list[object]:
         ours = self._ours
-        return [ours.identity, ours.certificate, ours.uid, ours.nickname, ours.port]
+        return [
+            ours.identity,
+            ours.certificate,
+            ours.uid,
+            ours.nickname,
+            ours.port,
+            list(ours.channels),
+        ]
 
     def _hello_untrusted(self, noise: Handshake, fields: list[object]) -> Hello:
         identity = as_bytes(fields[0], "identity key", length=32)
@@ -266,8 +280,14 @@ class ControlHandshake:
             PeerUID(as_int(fields[2], "uid", 1, (1 << 64) - 1)),
             as_text(fields[3], "nickname", 255),
             as_int(fields[4], "port", 1, 65535),
+            _channels(fields[5]) if len(fields) > 5 else (),
         )
 
     def _finish(self, noise: Handshake) -> None:
         self.hash = noise.hash
         self._send, self._receive = noise.split()
+
+
+def _channels(value: object) -> tuple[str, ...]:
+    names = as_list(value, "channels", MAX_CHANNELS)
+    return tuple(as_text(name, "channel", MAX_CHANNEL) for name in names)

@@ -6,13 +6,12 @@ from collections.abc import Iterable, Sequence
 
 from weave_py.crypto.identity import Identity
 from weave_py.model.names import Endpoint, PeerUID
+from weave_py.wire.gossip import U63, RecordVersion
 from weave_py.wire.topology import (
     MAX_ENDPOINTS,
     MAX_NEIGHBOURS,
-    U63,
     Neighbour,
     PeerRecord,
-    RecordVersion,
     SignedRecord,
     encode_record,
 )

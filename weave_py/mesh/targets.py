@@ -102,7 +102,7 @@ class Targets:
         settings: TargetSettings | None = None,
         load: LocalLoad | None = None,
     ) -> None:
-        """`jitter` returns a uniform random number in [0, 1). `strain`: the router's own."""
+        """`jitter` returns a uniform random number in [0, 1). `load`: the router's own."""
         self._load = load or LocalLoad()
         self._leisure_at = float("-inf")
         """When the next call may be made that is not urgent."""

@@ -13,12 +13,14 @@ that it is reachable again (a partition that healed while nothing changed on its
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, KeysView
+from collections.abc import Collection, Iterable, Iterator, KeysView, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
 
 from weave_py.crypto.identity import peer_name_of
+from weave_py.mesh.authorizer import Authorizer, Claimant, WhoeverGotIn
+from weave_py.mesh.channel import PeersChanged
 from weave_py.mesh.components import components
 from weave_py.mesh.gossip.digests import ALL_BUCKETS, Digests
 from weave_py.mesh.ourself import Ourself
@@ -28,7 +30,8 @@ from weave_py.model.deadlines import Deadline
 from weave_py.model.errors import PeerError
 from weave_py.model.names import PeerName
 from weave_py.model.routes import RouteTable
-from weave_py.wire.topology import Held, PeerRecord, SignedRecord
+from weave_py.wire.gossip import Held, RecordKey, owner_of, record_key, slot_of
+from weave_py.wire.topology import PeerRecord, SignedRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,10 @@ class Topology:
         ourself: Ourself,
         settings: TopologySettings | None = None,
         verifier: RecordVerifier | None = None,
+        authorizer: Authorizer | None = None,
     ) -> None:
         self.ourself = ourself
+        self._authorizer = authorizer or WhoeverGotIn()
         self._verifier = verifier or RecordVerifier()
         self.routes = RouteTable()
         self.quarantined = 0
@@ -57,10 +62,13 @@ class Topology:
         self._live: dict[PeerName, SignedRecord] = {}
         self._expired: dict[PeerName, SignedRecord] = {}
         self._unreachable_since: dict[PeerName, float] = {}
-        self._digests = Digests()
+        self._digests: Digests[SignedRecord] = Digests()
         self._owners: dict[bytes, PeerName] = {}
         """Whose the bodies of all live and expired records are."""
         self._changed: set[PeerName] = set()
+        self._forgotten: set[PeerName] = set()
+        self._told_hops: Mapping[PeerName, int] = {ourself.name: 0}
+        """Whom we reached when `take_reachability` was last called."""
         self._tree = ShortestPathTree(ourself.name, direct_only=False)
         self._direct_tree = ShortestPathTree(ourself.name, direct_only=True)
         self._records = {ourself.name: ourself.record}
@@ -77,18 +85,34 @@ class Topology:
         signed = self._live.get(name)
         return signed.record if signed else None
 
-    def signed(self, name: PeerName) -> SignedRecord | None:
-        return self.ourself.signed if name == self.ourself.name else self._live.get(name)
+    def signed(self, key: RecordKey) -> SignedRecord | None:
+        """(RecordStore; a peer has one record, in slot 0.)"""
+        return None if slot_of(key) else self._signed(owner_of(key))
 
-    def owner(self, body: bytes) -> PeerName | None:
-        """Whose record this is, if we hold exactly it."""
-        return self._owners.get(body)
+    def key_of(self, record: SignedRecord) -> RecordKey:
+        return record_key(peer_name_of(record.record.identity))
+
+    def key_of_body(self, body: bytes) -> RecordKey | None:
+        owner = self._owners.get(body)
+        return None if owner is None else record_key(owner)
+
+    def _signed(self, name: PeerName) -> SignedRecord | None:
+        return self.ourself.signed if name == self.ourself.name else self._live.get(name)
 
     def take_changed(self) -> set[PeerName]:
         """Peers whose record, or one that claims them, has come since last asked, and who became
         reachable."""
         taken, self._changed = self._changed, set()
         return taken
+
+    def take_reachability(self) -> PeersChanged:
+        """What has become of peers since last asked."""
+        hops = self.routes.hops
+        if hops is self._told_hops and not self._forgotten:
+            return PeersChanged()  # (nearly always the table is the same)
+        before, reachable, self._told_hops = self._told_hops.keys(), hops.keys(), hops
+        forgotten, self._forgotten = self._forgotten, set()
+        return PeersChanged(reachable - before, before - reachable, forgotten - reachable)
 
     def peers(self) -> Iterator[PeerName]:
         """All live peers but ourself, in the order of their names."""
@@ -124,6 +148,9 @@ class Topology:
             if not self._is_news(name, signed):
                 return None
             self._verifier.authenticate_untrusted(signed, self.record(name))
+            why_not = self._authorizer.refusal(Claimant(name, signed.record.identity))
+            if why_not:
+                raise PeerError(why_not)
         except PeerError:
             self.quarantined += 1
             raise
@@ -141,13 +168,16 @@ class Topology:
         self._live[name] = signed
         self._records[name] = signed.record
         self._news.add(name)
-        self._digests.put(name, signed)
+        self._digests.put(record_key(name), signed)
         self._unreachable_since.pop(name, None)
         return signed
 
     def lacks(self, held: Held) -> bool:
         """Whether this record would be news to us. (What is expired would not.)"""
-        ours = self.signed(held.name) or self._expired.get(held.name)
+        if slot_of(held.key):
+            return False
+        name = owner_of(held.key)
+        ours = self._signed(name) or self._expired.get(name)
         if ours is None:
             return True
         return ours.mark != held.mark and ours.record.order <= held.order
@@ -158,7 +188,7 @@ class Topology:
             self._forget(min(self._unreachable_since, key=lambda n: self._unreachable_since[n]))
 
     def _is_news(self, name: PeerName, signed: SignedRecord) -> bool:
-        known = self.signed(name) or self._expired.get(name)
+        known = self._signed(name) or self._expired.get(name)
         if known is None:
             if len(self._live) >= self._settings.max_peers and not self._unreachable_since:
                 raise PeerError(f"the network has more than {self._settings.max_peers} peers")
@@ -172,6 +202,22 @@ class Topology:
         # The same order twice is an owner's fault; all must still keep the same one.
         return (signed.record.order, signed.body) > (known.record.order, known.body)
 
+    # --- who is connected with whom (Graph) ------------------------------------------------
+
+    def degree(self, peer: PeerName) -> int | None:
+        record = self.record(peer)
+        return None if record is None else len(record.neighbours)
+
+    def connected(self, peer: PeerName, among: Collection[PeerName]) -> Collection[PeerName]:
+        record = self.record(peer)
+        if record is None:
+            return ()
+        return [
+            name
+            for name in record.claims.keys() & among
+            if (other := self.record(name)) is not None and peer in other.claims
+        ]
+
     # --- reachability --------------------------------------------------------------------
 
     def refresh(self, now: float) -> None:
@@ -182,7 +228,7 @@ class Topology:
         self._changed.update(reachable.keys() - before.keys())
         for name in [n for n in self._expired if n in reachable]:
             self._live[name] = self._expired.pop(name)
-            self._digests.put(name, self._live[name])
+            self._digests.put(record_key(name), self._live[name])
         if len(reachable) > len(self._live):  # ourself is not among the live: nobody is missing
             self._unreachable_since.clear()
             return
@@ -237,8 +283,9 @@ class Topology:
 
     def _forget(self, name: PeerName) -> None:
         del self._unreachable_since[name]
+        self._forgotten.add(name)
         self._expired[name] = self._live.pop(name)
-        self._digests.remove(name)
+        self._digests.remove(record_key(name))
         while len(self._expired) > self._settings.max_expired:
             dropped = next(iter(self._expired))
             self._owners.pop(self._expired.pop(dropped).body, None)
@@ -247,8 +294,8 @@ class Topology:
 
     # --- what we hold, in short ----------------------------------------------------------
 
-    def held(self, buckets: frozenset[int] = ALL_BUCKETS) -> list[Held]:
-        """Names and versions of all records, or of those in some buckets, sorted."""
+    def held(self, buckets: Iterable[int] = ALL_BUCKETS) -> list[Held]:
+        """Keys and versions of all records, or of those in some buckets, sorted."""
         return self._up_to_date().held(buckets)
 
     def digest(self) -> bytes:
@@ -256,9 +303,9 @@ class Topology:
         return self._up_to_date().root
 
     def bucket_hashes(self) -> tuple[bytes, ...]:
-        """A hash per bucket of names."""
+        """A hash per bucket of keys."""
         return self._up_to_date().hashes
 
-    def _up_to_date(self) -> Digests:
-        self._digests.put(self.ourself.name, self.ourself.signed)
+    def _up_to_date(self) -> Digests[SignedRecord]:
+        self._digests.put(record_key(self.ourself.name), self.ourself.signed)
         return self._digests

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from weave_py.mesh.gossip.replicator import TopologyGossip
+from weave_py.mesh.gossip.replicator import Replicator
 from weave_py.mesh.ourself import Ourself
 from weave_py.model.deadlines import Deadline
 from weave_py.model.load import LocalLoad
@@ -19,7 +19,7 @@ from weave_py.model.names import Endpoint
 from weave_py.router.candidates import announced, usable
 from weave_py.router.links import Links
 from weave_py.router.neighbours import Neighbours
-from weave_py.wire.topology import Neighbour
+from weave_py.wire.topology import Neighbour, SignedRecord
 
 TOGETHER = 0.2  # seconds; and with more neighbours than FEW, or more peers than SOME, so much
 # longer in proportion, up to
@@ -41,11 +41,11 @@ class Announcements:
         ourself: Ourself,
         neighbours: Neighbours,
         links: Links,
-        gossip: TopologyGossip,
+        gossip: Replicator[SignedRecord],
         every: float,
         load: LocalLoad,
     ) -> None:
-        """`every`: seconds between two announcements. `strain`: the router's own."""
+        """`every`: seconds between two announcements. `load`: the router's own."""
         self.local: tuple[Endpoint, ...] = ()
         """Where this host listens."""
         self._ourself = ourself

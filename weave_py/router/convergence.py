@@ -38,7 +38,7 @@ class Convergence:
         settings: EngineSettings,
         load: LocalLoad,
     ) -> None:
-        """`strain`: the router's own."""
+        """`load`: the router's own."""
         self.own_hosts: Collection[str] = ()
         """The underlay addresses of this host."""
         self._topology = topology

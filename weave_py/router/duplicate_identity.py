@@ -6,9 +6,16 @@ have no other one, then the peer's other half is with somebody who says that it 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from weave_py.model.effects import WARNING, Effect, LogEvent
 from weave_py.model.names import PeerName
 from weave_py.router.neighbours import Neighbours
 
+CLONED = (
+    "another router runs with our identity: was the state directory copied? "
+    "Run 'weave-py reset' on one of the two"
+)
 BROKEN_FOR = 10.0  # seconds in which the other side of a broken connection notices, too
 COMPLAIN_EVERY = 60.0  # seconds
 
@@ -33,10 +40,10 @@ class DuplicateIdentity:
         is_over = now >= self._broken_at.get(peer, float("-inf")) + BROKEN_FOR
         return is_over and not self._neighbours.are_shaking_hands
 
-    def complains(self, now: float) -> bool:
-        """Whether to say so: every neighbour, and every record that comes, could tell us, and one
-        line says it."""
+    def complaint(self, about: Mapping[str, object], now: float) -> list[Effect]:
+        """To say so, now and then: every neighbour, and every record that comes, could tell us, and
+        one line says it."""
         if now < self._complained_at + COMPLAIN_EVERY:
-            return False
+            return []
         self._complained_at = now
-        return True
+        return [LogEvent(WARNING, CLONED, about)]

@@ -7,11 +7,14 @@ It owns no socket, clock or task. A driver (the trio shell in `runtime`, or the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership
 from weave_py.link.control_record import ControlRecord
+from weave_py.mesh.authentic_unicasts import AuthenticUnicasts
+from weave_py.mesh.authorizer import Authorizer, Claimant, WhoeverGotIn
+from weave_py.mesh.channel import Channel
 from weave_py.mesh.connection import (
     Connection,
     ConnectionEnded,
@@ -19,54 +22,53 @@ from weave_py.mesh.connection import (
     MessageReceived,
     State,
 )
-from weave_py.mesh.gossip.replicator import CHANNEL as TOPOLOGY
-from weave_py.mesh.gossip.replicator import TopologyGossip
+from weave_py.mesh.gossip.replicator import Replicator
 from weave_py.mesh.handshake import Hello, hello_of
 from weave_py.mesh.ourself import Ourself
 from weave_py.mesh.record_verifier import RecordVerifier
+from weave_py.mesh.service import Service
 from weave_py.mesh.targets import Targets
 from weave_py.mesh.topology import Topology
+from weave_py.model.close_codes import CloseCode
 from weave_py.model.deadlines import Deadline, TimerQueue, earliest
+from weave_py.model.effects import DEBUG, INFO, WARNING, KeepState, LogEvent
 from weave_py.model.fast import Carried, DesiredVxlan, PortsOutcome
 from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName, PeerUID, Target, endpoint
 from weave_py.router.announcements import Announcements
 from weave_py.router.convergence import Convergence
-from weave_py.router.duplicate_identity import DuplicateIdentity
+from weave_py.router.duplicate_identity import CLONED, DuplicateIdentity
 from weave_py.router.eviction import least_useful
 from weave_py.router.links import Links
 from weave_py.router.neighbours import Neighbours, Stream
 from weave_py.router.outputs import (
-    DEBUG,
-    INFO,
-    WARNING,
     CloseStream,
     Dial,
-    LogEvent,
     Output,
-    SaveTargets,
     SendBytes,
     TrainReceived,
     UseRoutes,
 )
+from weave_py.router.record_channel import RecordChannel
+from weave_py.router.session_channel import SESSION, SessionChannel
 from weave_py.router.settings import EngineSettings
+from weave_py.router.topology_channel import TOPOLOGY, TopologyChannel
 from weave_py.wire.messages import ControlMessage, Gossip, Train, Unicast
 from weave_py.wire.sleeve import HOP_LIMIT
 
-SESSION = "session"
-"""Unicast channel of the sessions' handshakes."""
-
-# Reasons in a Goodbye (protocol: LEAVING and MADE_ROOM are recognised by the other side).
-LEAVING = "leaving the network"
-DUPLICATE = "a second connection to the same peer"
-MADE_ROOM = "made room for a newcomer"
-SUPERFLUOUS = "not needed any more: the network has grown"
-OURSELF = "cannot connect to ourself"
-CLONED = (
-    "another router runs with our identity: was the state directory copied? "
-    "Run 'weave-py reset' on one of the two"
-)
+# What people read of connections that end on purpose; what routers act on are the codes.
+FAREWELLS = {
+    CloseCode.LEAVING: "leaving the network",
+    CloseCode.DUPLICATE: "a second connection to the same peer",
+    CloseCode.MADE_ROOM: "made room for a newcomer",
+    CloseCode.SUPERFLUOUS: "not needed any more: the network has grown",
+    CloseCode.OURSELF: "cannot connect to ourself",
+    CloseCode.CLONED: CLONED,
+}
+FUTILE = (CloseCode.MADE_ROOM, CloseCode.OURSELF)
 FUTILE_PAUSE = 60.0  # seconds before we call again who had no room for us, or was ourself
+TARGETS = "targets"
+"""State of ours: the configured targets, as texts."""
 
 
 class Engine:
@@ -86,8 +88,14 @@ class Engine:
         now: float,
         settings: EngineSettings | None = None,
         verifier: RecordVerifier | None = None,
+        services: Sequence[Service] = (),
+        carried: Collection[str] = (),
+        states: Mapping[str, object] | None = None,
+        authorizer: Authorizer | None = None,
     ) -> None:
-        """`incarnation` is greater at every start of this identity; `port` is where we listen."""
+        """`incarnation` is greater at every start of this identity; `port` is where we listen.
+        `services` run here; the channels of those in `carried` are passed on all the same.
+        `states`: what each service kept last."""
         self.settings = settings or EngineSettings()
         self.name = identity.name
         self.uid = uid
@@ -98,12 +106,16 @@ class Engine:
         self.unicasts_undeliverable = 0
         self.load = LocalLoad()
         self.ourself = Ourself(identity, uid, incarnation, nickname, suites)
-        self.topology = Topology(self.ourself, self.settings.topology, verifier)
-        self.gossip = TopologyGossip(self.topology, now, self.settings.gossip)
+        self._authorizer = authorizer or WhoeverGotIn()
+        self.topology = Topology(self.ourself, self.settings.topology, verifier, self._authorizer)
+        self.gossip = Replicator(
+            TOPOLOGY, self.name, self.topology, self.topology, now, self.settings.gossip
+        )
         self.targets = Targets(
             self.name, lambda: token_bytes(1)[0] / 256, self.settings.target, self.load
         )
-        hello = hello_of(identity, uid, nickname, port)
+        names = [*(service.name for service in services), *carried]
+        hello = hello_of(identity, uid, nickname, port, tuple(dict.fromkeys(names)))
         self.neighbours = Neighbours(
             identity, membership, hello, token_bytes, self.settings, self.load
         )
@@ -124,11 +136,56 @@ class Engine:
             self.topology, self.neighbours, self.links, self.targets, self.settings, self.load
         )
         self._duplicates = DuplicateIdentity(self.neighbours)
+        self._records = self._record_channels(identity, incarnation, services, names, now)
+        self._channels: dict[str, Channel] = {
+            TOPOLOGY: TopologyChannel(
+                self.gossip,
+                self.ourself,
+                self._announcements,
+                self._convergence,
+                self._duplicates,
+                self._describe,
+            ),
+            SESSION: SessionChannel(self.links, self._convergence, self.topology, self._authorizer),
+            **self._records,
+        }
         self._due_at = float("inf")
         """When we asked to be woken (not before the moment when we did)."""
         self._told_at = now
         self._outputs: list[Output] = []
         self.is_stopped = False
+        for name, channel in self._records.items():
+            channel.start((states or {}).get(name), now)
+        self._carry(now)
+
+    def _record_channels(
+        self,
+        identity: Identity,
+        incarnation: int,
+        services: Iterable[Service],
+        names: Iterable[str],
+        now: float,
+    ) -> dict[str, RecordChannel]:
+        def identity_of(peer: PeerName) -> bytes | None:
+            record = self.topology.record(peer)
+            return None if record is None else record.identity
+
+        unicasts = self._unicasts = AuthenticUnicasts(identity, self.uid, self.topology.record)
+        running = {service.name: service for service in services}
+        return {
+            name: RecordChannel(
+                name,
+                running.get(name),
+                identity,
+                incarnation,
+                identity_of,
+                self.topology,
+                unicasts,
+                now,
+                self.settings.gossip,
+            )
+            for name in names
+        }
 
     # --- commands ------------------------------------------------------------------------
 
@@ -157,11 +214,13 @@ class Engine:
 
     def stop(self, now: float) -> None:
         """Say goodbye to everybody. Carry out the outputs, then be done with the engine."""
+        for records in self._records.values():
+            records.stop(now)
+        self._carry(now)
         self.is_stopped = True
         for stream in self.neighbours:
             if stream.connection is not None:
-                stream.connection.close(LEAVING)
-                self._drain(stream, now)
+                self._close(stream, CloseCode.LEAVING, now)
         for link in list(self.links):
             self.links.peer_forgotten(link.peer, now)
         self._outputs += self.links.take_outputs()
@@ -244,6 +303,33 @@ class Engine:
         Only outputs can change, no deadline, and nothing is said if there is no connection."""
         self._send(neighbour, Train(size, datagrams))
 
+    # --- services ------------------------------------------------------------------------
+
+    def service(self, name: str) -> Service | None:
+        """The service of this name, if it runs here: for its `snapshot`."""
+        channel = self._records.get(name)
+        return None if channel is None else channel.service
+
+    def request(self, service: str, ticket: int, request: object, now: float) -> None:
+        """Somebody asks a service for something: a Reply with this ticket will answer. KeyError
+        unless the service runs here."""
+        channel = self._records[service]
+        if channel.service is None:
+            raise KeyError(service)
+        channel.request(ticket, request, now)
+        self._settle(now)
+
+    def cancel_request(self, service: str, ticket: int, now: float) -> None:
+        """Nobody waits for that answer any more."""
+        self._records[service].cancel(ticket, now)
+        self._settle(now)
+
+    def state_kept(self, name: str, ticket: int, now: float) -> None:
+        """A KeepState with this ticket is on disk."""
+        if name in self._records:
+            self._records[name].state_kept(ticket, now)
+            self._settle(now)
+
     # --- the fast datapath ---------------------------------------------------------------
 
     def adopt_fast_paths(self, found: Iterable[tuple[PeerName, DesiredVxlan]], now: float) -> None:
@@ -289,7 +375,8 @@ class Engine:
             if stream is not None and stream.connection is not None:
                 stream.connection.advance(now)
                 self._drain(stream, now)
-        self.gossip.advance(now)
+        for channel in self._channels.values():
+            channel.advance(now)
         self.links.advance(now)
         self._trim(now)
         self._convergence.advance(now)
@@ -300,7 +387,7 @@ class Engine:
             return None
         due = [
             self._connections_due.first(),
-            self.gossip.next_deadline(),
+            *(channel.next_deadline() for channel in self._channels.values()),
             self.targets.next_deadline(),
             self.links.next_deadline(),
             self._announcements.next_deadline(),
@@ -330,9 +417,9 @@ class Engine:
                     self._joined(stream, connection, hello, observed, now)
                 case MessageReceived(message):
                     self._message_untrusted(stream, message, now)
-                case ConnectionEnded(reason, planned, is_silent):
+                case ConnectionEnded():
                     self._flush(stream)
-                    self._ended(stream, reason, planned, now, is_silent)
+                    self._ended(stream, event, now)
                     return
         self._flush(stream)
 
@@ -354,17 +441,16 @@ class Engine:
         if stream.target is not None:
             self.targets.reached(stream.target, hello.name)
         trouble = self._refusal(hello)
-        if trouble:
-            connection.close(trouble)
-            self._log(WARNING, "peer refused", stream, error=trouble)
+        if trouble is not None:
+            code, reason = trouble
+            connection.close(reason, code)
+            self._log(WARNING, "peer refused", stream, error=reason)
             self._drain(stream, now)
             return
         loser = self.neighbours.resolve_duplicate(stream, hello)
         if loser is not None:
-            assert loser.connection is not None
             self._duplicates.broke(hello.name, now)
-            loser.connection.close(DUPLICATE)
-            self._drain(loser, now)
+            self._close(loser, CloseCode.DUPLICATE, now)
             if loser is stream:
                 return
         self._log(INFO, "connection established", stream)
@@ -372,84 +458,87 @@ class Engine:
         if len(self.neighbours) == 1:
             self._convergence.wait(now)
         self._set_connected()
-        self.gossip.neighbour_joined(hello.name, now)
-        self.links.neighbour_joined(hello.name, now)
+        for name, channel in self._channels.items():
+            if name in (TOPOLOGY, SESSION) or name in hello.channels:
+                channel.neighbour_joined(hello.name, now)
         self._announcements.joined(now)
         self._make_room(stream, now)
 
-    def _refusal(self, hello: Hello) -> str:
-        """Why we want no connection with a peer that has proved who it is; empty if we do."""
+    def _refusal(self, hello: Hello) -> tuple[CloseCode, str] | None:
+        """Why we want no connection with a peer that has proved who it is; None if we do."""
         if hello.name == self.name:
-            if hello.uid == self.uid:
-                return OURSELF
-            return CLONED
+            code = CloseCode.OURSELF if hello.uid == self.uid else CloseCode.CLONED
+            return code, FAREWELLS[code]
         known = self.topology.record(hello.name)
         if known is not None and known.identity != hello.identity:
-            return "another key for a peer name that is taken"
-        return ""
+            return CloseCode.REFUSED, "another key for a peer name that is taken"
+        why_not = self._authorizer.refusal(Claimant(hello.name, hello.identity))
+        return (CloseCode.REFUSED, why_not) if why_not else None
 
     def _message_untrusted(self, stream: Stream, message: ControlMessage, now: float) -> None:
         assert stream.peer is not None
         if self.neighbours.of(stream.peer) is not stream:
             return  # a duplicate's last words
         match message:
-            case Gossip(channel, body) if channel == TOPOLOGY:
-                if self.gossip.receive_untrusted(stream.peer, body, now):
-                    self._convergence.soon(now)
-                if self.ourself.is_outranked and self._announcements.outranked(now):
-                    self._complain_of_clone(stream, now)
-                for error in self.gossip.errors:
-                    self._log(WARNING, "topology record refused", stream, error=error)
-                self.gossip.errors.clear()
-            case Unicast() if message.destination == self.name:
-                if message.channel == SESSION:
-                    self._convergence.make_link(message.source, now)
-                    self.links.receive_unicast_untrusted(message.source, message.body, now)
+            case Gossip(name, body):
+                channel = self._channels.get(name)
+                if channel is not None:
+                    channel.receive_gossip_untrusted(stream.peer, body, now)
+                    self._outputs += channel.take_effects()
+            case Unicast(name, source, destination, _, body) if destination == self.name:
+                channel = self._channels.get(name)
+                if channel is not None:
+                    channel.receive_unicast_untrusted(source, body, stream.peer, now)
             case Unicast():
                 if message.hop_limit > 0:
                     self.send_unicast(message, stream.peer)
             case Train(size, datagrams):
                 self._outputs.append(TrainReceived(stream.peer, size, datagrams))
             case _:
-                pass  # a channel of a newer peer
+                pass  # answered by the connection itself
 
-    def _ended(
-        self, stream: Stream, reason: str, planned: bool, now: float, is_silent: bool = False
-    ) -> None:
+    def _ended(self, stream: Stream, end: ConnectionEnded, now: float) -> None:
         counted = self.neighbours.remove(stream)
-        if stream.peer is None:
+        peer, code = stream.peer, end.code
+        if peer is None:
             self.neighbours.failed(stream, now)
-        self._outputs.append(CloseStream(stream.number, is_silent))
-        is_duplicate = planned and reason.endswith(DUPLICATE)
+        self._outputs.append(CloseStream(stream.number, end.is_silent))
         # A duplicate of which the other half is not ours: somebody else has our identity.
-        peer = stream.peer
+        is_duplicate = code is CloseCode.DUPLICATE
         refused = is_duplicate and peer is not None and self.neighbours.of(peer) is None
         usurped = refused and peer is not None and self._duplicates.took_our_place(peer, now)
         if stream.target is not None and (refused or not is_duplicate):
-            if reason.endswith(MADE_ROOM):
+            if code is CloseCode.MADE_ROOM:
                 self.targets.rest(stream.target)
-            futile = usurped or reason.endswith((MADE_ROOM, OURSELF))
-            self.targets.failed(stream.target, reason, now, FUTILE_PAUSE if futile else 0.0)
+            futile = usurped or code in FUTILE
+            self.targets.failed(stream.target, end.reason, now, FUTILE_PAUSE if futile else 0.0)
         if usurped:
-            self._complain_of_clone(stream, now)
+            self._outputs += self._duplicates.complaint(stream.description, now)
         elif not is_duplicate and not self.is_stopped:
-            self._log(INFO if planned else WARNING, "connection ended", stream, error=reason)
+            level = INFO if end.planned else WARNING
+            self._log(level, "connection ended", stream, error=end.reason)
         if not counted:
             return
-        assert stream.peer is not None
-        self._convergence.moved([stream.peer])
-        if not planned:
-            self._duplicates.broke(stream.peer, now)
-        if usurped or (planned and reason.endswith(MADE_ROOM)):
-            self.targets.leave_alone(stream.peer, now + FUTILE_PAUSE)
+        assert peer is not None
+        self._convergence.moved([peer])
+        if not end.planned:
+            self._duplicates.broke(peer, now)
+        if usurped or code is CloseCode.MADE_ROOM:
+            self.targets.leave_alone(peer, now + FUTILE_PAUSE)
         self.terminations += 1
         self._set_connected()
-        self.gossip.neighbour_left(stream.peer)
-        if planned and reason.endswith(LEAVING):
-            self.links.peer_left(stream.peer, now)
-        elif not planned:
-            self.links.neighbour_lost(stream.peer, now)
+        for channel in self._channels.values():
+            channel.neighbour_left(peer)
+        if code is CloseCode.LEAVING:
+            self.links.peer_left(peer, now)
+        elif not end.planned:
+            self.links.neighbour_lost(peer, now)
         self._announcements.soon(now)
+
+    def _close(self, stream: Stream, code: CloseCode, now: float) -> None:
+        assert stream.connection is not None
+        stream.connection.close(FAREWELLS[code], code)
+        self._drain(stream, now)
 
     def _make_room(self, newcomer: Stream | None, now: float) -> None:
         limit = self.settings.conn_limit
@@ -457,9 +546,7 @@ class Engine:
             return
         excess = len(self.neighbours) - limit
         for victim in least_useful(self.neighbours, self.topology, self.targets, newcomer, excess):
-            assert victim.connection is not None
-            victim.connection.close(MADE_ROOM)
-            self._drain(victim, now)
+            self._close(victim, CloseCode.MADE_ROOM, now)
 
     def _trim(self, now: float) -> None:
         """End connections that we made when the network was smaller."""
@@ -471,8 +558,7 @@ class Engine:
             if stream is not None and stream.connection is not None:
                 if stream.target is not None:
                     self.targets.rest(stream.target)
-                stream.connection.close(SUPERFLUOUS)
-                self._drain(stream, now)
+                self._close(stream, CloseCode.SUPERFLUOUS, now)
 
     # --- inside: the mesh ----------------------------------------------------------------
 
@@ -487,16 +573,27 @@ class Engine:
             self._make_room(None, now)
             self._outputs.append(UseRoutes(self._convergence.recompute(now)))
         self._call(now)
-        for destination, body in self.links.take_unicasts():
-            self.send_unicast(Unicast(SESSION, self.name, destination, HOP_LIMIT, body))
         self.links.drain_fast(now)
         self._outputs += self.links.take_outputs()
-        for neighbour, body in self.gossip.take_messages():
-            self._send(neighbour, Gossip(TOPOLOGY, body))
+        self._carry(now)
 
-    def _complain_of_clone(self, stream: Stream, now: float) -> None:
-        if self._duplicates.complains(now):
-            self._log(WARNING, CLONED, stream)
+    def _carry(self, now: float) -> None:
+        """What channels have to say."""
+        change = self.topology.take_reachability()
+        if change:
+            self._unicasts.forget(change.forgotten)
+        for name, channel in self._channels.items():
+            if change:
+                channel.peers_changed(change, now)
+            for destination, body in channel.take_unicasts():
+                self.send_unicast(Unicast(name, self.name, destination, HOP_LIMIT, body))
+            for neighbour, body in channel.take_messages():
+                self._send(neighbour, Gossip(name, body))
+            self._outputs += channel.take_effects()
+
+    def _describe(self, neighbour: PeerName) -> dict[str, object]:
+        stream = self.neighbours.of(neighbour)
+        return {} if stream is None else stream.description
 
     def _call(self, now: float) -> None:
         for call in self.targets.due(now):
@@ -507,7 +604,7 @@ class Engine:
         self.targets.set_connected(self.neighbours.names())
 
     def _targets_changed(self, now: float) -> None:
-        self._outputs.append(SaveTargets(self.targets.configured))
+        self._outputs.append(KeepState(TARGETS, self.targets.configured))
         self._settle(now)
 
     def _send(self, neighbour: PeerName, message: ControlMessage) -> None:

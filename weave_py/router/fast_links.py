@@ -26,7 +26,7 @@ class FastLinks:
         is_secret: bool,
         load: LocalLoad | None = None,
     ) -> None:
-        """`strain`: the router's own."""
+        """`load`: the router's own."""
         self._is_off = settings.fast_host is None
         self._host = settings.fast_host or FastHost(0, "disabled")
         self.paths = FastPaths(token_bytes, self._host, settings.mtu, settings.fast, load)

@@ -12,16 +12,15 @@ from weave_py.link.control_record import ControlRecord
 from weave_py.link.link import InstallOpener, Link, RemoveOpener, SendControl, SendUnicast
 from weave_py.link.session import MIN_INDEX
 from weave_py.model.deadlines import Deadline, TimerQueue, earliest
+from weave_py.model.effects import WARNING, LogEvent
 from weave_py.model.errors import WireError
 from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName, PeerUID
 from weave_py.model.routes import RouteTable
 from weave_py.router.fast_links import FastLinks
 from weave_py.router.outputs import (
-    WARNING,
     AddPort,
     CloseSession,
-    LogEvent,
     OpenSession,
     Output,
     RemovePort,
@@ -47,7 +46,7 @@ class Links:
         is_secret: bool,
         load: LocalLoad | None = None,
     ) -> None:
-        """`is_secret`: whether frames must be encrypted. `strain`: the router's own."""
+        """`is_secret`: whether frames must be encrypted. `load`: the router's own."""
         self._load = load or LocalLoad()
         self.fast = FastLinks(token_bytes, settings, is_secret, self._load)
         self._identity = identity

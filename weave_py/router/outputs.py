@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fastdp.path.paths import (
     FastPathChanged,
@@ -14,6 +13,7 @@ from fastdp.path.paths import (
 )
 from weave_py.link.egress import Egress, NextHop
 from weave_py.link.sealing import Opener
+from weave_py.model.effects import Effect
 from weave_py.model.names import PeerName
 from weave_py.model.routes import RouteTable
 
@@ -100,22 +100,6 @@ class UseRoutes:
     routes: RouteTable
 
 
-@dataclass(frozen=True, slots=True)
-class SaveTargets:
-    """The configured targets have changed: keep them."""
-
-    targets: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LogEvent:
-    """Something worth a line; `level` as in `logging`."""
-
-    level: int
-    event: str
-    fields: Mapping[str, object] = field(default_factory=dict)
-
-
 Output = (
     Dial
     | SendBytes
@@ -127,14 +111,10 @@ Output = (
     | SendControlRecord
     | TrainReceived
     | UseRoutes
-    | SaveTargets
-    | LogEvent
+    | Effect
     | UsePort
     | SendFastProbe
     | ReadCounters
     | FastPathChanged
     | FastPathForgotten
 )
-
-# Levels of `logging`, which engines do not import: they only name them.
-DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40

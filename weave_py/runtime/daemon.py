@@ -142,7 +142,7 @@ async def _main(config: Config, loop: MainLoop) -> None:
             rules = open_rule_events(config, fast_host)
             if rules is not None:
                 rungs.enter_context(rules)
-            pump = Pump(engine, config.host, store.save_soon, loop)
+            pump = Pump(engine, config.host, store.keep, loop)
             mac = name_text(known.identity.name)
             ports = PeerPorts(
                 host, kernel, config.bridge, pump.on_ports, partial(restore_bridge, config, mac)

@@ -24,6 +24,7 @@ from weave_py.datapath.tcp_tunnel import TcpTunnel
 from weave_py.link.control_record import ControlRecord
 from weave_py.loop.control_stream import ControlStream, dial, remote_of, tune, why
 from weave_py.loop.main_loop import Loop
+from weave_py.model.effects import KeepState, LogEvent, Reply
 from weave_py.model.fast import PortsOutcome
 from weave_py.model.names import PeerName
 from weave_py.observe.log import event
@@ -33,11 +34,9 @@ from weave_py.router.outputs import (
     CloseSession,
     CloseStream,
     Dial,
-    LogEvent,
     OpenSession,
     Output,
     RemovePort,
-    SaveTargets,
     SendBytes,
     SendControlRecord,
     TrainReceived,
@@ -58,17 +57,19 @@ class Pump:
         self,
         engine: Engine,
         local: str | None,
-        on_targets: Callable[[tuple[str, ...]], None],
+        keep: Callable[[KeepState], None],
         loop: Loop,
+        reply: Callable[[int, object], None] = lambda ticket, value: None,
     ) -> None:
-        """`local`: the address to call from; `on_targets`: keep these; `loop` serves the
-        connections and tells the time."""
+        """`local`: the address to call from; `keep` has state written, and tells `on_kept`;
+        `loop` serves the connections and tells the time; `reply` takes answers of services."""
         self.engine = engine
         self._loop = loop
         self.datapath: Datapath | None = None
         self._ports: PeerPorts | None = None
         self._local = local
-        self._on_targets = on_targets
+        self._keep = keep
+        self._reply = reply
         self._streams: dict[int, ControlStream] = {}
         self._nursery: trio.Nursery | None = None
         self._refused: list[tuple[PeerName, int]] = []
@@ -128,6 +129,9 @@ class Pump:
 
     def on_probes(self, frames: list[bytes]) -> None:
         self.tell(self.engine.fast_probes_received, frames)
+
+    def on_kept(self, name: str, ticket: int) -> None:
+        self.tell(self.engine.state_kept, name, ticket)
 
     def on_ports(self, outcome: PortsOutcome) -> None:
         self.tell(self.engine.fast_ports_changed, outcome)
@@ -228,8 +232,10 @@ class Pump:
                 self.datapath.close_session(index)
             case UseRoutes(routes):
                 self.datapath.use_routes(routes)
-            case SaveTargets(targets):
-                self._on_targets(targets)
+            case KeepState():
+                self._keep(output)
+            case Reply(ticket, value):
+                self._reply(ticket, value)
             case LogEvent(level, text, fields):
                 event(_log, level, text, **fields)
 

@@ -16,6 +16,7 @@ import trio
 
 from weave_py.host.state.directory import StateDirectory
 from weave_py.loop.host_thread import HostThread
+from weave_py.model.effects import KeepState
 from weave_py.model.errors import StateError
 from weave_py.model.names import Target, parse_target
 from weave_py.observe.log import event
@@ -85,6 +86,11 @@ class StateWriter:
     def save_soon(self, targets: tuple[str, ...]) -> None:
         self._pending[FILE] = {"launched": self._launched, "targets": list(targets)}
         self._wake.set()
+
+    def keep(self, wanted: KeepState) -> None:
+        """Write this soon."""
+        assert isinstance(wanted.value, tuple)
+        self.save_soon(wanted.value)
 
     async def run(self) -> None:
         """Until cancelled; what is still to be written then, is left to `flush`."""

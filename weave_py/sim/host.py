@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from weave_py.link.egress import NextHop
+from weave_py.model.effects import KeepState, LogEvent, Reply
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.model.snapshot import PathView, RouterSnapshot
 from weave_py.router.engine import Engine
@@ -19,11 +20,9 @@ from weave_py.router.outputs import (
     CloseSession,
     CloseStream,
     Dial,
-    LogEvent,
     OpenSession,
     Output,
     RemovePort,
-    SaveTargets,
     SendBytes,
     SendControlRecord,
     TrainReceived,
@@ -64,7 +63,10 @@ class SimHost(Packets):
         self.address = address
         self.streams: dict[int, StreamEnd] = {}
         self.log: list[Logged] = []
-        self.saved_targets: tuple[str, ...] = ()
+        self.kept: dict[str, object] = {}
+        """What is on disk, by name."""
+        self.replies: dict[int, object] = {}
+        """Answers to requests, by ticket."""
         self._todo: deque[Output] = deque()
         self._is_carrying_out = False
         self.way_changes: list[NextHopChange] = []
@@ -80,7 +82,7 @@ class SimHost(Packets):
         self.free_at = 0.0
         self._numbers: dict[StreamEnd, int] = {}
         self._armed: float | None = None
-        self._tree: dict[PeerName, NextHop | None] = {}
+        self._last_hops: dict[PeerName, NextHop | None] = {}
 
     def __repr__(self) -> str:
         return f"<SimHost {self.engine.nickname}>"
@@ -157,8 +159,12 @@ class SimHost(Packets):
                     self.on_datagram(datagrams[at : at + size], None, neighbour)
             case UseRoutes(routes):
                 self.routes = routes
-            case SaveTargets(targets):
-                self.saved_targets = targets
+            case KeepState(name, value, ticket):
+                self.kept[name] = value
+                if ticket:
+                    self.engine.state_kept(name, ticket, self._underlay.now)
+            case Reply(ticket, value):
+                self.replies[ticket] = value
             case LogEvent(level, event, fields):
                 entry = Logged(self._underlay.now, level, event, dict(fields))
                 if self._listener is None:
@@ -188,9 +194,9 @@ class SimHost(Packets):
     def _note_ways(self) -> None:
         now = {peer: egress.next_hop for peer, egress in self.egresses.items()}
         for peer, next_hop in now.items():
-            if self._tree.get(peer) != next_hop:
+            if self._last_hops.get(peer) != next_hop:
                 self.way_changes.append(NextHopChange(self._underlay.now, peer, next_hop))
-        self._tree = now
+        self._last_hops = now
 
     def shut(self, powered: bool = True) -> None:
         """The process ends; with power its kernel closes the streams."""

@@ -6,11 +6,12 @@ network below (`underlay`). Everything is decided by the seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership
 from weave_py.link.egress import NextHop
+from weave_py.mesh.service import Service
 from weave_py.model.names import PeerName, PeerUID, parse_target
 from weave_py.router.engine import Engine
 from weave_py.router.settings import EngineSettings
@@ -32,8 +33,10 @@ class Network:
         settings: EngineSettings | None = None,
         default: Wire | None = None,
         listener: Callable[[SimHost, Logged], None] | None = None,
+        services: Callable[[], Sequence[Service]] = tuple,
     ) -> None:
-        """`listener` is told what routers log (which they otherwise keep)."""
+        """`listener` is told what routers log (which they otherwise keep). `services` makes those
+        of one router."""
         self.seed = seed
         self.underlay = Underlay(seed, default or Wire())
         self.dice = self.underlay.dice
@@ -42,6 +45,7 @@ class Network:
         self._membership = membership or Membership.open_network()
         self._verifier = SharedVerifier()
         self._listener = listener
+        self._services = services
 
     @property
     def now(self) -> float:
@@ -74,9 +78,13 @@ class Network:
         identity: Identity | None = None,
         incarnation: int = 1,
         address: str | None = None,
+        states: Mapping[str, object] | None = None,
+        runs_services: bool = True,
     ) -> SimHost:
-        """Start a router that calls these."""
+        """Start a router that calls these. `states`: what is on its disk. Without `runs_services`
+        it only carries their channels."""
         number = len(self.hosts) + 1
+        services = self._services()
         where = address or f"10.0.{number // 250}.{number % 250 + 1}"
         engine = Engine(
             identity or Identity.create(self.dice.randbytes),
@@ -90,6 +98,9 @@ class Network:
             now=self.now,
             settings=settings or self._settings,
             verifier=self._verifier,
+            services=services if runs_services else (),
+            carried=[service.name for service in services],
+            states=states,
         )
         host = SimHost(where, engine, self.underlay, self._listener)
         self.hosts.append(host)
@@ -123,8 +134,13 @@ class Network:
     def restart(self, host: SimHost, *targets: SimHost, incarnation: int = 2) -> SimHost:
         """A new process with the same identity, at the same address; `host` must be dead."""
         assert not host.alive
-        identity = self.identity_of(host)
-        return self.add(*targets, identity=identity, incarnation=incarnation, address=host.address)
+        return self.add(
+            *targets,
+            identity=self.identity_of(host),
+            incarnation=incarnation,
+            address=host.address,
+            states=host.kept,
+        )
 
     @staticmethod
     def identity_of(host: SimHost) -> Identity:

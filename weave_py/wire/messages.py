@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from weave_py.model.close_codes import CloseCode
 from weave_py.model.errors import WireError
 from weave_py.model.names import NAME_BYTES, PeerName
 from weave_py.wire.packing import as_bytes, as_int, as_list, as_text, pack, unpack_untrusted
@@ -36,6 +37,8 @@ class Goodbye:
     """This connection ends on purpose: no need to wait for a timeout, or to wonder."""
 
     reason: str
+    """For people."""
+    code: CloseCode = CloseCode.UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,8 @@ def encode_message(message: ControlMessage) -> bytes:
             return pack([1, number])
         case Pong(number):
             return pack([2, number])
-        case Goodbye(reason):
-            return pack([3, reason])
+        case Goodbye(reason, code):
+            return pack([3, reason, int(code)])
         case Gossip(channel, body):
             return pack([4, channel, body])
         case Unicast(channel, source, destination, hop_limit, body):
@@ -93,8 +96,9 @@ def decode_message_untrusted(data: bytes) -> ControlMessage | None:
             return Ping(as_int(number, "ping number", 0, 0xFFFF_FFFF))
         case [2, number, *_]:
             return Pong(as_int(number, "pong number", 0, 0xFFFF_FFFF))
-        case [3, reason, *_]:
-            return Goodbye(as_text(reason, "goodbye reason", 200))
+        case [3, reason, code, *_]:
+            number = as_int(code, "close code", 0, 0xFFFF)
+            return Goodbye(as_text(reason, "goodbye reason", 200), CloseCode.of(number))
         case [4, channel, body, *_]:
             return Gossip(
                 as_text(channel, "channel", MAX_CHANNEL), as_bytes(body, "gossip", max_length=65000)

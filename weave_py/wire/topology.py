@@ -1,4 +1,4 @@
-"""What does a peer say about itself? Topology records, signed by their owners, and their gossip.
+"""What does a peer say about itself? Topology records, signed by their owners.
 
 A record travels as `[body, signature]`, both verbatim as the owner made them: nobody re-encodes
 it, so nobody can change it. The body is canonical msgpack, a list in this order:
@@ -13,14 +13,13 @@ it, so nobody can change it. The body is canonical msgpack, a list in this order
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2s
-from struct import Struct
 from typing import NamedTuple
 
 from weave_py.model.errors import WireError
 from weave_py.model.names import NAME_BYTES, Endpoint, PeerName, PeerUID, endpoint
+from weave_py.wire.gossip import MAX_RECORD_BYTES, SIGNATURE_BYTES, U63, RecordVersion, mark_of
 from weave_py.wire.packing import (
     as_bool,
     as_bytes,
@@ -29,20 +28,13 @@ from weave_py.wire.packing import (
     as_text,
     pack,
     unpack_canonical_untrusted,
-    unpack_untrusted,
 )
 
 RECORD_FORMAT = 1
-MAX_RECORD_BYTES = 49_152  # MAX_NEIGHBOURS, each with the longest address, and some to spare
 MAX_NEIGHBOURS = 512
 MAX_ENDPOINTS = 16
 MAX_NICKNAME = 255
-SIGNATURE_BYTES = 64
-MAX_GOSSIP_BYTES = 60_000
 U64 = (1 << 64) - 1
-U63 = (1 << 63) - 1  # of incarnations and versions: nobody can push them to where they cannot grow
-MARK_BYTES = 4
-_HELD = Struct(">6sQQ4s")  # name, incarnation, version, mark
 
 
 class Neighbour(NamedTuple):
@@ -56,13 +48,6 @@ class Neighbour(NamedTuple):
     outbound: bool
     address: Endpoint
     """The other end, as we see it."""
-
-
-class RecordVersion(NamedTuple):
-    """The order of a peer's records: later ones are greater."""
-
-    incarnation: int
-    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +80,14 @@ class SignedRecord:
     signature: bytes
     record: PeerRecord
     mark: bytes = field(init=False, repr=False, compare=False)
-    """Hash of the body: see Held."""
+    """Hash of the body: see wire.gossip.Held."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "mark", blake2s(self.body, digest_size=MARK_BYTES).digest())
+        object.__setattr__(self, "mark", mark_of(self.body))
+
+    @property
+    def order(self) -> RecordVersion:
+        return self.record.order
 
 
 def encode_record(record: PeerRecord) -> bytes:
@@ -176,125 +165,3 @@ def decode_record_untrusted(body: bytes, signature: bytes) -> SignedRecord:
         suites=tuple(as_int(s, "suite", 1, 255) for s in as_list(fields[10], "suites", 16)),
     )
     return SignedRecord(body, as_bytes(signature, "signature", length=SIGNATURE_BYTES), record)
-
-
-# --- gossip of the channel `topology`: one of these per gossip message -----------------------
-
-
-class Held(NamedTuple):
-    """Which record of a peer somebody holds."""
-
-    name: PeerName
-    order: RecordVersion
-    mark: bytes
-    """Hash of the body: an owner could sign two records of the same order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Records:
-    """Records that are new to the sender, or that the receiver asked for."""
-
-    records: tuple[tuple[bytes, bytes], ...]
-    """(body, signature), still encoded: one bad record must not spoil its neighbours."""
-
-
-@dataclass(frozen=True, slots=True)
-class Digest:
-    """A hash over all the sender holds: equal hashes need no further word."""
-
-    root: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Buckets:
-    """A hash per bucket of names: answer to a Digest that differs."""
-
-    hashes: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """All the sender holds in some buckets: answer to Buckets that differ."""
-
-    buckets: bytes
-    held: tuple[Held, ...]
-    wanted: tuple[PeerName, ...] = ()
-    """Peers whose records the sender asks for."""
-
-
-TopologyGossip = Records | Digest | Buckets | Summary
-
-DIGEST_BYTES = 16
-BUCKET_HASH_BYTES = 8
-BUCKETS = 64
-
-
-def encode_gossip(message: TopologyGossip) -> bytes:
-    match message:
-        case Records(records):
-            return pack([1, [list(pair) for pair in records]])
-        case Digest(root):
-            return pack([2, root])
-        case Buckets(hashes):
-            return pack([3, list(hashes)])
-        case Summary(buckets, held, wanted):
-            return pack([4, buckets, _pack_held(held), b"".join(wanted)])
-
-
-def _pack_held(held: Iterable[Held]) -> bytes:
-    """26 bytes each, back to back: this is what a large network says most."""
-    return b"".join(_HELD.pack(h.name, *h.order, h.mark) for h in held)
-
-
-def _unpack_held(packed: bytes) -> tuple[Held, ...]:
-    if len(packed) % _HELD.size:
-        raise WireError(f"{len(packed)} bytes are no list of held records")
-    held = tuple(
-        Held(PeerName(name), RecordVersion(incarnation, version), mark)
-        for name, incarnation, version, mark in _HELD.iter_unpack(packed)
-    )
-    if any(max(h.order) > U63 for h in held):
-        raise WireError("a held record's version is too large")
-    return held
-
-
-def _unpack_names(packed: bytes) -> tuple[PeerName, ...]:
-    if len(packed) % NAME_BYTES:
-        raise WireError(f"{len(packed)} bytes are no list of names")
-    return tuple(PeerName(packed[at : at + NAME_BYTES]) for at in range(0, len(packed), NAME_BYTES))
-
-
-def _signed_pair(value: object) -> tuple[bytes, bytes]:
-    fields = as_list(value, "signed record", 2)
-    if len(fields) != 2:
-        raise WireError("a signed record has 2 fields")
-    return (
-        as_bytes(fields[0], "record body", max_length=MAX_RECORD_BYTES),
-        as_bytes(fields[1], "signature", length=SIGNATURE_BYTES),
-    )
-
-
-def decode_gossip_untrusted(body: bytes) -> TopologyGossip:
-    """Decode a message of the channel `topology`; WireError if malformed."""
-    fields: Sequence[object] = as_list(
-        unpack_untrusted(body, max_bytes=MAX_GOSSIP_BYTES + 1024), "topology gossip", 8
-    )
-    match fields:
-        case [1, pairs, *_]:
-            return Records(tuple(_signed_pair(p) for p in as_list(pairs, "records", 4096)))
-        case [2, root, *_]:
-            return Digest(as_bytes(root, "digest", length=DIGEST_BYTES))
-        case [3, hashes, *_]:
-            found = as_list(hashes, "bucket hashes", BUCKETS)
-            if len(found) != BUCKETS:
-                raise WireError(f"expected {BUCKETS} bucket hashes, got {len(found)}")
-            return Buckets(
-                tuple(as_bytes(h, "bucket hash", length=BUCKET_HASH_BYTES) for h in found)
-            )
-        case [4, buckets, held, wanted, *_]:
-            return Summary(
-                as_bytes(buckets, "buckets", max_length=BUCKETS),
-                _unpack_held(as_bytes(held, "held records", max_length=MAX_GOSSIP_BYTES)),
-                _unpack_names(as_bytes(wanted, "wanted peers", max_length=4096 * NAME_BYTES)),
-            )
-    raise WireError("an unknown kind of topology gossip")

@@ -21,6 +21,7 @@ from weave_py.mesh.connection import (
     State,
 )
 from weave_py.mesh.handshake import ALERT_PASSWORD, ALERTS, WRONG_PASSWORD
+from weave_py.model.close_codes import CloseCode
 from weave_py.model.load import LocalLoad
 from weave_py.wire.messages import (
     ControlMessage,
@@ -448,20 +449,24 @@ def test_an_alert_in_the_open_state_ends_the_connection() -> None:
 
 def test_goodbye_is_planned_on_both_sides() -> None:
     pair = opened()
-    pair.a.close("leaving the network")
+    pair.a.close("leaving the network", CloseCode.LEAVING)
     pair.deliver()
-    assert pair.events_a == [ConnectionEnded("leaving the network", planned=True)]
+    assert pair.events_a == [
+        ConnectionEnded("leaving the network", planned=True, code=CloseCode.LEAVING)
+    ]
     assert pair.events_b == [
-        ConnectionEnded("the peer said goodbye: leaving the network", planned=True)
+        ConnectionEnded(
+            "the peer said goodbye: leaving the network", planned=True, code=CloseCode.LEAVING
+        )
     ]
 
 
 def test_what_was_queued_before_goodbye_still_arrives_and_nothing_after() -> None:
     pair = opened()
     pair.a.send(Gossip("topology", b"last"))
-    pair.a.close("x" * 1000)
+    pair.a.close("x" * 1000, CloseCode.UNSPECIFIED)
     pair.a.send(Gossip("topology", b"too late"))
-    pair.a.close("again")
+    pair.a.close("again", CloseCode.UNSPECIFIED)
     pair.deliver()
     assert pair.events_b == [
         MessageReceived(Gossip("topology", b"last")),
@@ -482,14 +487,14 @@ def test_messages_behind_a_goodbye_are_not_read() -> None:
 def test_closing_during_the_handshake_says_nothing() -> None:
     pair = unopened()
     pair.a.take_bytes()
-    pair.a.close("no more")
+    pair.a.close("no more", CloseCode.UNSPECIFIED)
     assert pair.a.take_bytes() == b""
     assert the_end(pair.a.take_events()).planned
 
 
 def test_a_closed_connection_is_quiet() -> None:
     pair = opened()
-    pair.a.close("x")
+    pair.a.close("x", CloseCode.UNSPECIFIED)
     drained(pair.a)
     pair.a.receive_untrusted(b"anything", START)
     pair.a.advance(START + 1000)

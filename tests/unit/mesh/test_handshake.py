@@ -44,15 +44,15 @@ class Side:
     """A handshake with its stream; `said` is every chunk that it wanted sent."""
 
     handshake: ControlHandshake
-    verifier: FrameReader = field(default_factory=FrameReader)
+    reader: FrameReader = field(default_factory=FrameReader)
     said: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.said.append(self.handshake.start())
 
     def hear(self, data: bytes) -> bytes:
-        self.verifier.feed(data)
-        answer = self.handshake.proceed_untrusted(self.verifier)
+        self.reader.feed(data)
+        answer = self.handshake.proceed_untrusted(self.reader)
         if answer:
             self.said.append(answer)
         return answer
@@ -142,7 +142,7 @@ def test_what_comes_behind_the_last_message_stays_in_the_stream() -> None:
     assert not a.is_done
     assert a.hear(welcome + frame(b"tail")) == b""
     assert a.is_done
-    assert a.verifier.next_frame_untrusted() == b"tail"
+    assert a.reader.next_frame_untrusted() == b"tail"
 
 
 def test_the_responder_leaves_the_tail_too() -> None:
@@ -151,7 +151,7 @@ def test_the_responder_leaves_the_tail_too() -> None:
     third = a.hear(b.hear(a.hear(b.said[0])))
     b.hear(third + frame(b"tail"))
     assert b.is_done
-    assert b.verifier.next_frame_untrusted() == b"tail"
+    assert b.reader.next_frame_untrusted() == b"tail"
 
 
 def test_two_handshakes_of_the_same_peers_share_nothing() -> None:

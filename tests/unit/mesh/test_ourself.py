@@ -8,11 +8,10 @@ from tests.kit.builders import identity, neighbour, ourself, place, synthetic_na
 from weave_py.crypto.identity import check_certificate_untrusted, verify_untrusted
 from weave_py.mesh.ourself import RECORD_CONTEXT, Ourself
 from weave_py.model.names import Endpoint
+from weave_py.wire.gossip import U63, RecordVersion
 from weave_py.wire.topology import (
     MAX_ENDPOINTS,
     MAX_NEIGHBOURS,
-    U63,
-    RecordVersion,
     decode_record_untrusted,
     encode_record,
 )

@@ -24,13 +24,8 @@ from weave_py.mesh.ourself import RECORD_CONTEXT
 from weave_py.mesh.topology import Topology, TopologySettings
 from weave_py.model.errors import AuthenticationError, PeerError, WireError
 from weave_py.model.names import PeerName
-from weave_py.wire.topology import (
-    BUCKETS,
-    MAX_RECORD_BYTES,
-    RecordVersion,
-    SignedRecord,
-    encode_record,
-)
+from weave_py.wire.gossip import BUCKETS, MAX_RECORD_BYTES, RecordVersion, owner_of, record_key
+from weave_py.wire.topology import SignedRecord, encode_record
 
 US = 0
 FORGET = TopologySettings().forget_after
@@ -49,7 +44,7 @@ def take(into: Topology, came: SignedRecord) -> SignedRecord | None:
 
 
 def state(of: Topology) -> dict[PeerName, SignedRecord | None]:
-    return {peer: of.signed(peer) for peer in of.peers()}
+    return {peer: of.signed(record_key(peer)) for peer in of.peers()}
 
 
 # --- merging ---------------------------------------------------------------------------------
@@ -122,7 +117,7 @@ def test_the_highest_version_of_each_peer_stays(numbers: list[int]) -> None:
         came = pool()[number]
         peer = next(name(n) for n in (1, 2, 3, 4) if identity(n).public == came.record.identity)
         highest[peer] = max(highest.get(peer, came.record.order), came.record.order)
-    held = {h.name: h.order for h in result.held()}
+    held = {owner_of(h.key): h.order for h in result.held()}
     del held[name(US)]
     assert held == highest
     assert len(result) == len(highest)
@@ -134,7 +129,7 @@ def test_an_old_record_is_no_news_and_changes_nothing() -> None:
     assert take(result, newest) == newest
     for incarnation, version in ((1, 99), (2, 0), (2, 1)):
         assert take(result, signed_record(1, [neighbour(2)], incarnation, version)) is None
-    assert result.signed(name(1)) == newest
+    assert result.signed(record_key(name(1))) == newest
     assert result.quarantined == 0
 
 
@@ -257,7 +252,7 @@ def test_an_earlier_lifes_record_is_outranked(order: tuple[int, int]) -> None:
     assert result.ourself.update([place(1)], [], outrank=True)
     assert not result.ourself.is_outranked
     news = result.ourself.signed
-    assert news == result.signed(name(US))
+    assert news == result.signed(record_key(name(US)))
     assert news.record.order > earlier.record.order
     assert news.record.neighbours == ()
     elsewhere = Topology(ourself(9))
@@ -367,7 +362,7 @@ def test_becoming_reachable_brings_it_back_and_all_behind_it() -> None:
     result.refresh(5000.0)
     assert list(result.peers()) == sorted([name(1), name(2)])
     assert result.routes.unicast[name(2)] == name(1)
-    assert {h.name for h in result.held()} == {name(US), name(1), name(2)}
+    assert {owner_of(h.key) for h in result.held()} == {name(US), name(1), name(2)}
 
 
 def test_limbo_is_bounded_and_drops_what_was_forgotten_first() -> None:
@@ -444,7 +439,7 @@ def test_buckets_part_the_holdings(numbers: list[int]) -> None:
     parts = [result.held(frozenset((bucket,))) for bucket in range(BUCKETS)]
     assert sorted(held for part in parts for held in part) == result.held()
     for bucket, part in enumerate(parts):
-        assert all(bucket_of(held.name) == bucket for held in part)
+        assert all(bucket_of(held.key) == bucket for held in part)
     assert result.held(frozenset(range(BUCKETS))) == result.held()
 
 
@@ -453,8 +448,8 @@ def test_a_bucket_hash_changes_alone() -> None:
     before = result.bucket_hashes()
     take(result, signed_record(1))
     after = result.bucket_hashes()
-    assert [n for n in range(BUCKETS) if before[n] != after[n]] == [bucket_of(name(1))]
-    assert (name(1), RecordVersion(1, 0)) in [h[:2] for h in result.held()]
+    assert [n for n in range(BUCKETS) if before[n] != after[n]] == [bucket_of(record_key(name(1)))]
+    assert (record_key(name(1)), RecordVersion(1, 0)) in [h[:2] for h in result.held()]
 
 
 def test_at_the_quota_a_peers_news_replaces_its_own_record() -> None:
@@ -466,6 +461,6 @@ def test_at_the_quota_a_peers_news_replaces_its_own_record() -> None:
     newer = signed_record(1, [], 1, 2)
     assert take(made, newer) is not None
     made.refresh(5.0)
-    assert made.signed(name(1)) == newer
+    assert made.signed(record_key(name(1))) == newer
     assert made.forgotten(9) == []
     assert made.names == {name(1), name(2), name(3)}

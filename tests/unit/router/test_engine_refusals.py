@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.kit.builders import identity, membership, place, record, signed, tokens
+from weave_py.model.effects import LogEvent
 from weave_py.model.names import PeerUID, parse_target
 from weave_py.router.engine import Engine
-from weave_py.router.outputs import CloseStream, Dial, LogEvent, Output, SendBytes
+from weave_py.router.outputs import CloseStream, Dial, Output, SendBytes
 
 NOW = 10.0
 

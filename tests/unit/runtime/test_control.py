@@ -19,6 +19,7 @@ from weave_py.crypto.membership import Membership
 from weave_py.datapath.datapath import Datapath
 from weave_py.loop.host_thread import HostThread
 from weave_py.model.abilities import Abilities
+from weave_py.model.effects import KeepState
 from weave_py.model.errors import HostError, StateError
 from weave_py.model.names import PeerName, PeerUID
 from weave_py.router.engine import Engine
@@ -70,7 +71,7 @@ class Kit:
             token_bytes=dice.randbytes,
             now=trio.current_time(),
         )
-        self.saved: list[tuple[str, ...]] = []
+        self.saved: list[KeepState] = []
         pump = Pump(self.engine, None, self.saved.append, TaskLoop())
         pump.use(cast(Datapath, Silent()), cast(PeerPorts, Silent()))
         pump._nursery = cast(trio.Nursery, Silent())  # calls go nowhere
@@ -89,7 +90,9 @@ class Kit:
 
     async def _keep(self) -> str:
         await trio.lowlevel.checkpoint()
-        self.kept.append(self.saved[-1])
+        value = self.saved[-1].value
+        assert isinstance(value, tuple)
+        self.kept.append(value)
         return self.trouble
 
 

@@ -25,6 +25,7 @@ from weave_py.link.control_record import ControlRecord
 from weave_py.link.egress import Egress, NextHop
 from weave_py.link.sealing import Opener
 from weave_py.model.deadlines import Deadline
+from weave_py.model.effects import KeepState, LogEvent
 from weave_py.model.fast import Carried, DesiredPort, PortsOutcome
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.model.routes import RouteTable
@@ -34,11 +35,9 @@ from weave_py.router.outputs import (
     CloseSession,
     CloseStream,
     Dial,
-    LogEvent,
     OpenSession,
     Output,
     RemovePort,
-    SaveTargets,
     SendBytes,
     SendControlRecord,
     TrainReceived,
@@ -155,9 +154,9 @@ class Kit:
     def __init__(self, loop: TaskLoop | None = None) -> None:
         self.engine = FakeEngine()
         self.world = Recorder()
-        self.targets: list[tuple[str, ...]] = []
+        self.kept: list[KeepState] = []
         self.loop = TaskLoop() if loop is None else loop
-        self.pump = Pump(cast(Engine, self.engine), None, self.targets.append, self.loop)
+        self.pump = Pump(cast(Engine, self.engine), None, self.kept.append, self.loop)
         self.pump.use(cast(Datapath, self.world), cast(PeerPorts, self.world))
 
     def do(self, *outputs: Output) -> None:
@@ -194,7 +193,7 @@ async def test_every_output_reaches_its_place_in_order() -> None:
         SendControlRecord(PEER, WAY, b"answer", None),
         CloseSession(7),
         RemovePort(PEER),
-        SaveTargets(("a", "b")),
+        KeepState("targets", ("a", "b")),
     )
     assert kit.world.calls == [
         ("add_port", PEER, egress),
@@ -206,7 +205,7 @@ async def test_every_output_reaches_its_place_in_order() -> None:
         ("remove_port", PEER),
         ("remove", PEER),
     ]
-    assert kit.targets == [("a", "b")]
+    assert kit.kept == [KeepState("targets", ("a", "b"))]
 
 
 async def test_what_the_fast_paths_want_reaches_the_kernels_side() -> None:
@@ -233,8 +232,8 @@ async def test_counters_are_read_once_all_is_carried_out(monkeypatch: pytest.Mon
     monkeypatch.setattr(
         "weave_py.runtime.pump.counters.read", lambda peers: dict.fromkeys(peers, carried)
     )
-    kit.do(ReadCounters((PEER,)), SaveTargets(("sooner",)))
-    assert kit.targets == [("sooner",)]
+    kit.do(ReadCounters((PEER,)), KeepState("targets", ("sooner",)))
+    assert kit.kept == [KeepState("targets", ("sooner",))]
     assert kit.engine.told[-1] == ("counted", {PEER: carried})
 
 
@@ -349,7 +348,7 @@ async def test_refused_probes_are_told_and_bounded() -> None:
 async def test_what_is_wanted_meanwhile_comes_last() -> None:
     """Bytes of a stream that overtook others would end its connection."""
     kit = Kit()
-    kit.engine.on_control = lambda: kit.engine.outputs.append(SaveTargets(("later",)))
+    kit.engine.on_control = lambda: kit.engine.outputs.append(KeepState("targets", ("later",)))
 
     class Nested(Recorder):
         def receive_train(self, *arguments: Any) -> None:
@@ -357,9 +356,9 @@ async def test_what_is_wanted_meanwhile_comes_last() -> None:
             kit.pump.on_controls([ControlRecord(7, b"probe", 64, 3, None, PEER)])
 
     kit.pump.datapath = cast(Datapath, nested := Nested())
-    kit.do(TrainReceived(PEER, 3, b"abcd"), SaveTargets(("sooner",)))
+    kit.do(TrainReceived(PEER, 3, b"abcd"), KeepState("targets", ("sooner",)))
     assert nested.calls == [("receive_train", PEER, 3, b"abcd")]
-    assert kit.targets == [("sooner",), ("later",)]
+    assert [kept.value for kept in kit.kept] == [("sooner",), ("later",)]
 
 
 async def test_a_refused_answer_is_nobodys_business() -> None:

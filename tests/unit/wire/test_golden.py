@@ -16,7 +16,21 @@ from tests.kit.builders import neighbour, ourself, place, signed_record
 from weave_py.crypto.identity import verify_untrusted
 from weave_py.datapath.train_headers import TrainHeaders
 from weave_py.mesh.ourself import RECORD_CONTEXT
+from weave_py.model.close_codes import CloseCode
 from weave_py.model.names import Endpoint, PeerName
+from weave_py.wire.gossip import (
+    BUCKETS,
+    Buckets,
+    Digest,
+    GossipMessage,
+    Held,
+    Records,
+    RecordVersion,
+    Summary,
+    decode_gossip_untrusted,
+    encode_gossip,
+    record_key,
+)
 from weave_py.wire.messages import (
     ControlMessage,
     Goodbye,
@@ -37,21 +51,7 @@ from weave_py.wire.sleeve import (
     relay_prefix,
 )
 from weave_py.wire.stream import alert, frame
-from weave_py.wire.topology import (
-    BUCKETS,
-    Buckets,
-    Digest,
-    Held,
-    Neighbour,
-    Records,
-    RecordVersion,
-    SignedRecord,
-    Summary,
-    TopologyGossip,
-    decode_gossip_untrusted,
-    decode_record_untrusted,
-    encode_gossip,
-)
+from weave_py.wire.topology import Neighbour, SignedRecord, decode_record_untrusted
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 NAME_A, NAME_B = PeerName(b"\x8a\x3e\x00\x11\x22\x33"), PeerName(b"\x02\xff\xfe\xfd\xfc\xfb")
@@ -59,22 +59,22 @@ NAME_A, NAME_B = PeerName(b"\x8a\x3e\x00\x11\x22\x33"), PeerName(b"\x02\xff\xfe\
 MESSAGES: dict[str, ControlMessage] = {
     "message-ping": Ping(0x01020304),
     "message-pong": Pong(0xFFFF_FFFF),
-    "message-goodbye": Goodbye("leaving the network"),
+    "message-goodbye": Goodbye("leaving the network", CloseCode.LEAVING),
     "message-gossip": Gossip("topology", b"\x00\x01\xfe\xff"),
     "message-unicast": Unicast("session", NAME_A, NAME_B, 32, b"\x00\x01\xfe\xff"),
     "message-train": Train(0x5C0, b"\x12\x20\xfe\xff"),
 }
-GOSSIP: dict[str, TopologyGossip] = {
+GOSSIP: dict[str, GossipMessage] = {
     "gossip-records": Records(((b"first body", b"\x01" * 64), (b"second body", b"\x02" * 64))),
     "gossip-digest": Digest(bytes(range(16))),
     "gossip-buckets": Buckets(tuple(bytes((n,)) * 8 for n in range(BUCKETS))),
     "gossip-summary": Summary(
         b"\x00\x3f",
         (
-            Held(NAME_A, RecordVersion(1, 2), b"mark"),
-            Held(NAME_B, RecordVersion(2**63 - 1, 0), b"kram"),
+            Held(record_key(NAME_A), RecordVersion(1, 2), b"mark"),
+            Held(record_key(NAME_B, 0x0102), RecordVersion(2**63 - 1, 0), b"kram"),
         ),
-        (NAME_B,),
+        (record_key(NAME_B),),
     ),
 }
 
@@ -115,7 +115,7 @@ def test_control_messages(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", GOSSIP)
-def test_topology_gossip(name: str) -> None:
+def test_gossip(name: str) -> None:
     assert encode_gossip(GOSSIP[name]).hex() == golden(name).hex()
     assert decode_gossip_untrusted(golden(name)) == GOSSIP[name]
 

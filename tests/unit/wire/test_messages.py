@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from weave_py.model.close_codes import CloseCode
 from weave_py.model.errors import WireError
 from weave_py.model.names import PeerName
 from weave_py.wire.messages import (
@@ -31,7 +32,7 @@ bodies = st.binary(max_size=200) | st.just(b"x" * 65000)
 messages = st.one_of(
     st.builds(Ping, st.integers(0, 2**32 - 1)),
     st.builds(Pong, st.integers(0, 2**32 - 1)),
-    st.builds(Goodbye, st.text(max_size=200)),
+    st.builds(Goodbye, st.text(max_size=200), st.sampled_from(CloseCode)),
     st.builds(Gossip, channels, bodies),
     st.builds(Unicast, channels, names, names, st.integers(0, 255), bodies),
     st.builds(Train, st.integers(1024, 65_507), st.binary(min_size=1, max_size=200)),
@@ -121,3 +122,7 @@ def test_a_newer_peers_message_is_none(tag: int) -> None:
 def test_refused(fields: list[object]) -> None:
     with pytest.raises(WireError):
         decode_message_untrusted(pack(fields))
+
+
+def test_a_close_code_of_the_future_is_no_reason_to_refuse_the_goodbye() -> None:
+    assert decode_message_untrusted(pack([3, "tired", 999, "more"])) == Goodbye("tired")

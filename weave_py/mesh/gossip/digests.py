@@ -1,7 +1,7 @@
-"""What do we hold, in short? A hash tree of two levels: one per bucket of names, and one of all.
+"""What do we hold, in short? A hash tree of two levels: one per bucket of keys, and one of all.
 
-Two topologies are compared by the one hash; if it differs, by those of the buckets, and only then
-by names and versions. What has not changed is not hashed again: neighbours may ask as often as they
+Two stores are compared by the one hash; if it differs, by those of the buckets, and only then by
+keys and versions. What has not changed is not hashed again: neighbours may ask as often as they
 like, and in a large network something changes all the time.
 """
 
@@ -10,42 +10,43 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import blake2s
 from struct import Struct
+from typing import Generic
 
-from weave_py.model.names import PeerName
-from weave_py.wire.topology import BUCKET_HASH_BYTES, BUCKETS, DIGEST_BYTES, Held, SignedRecord
+from weave_py.mesh.gossip.store import R
+from weave_py.wire.gossip import BUCKET_HASH_BYTES, BUCKETS, DIGEST_BYTES, Held, RecordKey
 
 ALL_BUCKETS = frozenset(range(BUCKETS))
 _ORDER = Struct(">QQ")
 
 
-class Digests:
+class Digests(Generic[R]):
     """Told of every record that comes and goes."""
 
     def __init__(self) -> None:
-        self._records: tuple[dict[PeerName, SignedRecord], ...] = tuple({} for _ in range(BUCKETS))
+        self._records: tuple[dict[RecordKey, R], ...] = tuple({} for _ in range(BUCKETS))
         self._hashes: list[bytes] = []
         self._root = b""
         self._stale = set(ALL_BUCKETS)
 
-    def put(self, name: PeerName, signed: SignedRecord) -> None:
-        """This is the peer's record from now on. Saying it again costs nothing."""
-        bucket = bucket_of(name)
-        if self._records[bucket].get(name) is not signed:
-            self._records[bucket][name] = signed
+    def put(self, key: RecordKey, record: R) -> None:
+        """This is the record of that key from now on. Saying it again costs nothing."""
+        bucket = bucket_of(key)
+        if self._records[bucket].get(key) is not record:
+            self._records[bucket][key] = record
             self._stale.add(bucket)
 
-    def remove(self, name: PeerName) -> None:
-        bucket = bucket_of(name)
-        del self._records[bucket][name]
+    def remove(self, key: RecordKey) -> None:
+        bucket = bucket_of(key)
+        del self._records[bucket][key]
         self._stale.add(bucket)
 
     def held(self, buckets: Iterable[int] = ALL_BUCKETS) -> list[Held]:
-        """Names and versions of all records, or of those in some buckets, sorted. (Neighbours may
+        """Keys and versions of all records, or of those in some buckets, sorted. (Neighbours may
         ask for buckets that there are not.)"""
         return sorted(
-            Held(name, signed.record.order, signed.mark)
+            Held(key, record.order, record.mark)
             for bucket in ALL_BUCKETS.intersection(buckets)
-            for name, signed in self._records[bucket].items()
+            for key, record in self._records[bucket].items()
         )
 
     @property
@@ -66,13 +67,14 @@ class Digests:
         self._hashes = self._hashes or [b""] * BUCKETS
         for bucket in self._stale:
             digest = blake2s(digest_size=BUCKET_HASH_BYTES)
-            for name, signed in sorted(self._records[bucket].items()):
-                digest.update(name + _ORDER.pack(*signed.record.order) + signed.mark)
+            for key in sorted(records := self._records[bucket]):
+                record = records[key]
+                digest.update(key + _ORDER.pack(*record.order) + record.mark)
             self._hashes[bucket] = digest.digest()
         self._stale.clear()
         self._root = blake2s(b"".join(self._hashes), digest_size=DIGEST_BYTES).digest()
 
 
-def bucket_of(name: PeerName) -> int:
-    """Names are hashes, so their last byte spreads them evenly."""
-    return name[-1] % BUCKETS
+def bucket_of(key: RecordKey) -> int:
+    """Names are hashes, so their last byte spreads owners evenly, and the slot an owner's own."""
+    return (key[-3] + key[-1]) % BUCKETS

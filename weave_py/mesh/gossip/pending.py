@@ -3,44 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
+from weave_py.mesh.gossip.store import R
 from weave_py.model.names import PeerName
-from weave_py.wire.topology import Held, RecordVersion, SignedRecord
+from weave_py.wire.gossip import Held, RecordKey, RecordVersion
 
 ASK_AGAIN = 1.0  # seconds in which who was asked has answered
-MAX_ASKED = 20_000  # records at a time: more names than that are somebody's invention
+MAX_ASKED = 20_000  # records at a time: more keys than that are somebody's invention
 
 
 @dataclass(slots=True)
-class OutboundQueue:
+class OutboundQueue(Generic[R]):
     """One neighbour that hears our gossip."""
 
     draw: int = 0
-    """32 bits, the same at both ends: see TopologyGossip._is_eager."""
-    pending: dict[PeerName, SignedRecord] = field(default_factory=dict)
-    """Records to be sent, by owner."""
-    hints: dict[PeerName, SignedRecord] = field(default_factory=dict)
+    """32 bits, the same at both ends: see Replicator._is_eager."""
+    pending: dict[RecordKey, R] = field(default_factory=dict)
+    """Records to be sent."""
+    hints: dict[RecordKey, R] = field(default_factory=dict)
     """Records to be mentioned."""
     last_flush: float = float("-inf")
     last_hint: float = float("-inf")
     is_flush_due: bool = False
     is_hint_due: bool = False
 
-    def add(self, owner: PeerName, signed: SignedRecord, is_eager: bool) -> None:
+    def add(self, key: RecordKey, record: R, is_eager: bool) -> None:
         """It is to be told of this record, instead of an older one."""
         waiting, other = self.pending, self.hints
         if not is_eager:
             waiting, other = other, waiting
-        waiting[owner] = signed
-        other.pop(owner, None)
+        waiting[key] = record
+        other.pop(key, None)
 
-    def knows(self, owner: PeerName, mark: bytes, order: RecordVersion) -> None:
+    def knows(self, key: RecordKey, mark: bytes, order: RecordVersion) -> None:
         """It told us of this record, so we need not tell it of that, or of an older one."""
         for waiting in (self.pending, self.hints):
-            ours = waiting.get(owner)
-            if ours is not None and (ours.mark == mark or ours.record.order < order):
-                del waiting[owner]
+            ours = waiting.get(key)
+            if ours is not None and (ours.mark == mark or ours.order < order):
+                del waiting[key]
 
 
 class _Question(NamedTuple):
@@ -54,24 +55,24 @@ class PendingRequests:
     same one at the same time, and one copy is enough."""
 
     def __init__(self) -> None:
-        self._open: dict[PeerName, _Question] = {}
+        self._open: dict[RecordKey, _Question] = {}
 
     def ask(self, held: Held, of: PeerName, now: float) -> bool:
         """Whether to ask `of` for this record; it counts as asked for then."""
-        question = self._open.get(held.name)
+        question = self._open.get(held.key)
         if question is not None and question.mark == held.mark and now < question.until:
             return False
         if len(self._open) >= MAX_ASKED:
-            self._open = {name: q for name, q in self._open.items() if now < q.until}
+            self._open = {key: q for key, q in self._open.items() if now < q.until}
             if len(self._open) >= MAX_ASKED:
                 return False  # digests will mention it again
-        self._open[held.name] = _Question(held.mark, of, now + ASK_AGAIN)
+        self._open[held.key] = _Question(held.mark, of, now + ASK_AGAIN)
         return True
 
-    def came(self, owner: PeerName) -> None:
-        """A record of this peer did."""
-        self._open.pop(owner, None)
+    def came(self, key: RecordKey) -> None:
+        """A record of this key did."""
+        self._open.pop(key, None)
 
     def lost(self, neighbour: PeerName) -> None:
         """It will not answer any more."""
-        self._open = {name: q for name, q in self._open.items() if q.to != neighbour}
+        self._open = {key: q for key, q in self._open.items() if q.to != neighbour}

@@ -1,9 +1,9 @@
-"""How does news of the topology spread? Anti-entropy gossip: deltas at once, repair by digests.
+"""How do a channel's records spread? Anti-entropy gossip: deltas at once, repair by digests.
 
 Our own news goes to every neighbour. A record of somebody else that is news to us goes on to a few
 neighbours (about EAGER of them, by a hash of the pair), coalesced: per neighbour at most one
-pending record of each peer, sent at most every `flush_every` seconds. The others are only told,
-a little later, that we have it (name and version), unless they have told us first; whoever lacks
+pending record of each key, sent at most every `flush_every` seconds. The others are only told,
+a little later, that we have it (key and version), unless they have told us first; whoever lacks
 it then asks. So a record crosses few connections more than once (the idea is Plumtree's: Leitão,
 Pereira and Rodrigues, 2007; here a hash draws the tree, with branches to spare).
 
@@ -17,28 +17,29 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2s
+from typing import Generic
 
-from weave_py.crypto.identity import peer_name_of
 from weave_py.mesh.gossip.digests import bucket_of
 from weave_py.mesh.gossip.pending import OutboundQueue, PendingRequests
-from weave_py.mesh.topology import Topology
+from weave_py.mesh.gossip.store import Graph, R, RecordStore
 from weave_py.model.deadlines import Deadline, TimerQueue, earliest
 from weave_py.model.errors import PeerError
 from weave_py.model.names import PeerName
-from weave_py.wire.topology import (
+from weave_py.wire.gossip import (
     MAX_GOSSIP_BYTES,
     Buckets,
     Digest,
+    GossipMessage,
     Held,
+    RecordKey,
     Records,
-    SignedRecord,
     Summary,
     decode_gossip_untrusted,
     encode_gossip,
+    owner_of,
 )
 
-CHANNEL = "topology"
-MAX_SUMMARY = 1500  # entries of 26 bytes: well below the size of a message
+MAX_SUMMARY = 1500  # entries of 28 bytes: well below the size of a message
 MANY = 200  # peers; with more than that deltas may be proportionally fewer, and are if each carries
 MUCH = 5  # records, or the more in proportion
 TOGETHER = 0.5  # of the pause between two deltas: whose turn comes so soon has it at once
@@ -56,15 +57,24 @@ class GossipSettings:
     """Seconds between digests; each goes to one neighbour, in turn."""
 
 
-class TopologyGossip:
-    """The gossip of one topology with all neighbours, each known by its name."""
+class Replicator(Generic[R]):
+    """The gossip of one channel's records with all neighbours that hear it."""
 
     def __init__(
-        self, topology: Topology, now: float, settings: GossipSettings | None = None
+        self,
+        channel: str,
+        ourself: PeerName,
+        store: RecordStore[R],
+        graph: Graph,
+        now: float,
+        settings: GossipSettings | None = None,
     ) -> None:
-        self._topology = topology
+        self.channel = channel
+        self._ourself = ourself
+        self._store = store
+        self._graph = graph
         self._settings = settings or GossipSettings()
-        self._neighbours: dict[PeerName, OutboundQueue] = {}
+        self._neighbours: dict[PeerName, OutboundQueue[R]] = {}
         self._timers: TimerQueue[tuple[PeerName, bool]] = TimerQueue()
         """When each neighbour is to be sent records (True) or hints."""
         self._requests = PendingRequests()
@@ -79,17 +89,17 @@ class TopologyGossip:
     @property
     def peers(self) -> int:
         """How many hear our news in the end."""
-        return len(self._topology)
+        return len(self._graph)
 
     # --- in ------------------------------------------------------------------------------
 
     def neighbour_joined(self, name: PeerName, now: float) -> None:
-        low, high = sorted((self._topology.ourself.name, name))
+        low, high = sorted((self._ourself, name))
         draw = int.from_bytes(blake2s(low + high, digest_size=4).digest(), "big")
         self._neighbours[name] = OutboundQueue(draw, last_flush=now)
         if name == high:
             # One of the two begins: each asks the other for what it lacks in any case.
-            self._say(name, Digest(self._topology.digest()))
+            self._say(name, Digest(self._store.digest()))
 
     def neighbour_left(self, name: PeerName) -> None:
         self._neighbours.pop(name, None)
@@ -97,22 +107,29 @@ class TopologyGossip:
         for is_flush in (True, False):
             self._timers.set((name, is_flush), None)
 
-    def spread(self, records: Iterable[SignedRecord], now: float, source: PeerName | None) -> None:
+    def compare(self, with_whom: Iterable[PeerName]) -> None:
+        """Find out, and repair, what these neighbours hold otherwise than we do."""
+        for name in with_whom:
+            if name in self._neighbours:
+                self._say(name, Digest(self._store.digest()))
+
+    def spread(self, records: Iterable[R], now: float, source: PeerName | None) -> None:
         """Tell every neighbour but `source` about these records, soon."""
-        fresh = {peer_name_of(signed.record.identity): signed for signed in records}
+        fresh = {self._store.key_of(record): record for record in records}
         if not fresh:
             return
-        heard_by = {name: self._hear_it_from_owner(name, signed) for name, signed in fresh.items()}
+        owners = {owner_of(key) for key in fresh}
+        heard_by = {owner: self._hear_it_from_owner(owner) for owner in owners}
         for name, neighbour in self._neighbours.items():
             if name == source:
                 continue
             is_eager = source is None or self._is_eager(name, neighbour)
-            for owner, signed in fresh.items():
-                if name not in heard_by[owner]:
-                    neighbour.add(owner, signed, is_eager)
+            for key, record in fresh.items():
+                if name not in heard_by[owner_of(key)]:
+                    neighbour.add(key, record, is_eager)
             self._schedule(name, neighbour, now)
 
-    def receive_untrusted(self, source: PeerName, body: bytes, now: float) -> list[SignedRecord]:
+    def receive_untrusted(self, source: PeerName, body: bytes, now: float) -> list[R]:
         """A gossip message came from a neighbour; returns the records that were news to us.
 
         A bad record is dropped alone, a malformed message as a whole; neither ends anything.
@@ -126,10 +143,10 @@ class TopologyGossip:
             case Records(pairs):
                 return self._merge(source, pairs, now)
             case Digest(root):
-                if root != self._topology.digest():
-                    self._say(source, Buckets(self._topology.bucket_hashes()))
+                if root != self._store.digest():
+                    self._say(source, Buckets(self._store.bucket_hashes()))
             case Buckets(hashes):
-                ours = self._topology.bucket_hashes()
+                ours = self._store.bucket_hashes()
                 differ = bytes(i for i, h in enumerate(hashes) if h != ours[i])
                 if differ:
                     self._summarise(source, differ)
@@ -146,7 +163,13 @@ class TopologyGossip:
             if self._neighbours:
                 self._turn = (self._turn + 1) % len(self._neighbours)
                 chosen = sorted(self._neighbours)[self._turn]
-                self._say(chosen, Digest(self._topology.digest()))
+                self._say(chosen, Digest(self._store.digest()))
+
+    def flush(self, now: float) -> None:
+        """We are about to leave: what is still to be told is told now."""
+        due = [key for key, _ in self._timers.pending()]
+        if due:
+            self._tell(due, now)
 
     # --- out -----------------------------------------------------------------------------
 
@@ -156,7 +179,7 @@ class TopologyGossip:
         return taken
 
     def next_deadline(self) -> Deadline | None:
-        return earliest([self._timers.first(), Deadline(self._digest_at, "topology digest")])
+        return earliest([self._timers.first(), Deadline(self._digest_at, f"{self.channel} digest")])
 
     # --- inside --------------------------------------------------------------------------
 
@@ -195,67 +218,62 @@ class TopologyGossip:
         slowest = max(1.0, self.peers / MANY)
         return self._settings.flush_every * min(max(1.0, most / MUCH), slowest)
 
-    def _schedule(self, name: PeerName, neighbour: OutboundQueue, now: float) -> None:
+    def _schedule(self, name: PeerName, neighbour: OutboundQueue[R], now: float) -> None:
         if neighbour.pending and not neighbour.is_flush_due:
             neighbour.is_flush_due = True
             at = max(now, neighbour.last_flush + self._pause)
-            self._timers.set((name, True), Deadline(at, "send topology delta"))
+            self._timers.set((name, True), Deadline(at, f"send {self.channel} delta"))
         if neighbour.hints and not neighbour.is_hint_due:
             neighbour.is_hint_due = True
             # (Not before what may come with the next delta of somebody else has come.)
             at = max(now + self._settings.hint_after, neighbour.last_hint + 2 * self._pause)
-            self._timers.set((name, False), Deadline(at, "mention topology records"))
+            self._timers.set((name, False), Deadline(at, f"mention {self.channel} records"))
 
-    def _is_eager(self, name: PeerName, neighbour: OutboundQueue) -> bool:
+    def _is_eager(self, name: PeerName, neighbour: OutboundQueue[R]) -> bool:
         """Whether records of others are sent to this neighbour unasked: both ends find the same,
         as far as they know how many neighbours the other has."""
         if neighbour.draw * len(self._neighbours) >= EAGER << 32:
             return False
-        record = self._topology.record(name)
-        return record is None or neighbour.draw * len(record.neighbours) < EAGER << 32
+        degree = self._graph.degree(name)
+        return degree is None or neighbour.draw * degree < EAGER << 32
 
-    def _hear_it_from_owner(self, owner: PeerName, signed: SignedRecord) -> Collection[PeerName]:
+    def _hear_it_from_owner(self, owner: PeerName) -> Collection[PeerName]:
         """Whom this peer tells its news itself, among our neighbours: those it is connected with,
         as both ends claim.
 
         In a full mesh this saves all messages but the owner's own. Should such a connection just
         be breaking, the owner soon says so in a newer record, which no longer counts here.
         """
-        if owner == self._topology.ourself.name:
+        if owner == self._ourself:
             return ()
-        return [
-            name
-            for name in self._neighbours.keys() & signed.record.claims.keys()
-            if (other := self._topology.record(name)) is not None and owner in other.claims
-        ]
+        return self._graph.connected(owner, self._neighbours.keys())
 
-    def _merge(
-        self, source: PeerName, pairs: Iterable[tuple[bytes, bytes]], now: float
-    ) -> list[SignedRecord]:
+    def _merge(self, source: PeerName, pairs: Iterable[tuple[bytes, bytes]], now: float) -> list[R]:
         news = []
-        neighbour = self._neighbours.get(source) or OutboundQueue()
+        neighbour: OutboundQueue[R] = self._neighbours.get(source) or OutboundQueue()
         for body, signature in pairs:
             try:
-                signed = self._topology.merge_untrusted(body, signature)
+                fresh = self._store.merge_untrusted(body, signature)
             except PeerError as error:
                 self.errors.append(str(error))
                 continue
-            if signed is not None:
-                news.append(signed)
-            owner = self._topology.owner(body)
-            held = None if owner is None else self._topology.signed(owner)
-            if owner is not None:
-                self._requests.came(owner)
-            if owner is not None and held is not None:
-                neighbour.knows(owner, held.mark, held.record.order)
+            if fresh is not None:
+                news.append(fresh)
+            key = self._store.key_of_body(body)
+            if key is None:
+                continue
+            self._requests.came(key)
+            held = self._store.signed(key)
+            if held is not None:
+                neighbour.knows(key, held.mark, held.order)
         self.spread(news, now, source)
         return news
 
     def _summarise(self, to: PeerName, buckets: bytes) -> None:
         """Say what we hold in these buckets, in as many messages as it takes."""
         by_bucket: dict[int, list[Held]] = {bucket: [] for bucket in buckets}
-        for held in self._topology.held(frozenset(buckets)):
-            by_bucket[bucket_of(held.name)].append(held)
+        for held in self._store.held(buckets):
+            by_bucket[bucket_of(held.key)].append(held)
         part: list[int] = []
         holdings: list[Held] = []
         for bucket, found in by_bucket.items():
@@ -263,56 +281,55 @@ class TopologyGossip:
                 self._say(to, Summary(bytes(part), tuple(holdings)))
                 part, holdings = [], []
             part.append(bucket)
-            # Names can be searched for until all lie in one bucket. What is left out of an
+            # Keys can be searched for until all lie in one bucket. What is left out of an
             # overfull one the other side takes for missing and sends: wasteful, but right.
             holdings += found[:MAX_SUMMARY]
         self._say(to, Summary(bytes(part), tuple(holdings)))
 
-    def _hint(self, to: PeerName, hints: Mapping[PeerName, SignedRecord]) -> None:
-        held = [Held(name, s.record.order, s.mark) for name, s in hints.items()]
+    def _hint(self, to: PeerName, hints: Mapping[RecordKey, R]) -> None:
+        held = [Held(key, record.order, record.mark) for key, record in hints.items()]
         for at in range(0, len(held), MAX_SUMMARY):
             self._say(to, Summary(b"", tuple(held[at : at + MAX_SUMMARY])))
 
     def _answer_summary(self, source: PeerName, summary: Summary, now: float) -> None:
         """What they hold more or newer we ask for, and what they lack in the buckets of which
         they have told us all we send."""
-        theirs = {held.name: held for held in summary.held}
-        buckets = frozenset(summary.buckets)
+        theirs = {held.key: held for held in summary.held}
         # Of two records of the same order (an owner's fault) both sides send theirs: see
-        # Topology.merge_untrusted for which one stays.
+        # RecordStore.merge_untrusted for which one stays.
         newer = [
-            ours.name
-            for ours in (self._topology.held(buckets) if buckets else ())
-            if (other := theirs.get(ours.name)) is None
+            ours.key
+            for ours in (self._store.held(summary.buckets) if summary.buckets else ())
+            if (other := theirs.get(ours.key)) is None
             or (other != ours and other.order <= ours.order)
         ]
         # Each once, however often a peer asks: records are large.
-        found = (self._topology.signed(name) for name in dict.fromkeys((*newer, *summary.wanted)))
-        self._say_records(source, [signed for signed in found if signed is not None])
+        found = (self._store.signed(key) for key in dict.fromkeys((*newer, *summary.wanted)))
+        self._say_records(source, [record for record in found if record is not None])
         wanted = tuple(
-            held.name
+            held.key
             for held in theirs.values()
-            if self._topology.lacks(held) and self._requests.ask(held, source, now)
+            if self._store.lacks(held) and self._requests.ask(held, source, now)
         )
         if wanted:
             self._say(source, Summary(b"", (), wanted))
         neighbour = self._neighbours.get(source)
         if neighbour is not None:
             for held in summary.held:
-                neighbour.knows(held.name, held.mark, held.order)
+                neighbour.knows(held.key, held.mark, held.order)
 
-    def _say_records(self, to: PeerName, records: Iterable[SignedRecord]) -> None:
+    def _say_records(self, to: PeerName, records: Iterable[R]) -> None:
         part: list[tuple[bytes, bytes]] = []
         size = 0
-        for signed in records:
-            cost = len(signed.body) + 80
+        for record in records:
+            cost = len(record.body) + 80
             if part and size + cost > MAX_GOSSIP_BYTES:
                 self._say(to, Records(tuple(part)))
                 part, size = [], 0
-            part.append((signed.body, signed.signature))
+            part.append((record.body, record.signature))
             size += cost
         if part:
             self._say(to, Records(tuple(part)))
 
-    def _say(self, to: PeerName, message: Records | Digest | Buckets | Summary) -> None:
+    def _say(self, to: PeerName, message: GossipMessage) -> None:
         self._out.append((to, encode_gossip(message)))

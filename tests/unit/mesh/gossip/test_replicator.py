@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from tests.kit.builders import neighbour, record, signed, signed_record
 from tests.kit.gossip_nodes import START, Node, joined, large_record, name, records_of, told
 from weave_py.mesh.gossip.replicator import GossipSettings
-from weave_py.wire.topology import MAX_GOSSIP_BYTES, Records, RecordVersion, Summary, encode_gossip
+from weave_py.wire.gossip import (
+    MAX_GOSSIP_BYTES,
+    Records,
+    RecordVersion,
+    Summary,
+    encode_gossip,
+    record_key,
+)
 
 SETTINGS = GossipSettings()
 
@@ -198,7 +205,7 @@ def test_however_often_a_peer_asks_it_is_told_once() -> None:
     node = Node(0, large_record(7), signed_record(8))
     node.gossip.neighbour_joined(name(1), START)
     node.gossip.take_messages()
-    asked = (name(7),) * 4000 + (name(8), name(77))
+    asked = tuple(record_key(name(n)) for n in (*[7] * 4000, 8, 77))
     node.hear(Node(1), Summary(b"", (), asked))
     ((_, answer),) = node.said()
     assert isinstance(answer, Records)

@@ -10,7 +10,7 @@ from weave_py.mesh.gossip import pending, replicator
 from weave_py.mesh.gossip.pending import ASK_AGAIN, PendingRequests
 from weave_py.mesh.gossip.replicator import GossipSettings
 from weave_py.mesh.topology import TopologySettings
-from weave_py.wire.topology import Held, Records, RecordVersion, Summary
+from weave_py.wire.gossip import Held, Records, RecordVersion, Summary, owner_of, record_key
 
 SETTINGS = GossipSettings()
 
@@ -39,7 +39,7 @@ def test_a_record_goes_to_a_few_and_its_name_to_the_others() -> None:
     assert {to for to, _ in said} == {name(n) for n in others}
     for _, message in said:
         assert isinstance(message, Summary)
-        assert [held.name for held in message.held] == [name(90)]
+        assert [owner_of(held.key) for held in message.held] == [name(90)]
         assert message.buckets == b""
 
 
@@ -51,7 +51,7 @@ def test_who_lacks_what_it_is_told_of_asks_and_gets_it() -> None:
     asker.hear(node, hint)
     ((to, question),) = asker.said()
     assert to == node.name
-    assert question == Summary(b"", (), (name(90),))
+    assert question == Summary(b"", (), (record_key(name(90)),))
     node.hear(asker, question)
     ((to, answer),) = node.said()
     assert to == asker.name
@@ -141,7 +141,7 @@ def test_however_many_names_are_made_up_few_are_remembered(
 ) -> None:
     monkeypatch.setattr(pending, "MAX_ASKED", 50)
     asked = PendingRequests()
-    invented = [Held(name(n), RecordVersion(1, 1), b"mark") for n in range(120)]
+    invented = [Held(record_key(name(n)), RecordVersion(1, 1), b"mark") for n in range(120)]
     assert [asked.ask(held, name(1), 0.0) for held in invented].count(True) == 50
     assert not asked.ask(invented[110], name(1), 0.5)
     assert asked.ask(invented[110], name(1), ASK_AGAIN + 0.5)
@@ -155,6 +155,6 @@ def test_what_is_in_limbo_is_not_asked_for() -> None:
     node.topology.refresh(START)
     node.topology.refresh(START + TopologySettings().forget_after)
     assert name(9) in node.topology.forgotten(9)
-    held = Held(name(9), gone.record.order, gone.mark)
+    held = Held(record_key(name(9)), gone.record.order, gone.mark)
     assert not node.topology.lacks(held)
     assert node.topology.lacks(held._replace(order=RecordVersion(1, 2), mark=b"mew!"))

@@ -11,7 +11,8 @@ from tests.kit.gossip_nodes import START, Node, joined, large_record, name, reco
 from weave_py.crypto.identity import peer_name_of
 from weave_py.mesh.gossip.replicator import GossipSettings
 from weave_py.model.names import PeerName
-from weave_py.wire.topology import Buckets, Digest, RecordVersion, SignedRecord, Summary
+from weave_py.wire.gossip import Buckets, Digest, RecordVersion, Summary, owner_of, record_key
+from weave_py.wire.topology import SignedRecord
 
 SETTINGS = GossipSettings()
 MAX_ROUNDS = 7
@@ -41,7 +42,9 @@ def carry(a: Node, b: Node, rounds: int = MAX_ROUNDS) -> int:
 
 
 def holdings(node: Node) -> dict[PeerName, SignedRecord | None]:
-    return {peer: node.topology.signed(peer) for peer in (*node.topology.peers(), node.name)}
+    return {
+        peer: node.topology.signed(record_key(peer)) for peer in (*node.topology.peers(), node.name)
+    }
 
 
 @st.composite
@@ -63,7 +66,7 @@ def test_any_two_topologies_converge_in_a_few_rounds(
     for came in a + b:
         peer = peer_name_of(came.record.identity)
         best[peer] = max(came.record.order, best.get(peer, came.record.order))
-    held = {h.name: h.order for h in one.topology.held()}
+    held = {owner_of(h.key): h.order for h in one.topology.held()}
     assert {peer: held[peer] for peer in best} == best
 
 

@@ -1,0 +1,205 @@
+"""How does a service get its records spread, its messages signed and its promises kept in order?
+
+A `RecordChannel` is the channel of one service: a store of owned records, a replicator for it, and
+the service itself, if this router runs it. Without one the channel is only carried: who has no use
+for a service is still a bridge for those that have.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from weave_py.crypto.identity import Identity
+from weave_py.mesh.authentic_unicasts import AuthenticUnicasts
+from weave_py.mesh.channel import PeersChanged
+from weave_py.mesh.gossip.owned_records import OwnedRecords
+from weave_py.mesh.gossip.replicator import GossipSettings, Replicator
+from weave_py.mesh.gossip.store import Graph
+from weave_py.mesh.service import Keep, Publish, Send, Service, ServiceOutput, Start
+from weave_py.model.deadlines import Deadline, earliest
+from weave_py.model.effects import WARNING, Effect, KeepState, LogEvent
+from weave_py.model.errors import PeerError
+from weave_py.model.names import PeerName
+from weave_py.wire.owned_record import OwnedRecord
+
+MAX_LOGGED = 3  # of a neighbour's bad records, per message
+OUTRANK_FIRST, OUTRANK_LONGEST = 0.2, 60.0  # seconds, doubling: another router may have our key
+
+
+class RecordChannel:
+    """A Channel (mesh.channel)."""
+
+    def __init__(
+        self,
+        name: str,
+        service: Service | None,
+        identity: Identity,
+        incarnation: int,
+        identity_of: Callable[[PeerName], bytes | None],
+        graph: Graph,
+        unicasts: AuthenticUnicasts,
+        now: float,
+        settings: GossipSettings,
+    ) -> None:
+        self.name = name
+        self.service = service
+        self.records = OwnedRecords(name, identity, incarnation, identity_of)
+        self.undeliverable = 0
+        """Messages to peers that we do not know (any more)."""
+        self.refused = 0
+        """Unicasts that were not authentic, or came twice."""
+        self._gossip: Replicator[OwnedRecord] = Replicator(
+            name, identity.name, self.records, graph, now, settings
+        )
+        self._ourself = identity.name
+        self._unicasts = unicasts
+        self._neighbours: set[PeerName] = set()
+        self._waiting: deque[ServiceOutput] = deque()
+        """What the service wants done, in order; behind a Keep all waits for the disk."""
+        self._ticket = 0
+        self._kept = 0
+        """The last Keep that is on disk."""
+        self._out: list[tuple[PeerName, bytes]] = []
+        self._effects: list[Effect] = []
+        self._outrank_at: float | None = None
+        self._outrank_pause = OUTRANK_FIRST
+
+    def __repr__(self) -> str:
+        return f"<RecordChannel {self.name} waiting={len(self._waiting)}>"
+
+    # --- the service's own life ------------------------------------------------------------
+
+    def start(self, state: object, now: float) -> None:
+        """`state`: what the service kept last."""
+        if self.service is not None:
+            self._gossip.spread([self.records.begin()], now, None)
+            self.records.take_changed()  # it knows
+            self.service.started(Start(self._ourself, self.records, state), now)
+        self._settle(now)
+
+    def stop(self, now: float) -> None:
+        if self.service is not None:
+            self.service.stopping(now)
+        self._settle(now)
+        self._gossip.flush(now)
+
+    def request(self, ticket: int, request: object, now: float) -> None:
+        if self.service is not None:
+            self.service.requested(ticket, request, now)
+        self._settle(now)
+
+    def cancel(self, ticket: int, now: float) -> None:
+        if self.service is not None:
+            self.service.cancelled(ticket, now)
+        self._settle(now)
+
+    def state_kept(self, ticket: int, now: float) -> None:
+        """What we wanted kept with this ticket is on disk."""
+        self._kept = max(self._kept, ticket)
+        self._settle(now)
+
+    # --- Channel ---------------------------------------------------------------------------
+
+    def neighbour_joined(self, neighbour: PeerName, now: float) -> None:
+        self._neighbours.add(neighbour)
+        self._gossip.neighbour_joined(neighbour, now)
+
+    def neighbour_left(self, neighbour: PeerName) -> None:
+        self._neighbours.discard(neighbour)
+        self._gossip.neighbour_left(neighbour)
+
+    def receive_gossip_untrusted(self, neighbour: PeerName, body: bytes, now: float) -> None:
+        if neighbour not in self._neighbours:
+            return
+        self._gossip.receive_untrusted(neighbour, body, now)
+        for error in self._gossip.errors[:MAX_LOGGED]:
+            fields = {"channel": self.name, "neighbour": neighbour.hex(":"), "error": error}
+            self._effects.append(LogEvent(WARNING, "record refused", fields))
+        self._gossip.errors.clear()
+        self._settle(now)
+
+    def receive_unicast_untrusted(
+        self, source: PeerName, body: bytes, via: PeerName, now: float
+    ) -> None:
+        if self.service is None:
+            return
+        try:
+            message = self._unicasts.open_untrusted(self.name, source, body)
+        except PeerError:
+            self.refused += 1
+            return
+        self.service.received(message, now)
+        self._settle(now)
+
+    def peers_changed(self, change: PeersChanged, now: float) -> None:
+        self.records.forget(change.forgotten)
+        if self.records.take_missed(change.reachable):
+            self._gossip.compare(self._neighbours)
+        if self.service is not None:
+            self.service.peers_changed(change, now)
+        self._settle(now)
+
+    def advance(self, now: float) -> None:
+        self._gossip.advance(now)
+        if self._outrank_at is not None and now >= self._outrank_at:
+            self._outrank_at = None
+            self._gossip.spread(self.records.outrank(), now, None)
+        if self.service is not None:
+            due = self.service.next_deadline()
+            if due is not None and now >= due.at:
+                self.service.advance(now)
+        self._settle(now)
+
+    def next_deadline(self) -> Deadline | None:
+        due = [self._gossip.next_deadline()]
+        if self._outrank_at is not None:
+            due.append(Deadline(self._outrank_at, f"outrank our {self.name} records"))
+        if self.service is not None:
+            due.append(self.service.next_deadline())
+        return earliest(due)
+
+    def take_messages(self) -> list[tuple[PeerName, bytes]]:
+        return self._gossip.take_messages()
+
+    def take_unicasts(self) -> list[tuple[PeerName, bytes]]:
+        taken, self._out = self._out, []
+        return taken
+
+    def take_effects(self) -> list[Effect]:
+        taken, self._effects = self._effects, []
+        return taken
+
+    # --- inside ----------------------------------------------------------------------------
+
+    def _settle(self, now: float) -> None:
+        if self.records.is_outranked and self._outrank_at is None:
+            self._outrank_at = now + self._outrank_pause
+            self._outrank_pause = min(2 * self._outrank_pause, OUTRANK_LONGEST)
+        changed = self.records.take_changed()
+        if changed and self.service is not None:
+            self.service.records_changed(changed, now)
+        if self.service is not None:
+            self._waiting.extend(self.service.take_outputs())
+        while self._waiting and self._ticket == self._kept:
+            self._do(self._waiting.popleft(), now)
+        # What we have just published is no news to the service.
+        self.records.take_changed()
+
+    def _do(self, output: ServiceOutput, now: float) -> None:
+        match output:
+            case Publish(slot, payload):
+                record = self.records.publish(slot, payload)
+                if record is not None:
+                    self._gossip.spread([record], now, None)
+            case Send(peer, message):
+                body = self._unicasts.seal(self.name, peer, message)
+                if body is None:
+                    self.undeliverable += 1
+                else:
+                    self._out.append((peer, body))
+            case Keep(value):
+                self._ticket += 1
+                self._effects.append(KeepState(self.name, value, self._ticket))
+            case _:
+                self._effects.append(output)

@@ -1,0 +1,66 @@
+"""What does a record of a service's channel look like? A payload under its owner's signature.
+
+The body is canonical msgpack, a list in this order:
+
+    format 1 · identity key (32) · slot · incarnation · version · payload
+
+The signature's context names the channel, so that no record passes for one of another channel. An
+empty payload is a record that says nothing: its slot is free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from weave_py.model.errors import WireError
+from weave_py.wire.gossip import MAX_SLOT, SIGNATURE_BYTES, U63, RecordVersion, mark_of
+from weave_py.wire.packing import as_bytes, as_int, as_list, pack, unpack_canonical_untrusted
+
+RECORD_FORMAT = 1
+MAX_PAYLOAD = 16 * 1024
+MAX_BODY = MAX_PAYLOAD + 96
+_CONTEXT = b"weave-py record v1/"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedRecord:
+    """A record as it travels, and what its `body` says."""
+
+    body: bytes
+    signature: bytes
+    identity: bytes
+    slot: int
+    order: RecordVersion
+    payload: bytes
+    mark: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mark", mark_of(self.body))
+
+
+def context_of(channel: str) -> bytes:
+    """What an owner signs its records of a channel for."""
+    return _CONTEXT + channel.encode()
+
+
+def encode_body(identity: bytes, slot: int, order: RecordVersion, payload: bytes) -> bytes:
+    return pack([RECORD_FORMAT, identity, slot, order.incarnation, order.version, payload])
+
+
+def decode_owned_untrusted(body: bytes, signature: bytes) -> OwnedRecord:
+    """Decode a record; WireError if malformed. The signature is *not* checked here."""
+    fields = as_list(unpack_canonical_untrusted(body, max_bytes=MAX_BODY), "owned record", 16)
+    # Later versions may append fields: what we don't know is kept (the body is passed on verbatim).
+    if len(fields) < 6 or fields[0] != RECORD_FORMAT:
+        raise WireError("a record of an unknown format")
+    order = RecordVersion(
+        as_int(fields[3], "incarnation", 0, U63), as_int(fields[4], "version", 0, U63)
+    )
+    return OwnedRecord(
+        body,
+        as_bytes(signature, "signature", length=SIGNATURE_BYTES),
+        as_bytes(fields[1], "identity key", length=32),
+        as_int(fields[2], "slot", 0, MAX_SLOT),
+        order,
+        as_bytes(fields[5], "payload", max_length=MAX_PAYLOAD),
+    )
