@@ -50,6 +50,7 @@ from weave_py.router.outputs import (
     UseRoutes,
 )
 from weave_py.router.settings import EngineSettings
+from weave_py.router.unicast_budget import UnicastBudget
 from weave_py.wire.messages import ControlMessage, Gossip, Train, Unicast
 from weave_py.wire.sleeve import HOP_LIMIT
 
@@ -123,6 +124,7 @@ class Engine:
         self._convergence = Convergence(
             self.topology, self.neighbours, self.links, self.targets, self.settings, self.load
         )
+        self._unicasts = UnicastBudget(identity, uid, self.topology, self.links, self._convergence)
         self._duplicates = DuplicateIdentity(self.neighbours)
         self._due_at = float("inf")
         """When we asked to be woken (not before the moment when we did)."""
@@ -403,11 +405,15 @@ class Engine:
                 self.gossip.errors.clear()
             case Unicast() if message.destination == self.name:
                 if message.channel == SESSION:
-                    self._convergence.make_link(message.source, now)
-                    self.links.receive_unicast_untrusted(message.source, message.body, now)
+                    self._unicasts.receive_session_untrusted(
+                        stream.peer, message.source, message.body, now
+                    )
             case Unicast():
                 if message.hop_limit > 0:
-                    self.send_unicast(message, stream.peer)
+                    if self._unicasts.may_forward(stream.peer, message.body, now):
+                        self.send_unicast(message, stream.peer)
+                    else:
+                        self.unicasts_undeliverable += 1
             case Train(size, datagrams):
                 self._outputs.append(TrainReceived(stream.peer, size, datagrams))
             case _:
