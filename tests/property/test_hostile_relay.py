@@ -11,16 +11,12 @@ import itertools
 import random
 from collections.abc import Iterable
 
-import pytest
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from weave_py.crypto import noise
-from weave_py.crypto.exchange import shared_secret_untrusted
+from tests.kit.exchanges import counted
 from weave_py.crypto.identity import Identity
-from weave_py.link import handshake_mac
 from weave_py.link.handshake_mac import MAC_BYTES
 from weave_py.link.session import Session, SessionSettings
 from weave_py.model.names import PeerUID
@@ -38,17 +34,11 @@ class HostileRelay(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.exchanges = 0
-        self.patch = pytest.MonkeyPatch()
-        for module in (noise, handshake_mac):
-            self.patch.setattr(module, "shared_secret_untrusted", self._exchange)
+        self.counting = counted()
+        self.exchanges = self.counting.__enter__()
 
     def teardown(self) -> None:
-        self.patch.undo()
-
-    def _exchange(self, ours: X25519PrivateKey, theirs: bytes) -> bytes:
-        self.exchanges += 1
-        return shared_secret_untrusted(ours, theirs)
+        self.counting.__exit__(None, None, None)
 
     @initialize(seed=st.integers(0, 2**32))
     def start(self, seed: int) -> None:
@@ -75,10 +65,10 @@ class HostileRelay(RuleBasedStateMachine):
 
     def _throw(self, to: str, messages: Iterable[bytes]) -> None:
         """What is not true and new must not cost as much as one exchange of X25519."""
-        exchanges = self.exchanges
+        before = self.exchanges.count
         for message in messages:
             self._side(to).receive_untrusted(message, self.now)
-        assert self.exchanges == exchanges
+        assert self.exchanges.count == before
         self._settle()
 
     def _side(self, to: str) -> Session:

@@ -131,10 +131,13 @@ class Link:
 
     def receive_unicast_untrusted(
         self, message: bytes, now: float, introducer: TokenBucket | None = None
-    ) -> None:
-        """A session message came through the mesh (see Session.receive_untrusted)."""
-        self.session.receive_untrusted(message, now, introducer)
-        self._settle(now)
+    ) -> bool:
+        """A session message came through the mesh (see Session.receive_untrusted). False if
+        nothing follows from it."""
+        is_from_peer = self.session.receive_untrusted(message, now, introducer)
+        if is_from_peer:
+            self._settle(now)
+        return is_from_peer
 
     def receive_controls_untrusted(
         self, records: Iterable[ControlRecord], now: float

@@ -200,8 +200,9 @@ class Session:
 
     def receive_untrusted(
         self, message: bytes, now: float, introducer: TokenBucket | None = None
-    ) -> None:
-        """A session message came. What is wrong with it goes to `last_error`.
+    ) -> bool:
+        """A session message came. What is wrong with it goes to `last_error`; False if the peer
+        has not made it, and so nothing has changed.
 
         `introducer`: what the neighbour it came through may cost us; None if it came from the peer
         itself, sealed.
@@ -210,26 +211,14 @@ class Session:
             if self._mac is None:
                 raise HandshakeError("a session message from a peer we have no record of yet")
             body = self._mac.open_untrusted(message)
-            fields = as_list(unpack_untrusted(body, max_bytes=MAX_BODY), "session message", 8)
-            match fields:
-                case [kind, handshake_id, sealed, sequence, *_] if kind == _INIT:
-                    number = as_int(handshake_id, "handshake id", 0, U32)
-                    data = as_bytes(sealed, "session handshake", max_length=512)
-                    self._may_answer(as_int(sequence, "sequence", 1, U64))
-                    self._spend(now, introducer)
-                    self._answer_untrusted(number, data, now)
-                case [kind, handshake_id, sealed, *_] if kind == _ANSWER:
-                    data = as_bytes(sealed, "session handshake", max_length=512)
-                    if self._pending is not None and self._pending.index == handshake_id:
-                        self._spend(now, introducer)
-                        self._complete_untrusted(self._pending, data, now)
-                case [kind, *_] if kind == _CALL:
-                    if self.initiates and self.current is None and self._pending is None:
-                        self._initiate_at = now
-                case _:
-                    raise WireError("an unknown session message")
         except PeerError as error:
             self.last_error = str(error)
+            return False
+        try:
+            self._receive_body_untrusted(body, now, introducer)
+        except PeerError as error:
+            self.last_error = str(error)
+        return True
 
     def advance(self, now: float) -> None:
         if self._retire_previous_at is not None and now >= self._retire_previous_at:
@@ -278,6 +267,28 @@ class Session:
         return earliest(due)
 
     # --- inside --------------------------------------------------------------------------
+
+    def _receive_body_untrusted(
+        self, body: bytes, now: float, introducer: TokenBucket | None
+    ) -> None:
+        fields = as_list(unpack_untrusted(body, max_bytes=MAX_BODY), "session message", 8)
+        match fields:
+            case [kind, handshake_id, sealed, sequence, *_] if kind == _INIT:
+                number = as_int(handshake_id, "handshake id", 0, U32)
+                data = as_bytes(sealed, "session handshake", max_length=512)
+                self._may_answer(as_int(sequence, "sequence", 1, U64))
+                self._spend(now, introducer)
+                self._answer_untrusted(number, data, now)
+            case [kind, handshake_id, sealed, *_] if kind == _ANSWER:
+                data = as_bytes(sealed, "session handshake", max_length=512)
+                if self._pending is not None and self._pending.index == handshake_id:
+                    self._spend(now, introducer)
+                    self._complete_untrusted(self._pending, data, now)
+            case [kind, *_] if kind == _CALL:
+                if self.initiates and self.current is None and self._pending is None:
+                    self._initiate_at = now
+            case _:
+                raise WireError("an unknown session message")
 
     def _say(self, body: bytes) -> None:
         if self._mac is not None:

@@ -229,8 +229,7 @@ class Links:
         self, source: PeerName, message: bytes, now: float, introducer: TokenBucket
     ) -> None:
         link = self._links.get(source)
-        if link is not None:
-            link.receive_unicast_untrusted(message, now, introducer)
+        if link is not None and link.receive_unicast_untrusted(message, now, introducer):
             self._drain(link, now)
 
     def receive_controls_untrusted(self, records: Iterable[ControlRecord], now: float) -> None:
