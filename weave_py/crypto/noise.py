@@ -6,6 +6,7 @@ X25519 only. `noise_patterns` has the messages, `symmetric` the layer below.
 
 from __future__ import annotations
 
+import copy
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -25,7 +26,8 @@ _T = TypeVar("_T")
 
 
 class Handshake:
-    """One side of one handshake; ends in `split` or `split_keys`, or is dead after any failure.
+    """One side of one handshake; ends in `split` or `split_keys`, or is dead after any failure
+    (see `for_reading` where that is too strict).
 
     `ephemeral` must be fresh for every handshake. `remote_static` is given in patterns where it is
     known beforehand, and otherwise becomes known, and is proven, as the handshake goes on.
@@ -91,6 +93,19 @@ class Handshake:
         if len(psk) != PSK_BYTES:
             raise ValueError(f"psk must be {PSK_BYTES} bytes, not {len(psk)}")
         self._psk = psk
+
+    def for_reading(self) -> Handshake:
+        """A copy to read the next message with: if that fails the copy is dead, not this one.
+
+        Over a stream a wrong message is the end. Where anybody can answer before the true peer
+        does, it must not be: each answer is read on a copy, and the one that succeeds goes on.
+        ValueError if it is our turn to write: two copies that write would use keys twice.
+        """
+        if not self._is_turn(ours=False):
+            raise ValueError(f"{self!r}: not our turn to read")
+        twin = copy.copy(self)
+        twin._symmetric = _present(self._symmetric).copy()
+        return twin
 
     def write_message(self, payload: bytes) -> bytes:
         """The next message, with `payload` inside, as secret as the pattern has it by now (§7.7).

@@ -6,6 +6,7 @@ SymmetricState (§5.2). Both hashes we offer give 32 bytes, so keys are never tr
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import hmac
 from typing import Literal
@@ -82,6 +83,12 @@ class SymmetricState:
         name = protocol.encode()
         self.hash = name.ljust(32, b"\0") if len(name) <= 32 else self._digest(name)
         self._chaining_key = self.hash
+
+    def copy(self) -> SymmetricState:
+        """The same so far. What is mixed into one of the two does not show in the other."""
+        twin = copy.copy(self)
+        twin._cipher = copy.copy(self._cipher)
+        return twin
 
     @property
     def tag_bytes(self) -> int:

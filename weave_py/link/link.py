@@ -21,6 +21,7 @@ from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.errors import WireError
 from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName, PeerUID
+from weave_py.model.token_bucket import TokenBucket
 from weave_py.wire.probes import (
     PROBE_BYTES,
     Probe,
@@ -128,10 +129,15 @@ class Link:
         self.paths.set_tcp(tcp, now)
         self._settle(now)
 
-    def receive_unicast_untrusted(self, body: bytes, now: float) -> None:
-        """A session message came through the mesh."""
-        self.session.receive_untrusted(body, now)
-        self._settle(now)
+    def receive_unicast_untrusted(
+        self, message: bytes, now: float, introducer: TokenBucket | None = None
+    ) -> bool:
+        """A session message came through the mesh (see Session.receive_untrusted). False if
+        nothing follows from it."""
+        is_from_peer = self.session.receive_untrusted(message, now, introducer)
+        if is_from_peer:
+            self._settle(now)
+        return is_from_peer
 
     def receive_controls_untrusted(
         self, records: Iterable[ControlRecord], now: float

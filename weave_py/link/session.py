@@ -4,6 +4,10 @@ Two peers agree on keys with `Noise_KK_25519_ChaChaPoly_BLAKE2s` (Noise rev 34):
 other's static key from its signed topology record. The two messages travel through the mesh as
 unicasts, whether the peers are neighbours or strangers; UDP itself never starts a handshake.
 
+Whoever is in the mesh can send us such messages, and whoever is on the way can change, repeat and
+hold back the true ones. So nothing is worked on that is not the peer's (`handshake_mac`) and new,
+not even the peer's own without a limit, and nothing that fails to verify changes anything.
+
 Of two peers the lower-named one always initiates, so there is no race to settle. A session is a
 row of *epochs*, each with its own keys and session indexes, made before the last one breaks:
 
@@ -20,7 +24,6 @@ initiator to begin (`call`).
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -29,21 +32,25 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from weave_py.crypto.identity import Identity
 from weave_py.crypto.noise import Handshake
 from weave_py.crypto.suites import Suite, choose, derive
+from weave_py.link.handshake_mac import MAX_BODY, HandshakeMac
 from weave_py.link.sealing import Opener, Sealer
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.errors import HandshakeError, PeerError, WireError
 from weave_py.model.load import LocalLoad
 from weave_py.model.names import PeerName, PeerUID
+from weave_py.model.token_bucket import TokenBucket
 from weave_py.wire.packing import as_bytes, as_int, as_list, pack, unpack_untrusted
 
 PROTOCOL = "Noise_KK_25519_ChaChaPoly_BLAKE2s"
 LABEL = b"weave-py session v1"
-MAX_BODY = 1024
 U32 = 0xFFFF_FFFF
 # Session indexes begin here, because they also serve as SPIs of ESP, of which RFC 4303 §2.1
 # reserves those below.
 MIN_INDEX = 256
-MOST_ANSWERS = 8  # within as many seconds: each is a set of keys for the kernel to keep
+# Handshakes of the peer's that are worked on at once, and a second: each may be a set of keys for
+# the kernel to keep. Nobody tries more often (`SessionSettings.first_retry`, `longest_retry`).
+MOST_HANDSHAKES = 8
+HANDSHAKES_PER_SECOND = 0.2
 U64 = (1 << 64) - 1
 GRACE = 4.0  # seconds more to wait for an answer, for each second that we are late ourselves
 _INIT = 1
@@ -112,8 +119,8 @@ class Session:
         self.initiates = identity.name < peer
         self.handshakes = 0
         self.last_error = ""
-        self._answered: deque[float] = deque(maxlen=MOST_ANSWERS)
-        """When initiations were answered lately."""
+        self._budget = TokenBucket(MOST_HANDSHAKES, HANDSHAKES_PER_SECOND)
+        """What the peer may cost us."""
         self._identity = identity
         self._uid = uid
         self._suites = list(suites)
@@ -122,6 +129,8 @@ class Session:
         self._settings = settings or SessionSettings()
         self._static: bytes | None = None
         self._peer_uid: PeerUID | None = None
+        self._mac: HandshakeMac | None = None
+        """None until the peer is known, or if its static key is good for nothing."""
         self._pending: _Pending | None = None
         self._previous: Epoch | None = None
         self._next: Epoch | None = None
@@ -145,10 +154,14 @@ class Session:
 
     def peer_known(self, static: bytes, uid: PeerUID, now: float) -> None:
         """The peer's record says this. A new UID means a restart: its old keys are gone."""
-        self._static = static
-        if uid == self._peer_uid:
+        if (static, uid) == (self._static, self._peer_uid):
             return
-        self._peer_uid = uid
+        self._static, self._peer_uid = static, uid
+        try:
+            self._mac = HandshakeMac(self._identity, self._uid, self.peer, static, uid)
+        except HandshakeError as error:
+            self._mac = None
+            self.last_error = str(error)
         self._heard_sequence = 0
         self.drop()
         if self.initiates:
@@ -185,25 +198,27 @@ class Session:
         elif self.current is not None and self.current.index == index:
             self._is_confirmed = True
 
-    def receive_untrusted(self, body: bytes, now: float) -> None:
-        """A session message came through the mesh. What is wrong with it goes to `last_error`."""
+    def receive_untrusted(
+        self, message: bytes, now: float, introducer: TokenBucket | None = None
+    ) -> bool:
+        """A session message came. What is wrong with it goes to `last_error`; False if the peer
+        has not made it, and so nothing has changed.
+
+        `introducer`: what the neighbour it came through may cost us; None if it came from the peer
+        itself, sealed.
+        """
         try:
-            fields = as_list(unpack_untrusted(body, max_bytes=MAX_BODY), "session message", 8)
-            match fields:
-                case [kind, handshake_id, message, *_] if kind in (_INIT, _ANSWER):
-                    number = as_int(handshake_id, "handshake id", 0, U32)
-                    data = as_bytes(message, "session handshake", max_length=512)
-                    if kind == _INIT:
-                        self._answer_untrusted(number, data, now)
-                    else:
-                        self._complete_untrusted(number, data, now)
-                case [kind, *_] if kind == _CALL:
-                    if self.initiates and self.current is None and self._pending is None:
-                        self._initiate_at = now
-                case _:
-                    raise WireError("an unknown session message")
+            if self._mac is None:
+                raise HandshakeError("a session message from a peer we have no record of yet")
+            body = self._mac.open_untrusted(message)
         except PeerError as error:
             self.last_error = str(error)
+            return False
+        try:
+            self._receive_body_untrusted(body, now, introducer)
+        except PeerError as error:
+            self.last_error = str(error)
+        return True
 
     def advance(self, now: float) -> None:
         if self._retire_previous_at is not None and now >= self._retire_previous_at:
@@ -216,7 +231,7 @@ class Session:
         if self._call_at is not None and now >= self._call_at:
             self._call_at = None
             if self.current is None:
-                self._messages.append(pack([_CALL]))
+                self._say(pack([_CALL]))
                 self._call_at = now + self._retry
                 self._retry = min(self._retry * 2, self._settings.longest_retry)
 
@@ -253,6 +268,48 @@ class Session:
 
     # --- inside --------------------------------------------------------------------------
 
+    def _receive_body_untrusted(
+        self, body: bytes, now: float, introducer: TokenBucket | None
+    ) -> None:
+        fields = as_list(unpack_untrusted(body, max_bytes=MAX_BODY), "session message", 8)
+        match fields:
+            case [kind, handshake_id, sealed, sequence, *_] if kind == _INIT:
+                number = as_int(handshake_id, "handshake id", 0, U32)
+                data = as_bytes(sealed, "session handshake", max_length=512)
+                self._may_answer(as_int(sequence, "sequence", 1, U64))
+                self._spend(now, introducer)
+                self._answer_untrusted(number, data, now)
+            case [kind, handshake_id, sealed, *_] if kind == _ANSWER:
+                data = as_bytes(sealed, "session handshake", max_length=512)
+                if self._pending is not None and self._pending.index == handshake_id:
+                    self._spend(now, introducer)
+                    self._complete_untrusted(self._pending, data, now)
+            case [kind, *_] if kind == _CALL:
+                if self.initiates and self.current is None and self._pending is None:
+                    self._initiate_at = now
+            case _:
+                raise WireError("an unknown session message")
+
+    def _say(self, body: bytes) -> None:
+        if self._mac is not None:
+            self._messages.append(self._mac.close(body))
+
+    def _may_answer(self, sequence: int) -> None:
+        """HandshakeError if an initiation need not even be read."""
+        if self.initiates:
+            raise HandshakeError("a session handshake from the wrong side")
+        if sequence <= self._heard_sequence:
+            raise HandshakeError("a session handshake that was replayed or overtaken")
+
+    def _spend(self, now: float, introducer: TokenBucket | None) -> None:
+        """Before exchanges of X25519. HandshakeError if that is too often; who pays is the peer
+        first, so that it cannot spend what others have who come through the same neighbour."""
+        if not self._budget.has(now):
+            raise HandshakeError("more session handshakes than anybody needs")
+        if introducer is not None and not introducer.take(now):
+            raise HandshakeError("more session handshakes through one neighbour than there can be")
+        self._budget.take(now)
+
     def _handshake(self, initiator: bool) -> Handshake:
         ours, theirs = self._identity.name, self.peer
         return Handshake(
@@ -278,13 +335,9 @@ class Session:
             self.last_error = str(error)
             return
         self._pending = _Pending(handshake, index)
-        self._messages.append(pack([_INIT, index, message]))
+        self._say(pack([_INIT, index, message, self._sequence]))
 
     def _answer_untrusted(self, handshake_id: int, message: bytes, now: float) -> None:
-        if self._static is None:
-            raise HandshakeError("a session handshake from a peer we have no record of yet")
-        if self.initiates:
-            raise HandshakeError("a session handshake from the wrong side")
         handshake = self._handshake(initiator=False)
         payload = unpack_untrusted(handshake.read_message_untrusted(message), max_bytes=MAX_BODY)
         fields = as_list(payload, "session offer", 16, at_least=4)
@@ -294,29 +347,21 @@ class Session:
         suites = [as_int(s, "suite", 0, 255) for s in as_list(fields[3], "suites", 16)]
         if uid != self._peer_uid:
             raise HandshakeError("a session handshake from another life of the peer")
-        if sequence <= self._heard_sequence:
-            raise HandshakeError("a session handshake that was replayed or overtaken")
-        if len(self._answered) == MOST_ANSWERS and now < self._answered[0] + MOST_ANSWERS:
-            raise HandshakeError("more session handshakes than anybody needs")
-        self._answered.append(now)
+        self._may_answer(sequence)  # in clear it was only a hint
         suite = choose(self._suites, suites)
         self._heard_sequence = sequence
         index = self._new_index()
         answer = handshake.write_message(pack([index, self._uid, int(suite)]))
-        self._messages.append(pack([_ANSWER, handshake_id, answer]))
+        self._say(pack([_ANSWER, handshake_id, answer]))
         if self._next is not None:
             self._retired.append(self._next.index)
         self._next = self._epoch(handshake, suite, index, theirs, now)
         if self.current is None or not self._is_confirmed:
             self._promote(self._next, now, is_confirmed=False)
 
-    def _complete_untrusted(self, handshake_id: int, message: bytes, now: float) -> None:
-        pending = self._pending
-        if pending is None or pending.index != handshake_id:
-            return  # the answer to an earlier try
-        payload = unpack_untrusted(
-            pending.handshake.read_message_untrusted(message), max_bytes=MAX_BODY
-        )
+    def _complete_untrusted(self, pending: _Pending, message: bytes, now: float) -> None:
+        handshake = pending.handshake.for_reading()
+        payload = unpack_untrusted(handshake.read_message_untrusted(message), max_bytes=MAX_BODY)
         fields = as_list(payload, "session answer", 16, at_least=3)
         theirs = as_int(fields[0], "session index", MIN_INDEX, U32)
         if as_int(fields[1], "uid", 1, U64) != self._peer_uid:
@@ -327,7 +372,7 @@ class Session:
         self._pending = None
         self._initiate_at = now + self._settings.renew_after
         self._retry = self._settings.first_retry
-        epoch = self._epoch(pending.handshake, Suite(suite_id), pending.index, theirs, now)
+        epoch = self._epoch(handshake, Suite(suite_id), pending.index, theirs, now)
         self._promote(epoch, now, is_confirmed=True)
 
     def _epoch(

@@ -25,6 +25,8 @@ from typing import Protocol, TypeVar
 import outcome
 import trio
 
+from weave_py.loop.boot_clock import BootClock
+
 T = TypeVar("T")
 Turn = Callable[[list[tuple[int, int]]], None]
 
@@ -82,6 +84,7 @@ class MainLoop:
             *arguments,
             run_sync_soon_threadsafe=self._call_soon,
             done_callback=self._end,
+            clock=BootClock(),
         )
         try:
             self._loop()

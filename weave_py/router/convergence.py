@@ -124,7 +124,7 @@ class Convergence:
         if record is None or peer not in routes.hops:
             return
         self._links.peer_known(record, peer, self._places()[peer], now)
-        self._links.use_routes(routes, now)
+        self._links.use_route(peer, routes, now)
 
     # --- out -----------------------------------------------------------------------------
 

@@ -53,6 +53,7 @@ from weave_py.router.record_channel import RecordChannel
 from weave_py.router.session_channel import SESSION, SessionChannel
 from weave_py.router.settings import EngineSettings
 from weave_py.router.topology_channel import TOPOLOGY, TopologyChannel
+from weave_py.router.unicast_budget import UnicastBudget
 from weave_py.wire.messages import ControlMessage, Gossip, Train, Unicast
 from weave_py.wire.sleeve import HOP_LIMIT
 
@@ -135,6 +136,7 @@ class Engine:
         self._convergence = Convergence(
             self.topology, self.neighbours, self.links, self.targets, self.settings, self.load
         )
+        self._budget = UnicastBudget()
         self._duplicates = DuplicateIdentity(self.neighbours)
         self._records = self._record_channels(identity, incarnation, services, names, now)
         self._channels: dict[str, Channel] = {
@@ -146,7 +148,15 @@ class Engine:
                 self._duplicates,
                 self._describe,
             ),
-            SESSION: SessionChannel(self.links, self._convergence, self.topology, self._authorizer),
+            SESSION: SessionChannel(
+                identity,
+                uid,
+                self.topology,
+                self.links,
+                self._convergence,
+                self._authorizer,
+                self._budget,
+            ),
             **self._records,
         }
         self._due_at = float("inf")
@@ -181,6 +191,7 @@ class Engine:
                 identity_of,
                 self.topology,
                 unicasts,
+                self._budget,
                 now,
                 self.settings.gossip,
             )
@@ -491,7 +502,10 @@ class Engine:
                     channel.receive_unicast_untrusted(source, body, stream.peer, now)
             case Unicast():
                 if message.hop_limit > 0:
-                    self.send_unicast(message, stream.peer)
+                    if self._budget.may_forward(stream.peer, message.body, now):
+                        self.send_unicast(message, stream.peer)
+                    else:
+                        self.unicasts_undeliverable += 1
             case Train(size, datagrams):
                 self._outputs.append(TrainReceived(stream.peer, size, datagrams))
             case _:

@@ -17,6 +17,7 @@ from weave_py.model.errors import WireError
 from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName, PeerUID
 from weave_py.model.routes import RouteTable
+from weave_py.model.token_bucket import TokenBucket
 from weave_py.router.fast_links import FastLinks
 from weave_py.router.outputs import (
     AddPort,
@@ -82,6 +83,11 @@ class Links:
     def get(self, peer: PeerName) -> Link | None:
         return self._links.get(peer)
 
+    def has_told(self, peer: PeerName, record: PeerRecord) -> bool:
+        """Whether the peer has a link, and that was told of this record last."""
+        told = self._told.get(peer)
+        return told is not None and told[0] is record
+
     @property
     def direct(self) -> Set[PeerName]:
         """The peers that we reach directly."""
@@ -141,15 +147,24 @@ class Links:
         control plane's shortest way; so they do not go in circles.
         """
         for link in list(self._links.values()):
-            hop = routes.unicast.get(link.peer)
-            relay = routes.relay.get(link.peer)
-            if relay is None and hop in self._direct:
-                relay = hop
-            if relay == link.peer:
-                relay = None
-            if (link.paths.relay, link.paths.tcp) != (relay, hop):
-                link.set_relay(relay, hop, now)
-                self._drain(link, now)
+            self._use_route(link, routes, now)
+
+    def use_route(self, peer: PeerName, routes: RouteTable, now: float) -> None:
+        """The same for one peer."""
+        link = self._links.get(peer)
+        if link is not None:
+            self._use_route(link, routes, now)
+
+    def _use_route(self, link: Link, routes: RouteTable, now: float) -> None:
+        hop = routes.unicast.get(link.peer)
+        relay = routes.relay.get(link.peer)
+        if relay is None and hop in self._direct:
+            relay = hop
+        if relay == link.peer:
+            relay = None
+        if (link.paths.relay, link.paths.tcp) != (relay, hop):
+            link.set_relay(relay, hop, now)
+            self._drain(link, now)
 
     def call(self, peer: PeerName, now: float) -> None:
         """Its link is wanted at once; the peer may have none with us yet."""
@@ -209,10 +224,11 @@ class Links:
         path = self.fast.paths.get(peer)
         return path is not None and path.usage.is_alive(now)
 
-    def receive_unicast_untrusted(self, source: PeerName, body: bytes, now: float) -> None:
+    def receive_unicast_untrusted(
+        self, source: PeerName, message: bytes, now: float, introducer: TokenBucket
+    ) -> None:
         link = self._links.get(source)
-        if link is not None:
-            link.receive_unicast_untrusted(body, now)
+        if link is not None and link.receive_unicast_untrusted(message, now, introducer):
             self._drain(link, now)
 
     def receive_controls_untrusted(self, records: Iterable[ControlRecord], now: float) -> None:

@@ -21,6 +21,7 @@ from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.effects import WARNING, Effect, KeepState, LogEvent
 from weave_py.model.errors import PeerError
 from weave_py.model.names import PeerName
+from weave_py.router.unicast_budget import UnicastBudget
 from weave_py.wire.owned_record import OwnedRecord
 
 MAX_LOGGED = 3  # of a neighbour's bad records, per message
@@ -39,6 +40,7 @@ class RecordChannel:
         identity_of: Callable[[PeerName], bytes | None],
         graph: Graph,
         unicasts: AuthenticUnicasts,
+        budget: UnicastBudget,
         now: float,
         settings: GossipSettings,
     ) -> None:
@@ -48,12 +50,13 @@ class RecordChannel:
         self.undeliverable = 0
         """Messages to peers that we do not know (any more)."""
         self.refused = 0
-        """Unicasts that were not authentic, or came twice."""
+        """Unicasts that were not authentic, came twice, or were too many through one neighbour."""
         self._gossip: Replicator[OwnedRecord] = Replicator(
             name, identity.name, self.records, graph, now, settings
         )
         self._ourself = identity.name
         self._unicasts = unicasts
+        self._budget = budget
         self._neighbours: set[PeerName] = set()
         self._waiting: deque[ServiceOutput] = deque()
         """What the service wants done, in order; behind a Keep all waits for the disk."""
@@ -123,6 +126,9 @@ class RecordChannel:
         self, source: PeerName, body: bytes, via: PeerName, now: float
     ) -> None:
         if self.service is None:
+            return
+        if not self._budget.may_verify(via, now):
+            self.refused += 1
             return
         try:
             message = self._unicasts.open_untrusted(self.name, source, body)

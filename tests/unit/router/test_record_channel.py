@@ -13,6 +13,7 @@ from weave_py.mesh.service import Service
 from weave_py.model.effects import Effect, KeepState, LogEvent, Reply
 from weave_py.model.names import PeerName, PeerUID
 from weave_py.router.record_channel import RecordChannel
+from weave_py.router.unicast_budget import SIGNATURES, UnicastBudget
 from weave_py.wire.gossip import Records, decode_gossip_untrusted, encode_gossip
 
 NOW = 100.0
@@ -52,6 +53,7 @@ def channel(
         identity_of,
         NoGraph(),
         unicasts,
+        UnicastBudget(),
         NOW,
         GossipSettings(),
     )
@@ -159,3 +161,16 @@ def test_who_is_forgotten_is_gone_for_the_service_too() -> None:
     assert ours.service.snapshot(NOW) == {name(US): 0, name(THEM): 0}
     ours.peers_changed(PeersChanged(forgotten={name(THEM)}), NOW)
     assert ours.service.snapshot(NOW) == {name(US): 0}
+
+
+def test_a_neighbour_pays_for_the_signatures_that_come_through_it() -> None:
+    """F7's kind: what a message costs is booked to whom it came through."""
+    ours, theirs = started(US), started(THEM)
+    for _ in range(SIGNATURES + 10):
+        ours.receive_unicast_untrusted(name(THEM), b"garbage", name(7), NOW)
+    body = theirs._unicasts.seal("counter", name(US), b"how-much?")
+    assert body is not None
+    ours.receive_unicast_untrusted(name(THEM), body, name(7), NOW)
+    assert ours.take_unicasts() == []
+    ours.receive_unicast_untrusted(name(THEM), body, name(8), NOW)
+    assert [to for to, _ in ours.take_unicasts()] == [name(THEM)]
