@@ -85,6 +85,11 @@ class Topology:
         signed = self._live.get(name)
         return signed.record if signed else None
 
+    def identity_of(self, name: PeerName) -> bytes | None:
+        """The key of a live peer, or ours."""
+        record = self.record(name)
+        return None if record is None else record.identity
+
     def signed(self, key: RecordKey) -> SignedRecord | None:
         """(RecordStore; a peer has one record, in slot 0.)"""
         return None if slot_of(key) else self._signed(owner_of(key))

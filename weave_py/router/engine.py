@@ -13,15 +13,12 @@ from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership
 from weave_py.link.control_record import ControlRecord
 from weave_py.mesh.authentic_unicasts import AuthenticUnicasts
-from weave_py.mesh.authorizer import Authorizer, Claimant, WhoeverGotIn
+from weave_py.mesh.authorizer import Authorizer, WhoeverGotIn
 from weave_py.mesh.channel import Channel
 from weave_py.mesh.connection import (
-    Connection,
     ConnectionEnded,
-    HandshakeCompleted,
-    MessageReceived,
-    State,
 )
+from weave_py.mesh.gossip.owned_records import OwnedRecords
 from weave_py.mesh.gossip.replicator import Replicator
 from weave_py.mesh.handshake import Hello, hello_of
 from weave_py.mesh.ourself import Ourself
@@ -30,22 +27,19 @@ from weave_py.mesh.service import Service
 from weave_py.mesh.targets import Targets
 from weave_py.mesh.topology import Topology
 from weave_py.model.close_codes import CloseCode
-from weave_py.model.deadlines import Deadline, TimerQueue, earliest
-from weave_py.model.effects import DEBUG, INFO, WARNING, KeepState, LogEvent
+from weave_py.model.deadlines import Deadline, earliest
+from weave_py.model.effects import KeepState
 from weave_py.model.fast import Carried, DesiredVxlan, PortsOutcome
 from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName, PeerUID, Target, endpoint
 from weave_py.router.announcements import Announcements
+from weave_py.router.connections import Connections
 from weave_py.router.convergence import Convergence
-from weave_py.router.duplicate_identity import CLONED, DuplicateIdentity
-from weave_py.router.eviction import least_useful
+from weave_py.router.duplicate_identity import DuplicateIdentity
 from weave_py.router.links import Links
-from weave_py.router.neighbours import Neighbours, Stream
+from weave_py.router.neighbours import Neighbours
 from weave_py.router.outputs import (
-    CloseStream,
-    Dial,
     Output,
-    SendBytes,
     TrainReceived,
     UseRoutes,
 )
@@ -57,17 +51,6 @@ from weave_py.router.unicast_budget import UnicastBudget
 from weave_py.wire.messages import ControlMessage, Gossip, Train, Unicast
 from weave_py.wire.sleeve import HOP_LIMIT
 
-# What people read of connections that end on purpose; what routers act on are the codes.
-FAREWELLS = {
-    CloseCode.LEAVING: "leaving the network",
-    CloseCode.DUPLICATE: "a second connection to the same peer",
-    CloseCode.MADE_ROOM: "made room for a newcomer",
-    CloseCode.SUPERFLUOUS: "not needed any more: the network has grown",
-    CloseCode.OURSELF: "cannot connect to ourself",
-    CloseCode.CLONED: CLONED,
-}
-FUTILE = (CloseCode.MADE_ROOM, CloseCode.OURSELF)
-FUTILE_PAUSE = 60.0  # seconds before we call again who had no room for us, or was ourself
 TARGETS = "targets"
 """State of ours: the configured targets, as texts."""
 
@@ -131,21 +114,43 @@ class Engine:
             self.settings.announce_every,
             self.load,
         )
-        self._connections_due: TimerQueue[int] = TimerQueue()
-        """Each connection's next deadline, as of its last change, by its stream's number."""
         self._convergence = Convergence(
             self.topology, self.neighbours, self.links, self.targets, self.settings, self.load
         )
         self._budget = UnicastBudget()
-        self._duplicates = DuplicateIdentity(self.neighbours)
-        self._records = self._record_channels(identity, incarnation, services, names, now)
+        duplicates = DuplicateIdentity(self.neighbours)
+        self.connections = Connections(
+            self,
+            uid,
+            self.neighbours,
+            self.topology,
+            self.targets,
+            duplicates,
+            self._authorizer,
+            self.settings.conn_limit,
+        )
+        self._unicasts = AuthenticUnicasts(identity, uid, self.topology.record)
+        running = {service.name: service for service in services}
+        self._records = {
+            name: RecordChannel(
+                name,
+                running.get(name),
+                OwnedRecords(name, identity, incarnation, self.topology.identity_of),
+                self.topology,
+                self._unicasts,
+                self._budget,
+                now,
+                self.settings.gossip,
+            )
+            for name in hello.channels
+        }
         self._channels: dict[str, Channel] = {
             TOPOLOGY: TopologyChannel(
                 self.gossip,
                 self.ourself,
                 self._announcements,
                 self._convergence,
-                self._duplicates,
+                duplicates,
                 self._describe,
             ),
             SESSION: SessionChannel(
@@ -167,36 +172,6 @@ class Engine:
         for name, channel in self._records.items():
             channel.start((states or {}).get(name), now)
         self._carry(now)
-
-    def _record_channels(
-        self,
-        identity: Identity,
-        incarnation: int,
-        services: Iterable[Service],
-        names: Iterable[str],
-        now: float,
-    ) -> dict[str, RecordChannel]:
-        def identity_of(peer: PeerName) -> bytes | None:
-            record = self.topology.record(peer)
-            return None if record is None else record.identity
-
-        unicasts = self._unicasts = AuthenticUnicasts(identity, self.uid, self.topology.record)
-        running = {service.name: service for service in services}
-        return {
-            name: RecordChannel(
-                name,
-                running.get(name),
-                identity,
-                incarnation,
-                identity_of,
-                self.topology,
-                unicasts,
-                self._budget,
-                now,
-                self.settings.gossip,
-            )
-            for name in names
-        }
 
     # --- commands ------------------------------------------------------------------------
 
@@ -229,57 +204,36 @@ class Engine:
             records.stop(now)
         self._carry(now)
         self.is_stopped = True
-        for stream in self.neighbours:
-            if stream.connection is not None:
-                self._close(stream, CloseCode.LEAVING, now)
+        self.connections.stop(now)
         for link in list(self.links):
             self.links.peer_forgotten(link.peer, now)
-        self._outputs += self.links.take_outputs()
+        self._take_all()
 
     # --- streams -------------------------------------------------------------------------
 
     def accepted(self, remote: Endpoint, now: float) -> int | None:
         """A TCP connection came in: its number from now on; None: close it."""
-        stream = None if self.is_stopped else self.neighbours.accept(remote, now)
-        if stream is None:
-            return None
-        self._drain(stream, now)
-        evicted, self.neighbours.evicted = self.neighbours.evicted, []
-        for old in evicted:
-            self._drain(old, now)
+        number = None if self.is_stopped else self.connections.accepted(remote, now)
         self._settle(now)
-        return stream.number
+        return number
 
     def dialled(self, number: int, remote: Endpoint, now: float) -> None:
         """The Dial succeeded."""
-        stream = self.neighbours.get(number)
-        if stream is not None:
-            self.neighbours.open(stream, remote, True, now)
-            self._drain(stream, now)
+        self.connections.dialled(number, remote, now)
         self._settle(now)
 
     def dial_failed(self, number: int, error: str, now: float) -> None:
-        stream = self.neighbours.get(number)
-        if stream is not None:
-            self.neighbours.remove(stream)
-            if stream.target is not None:
-                self.targets.failed(stream.target, error, now)
+        self.connections.dial_failed(number, error, now)
         self._settle(now)
 
     def received(self, number: int, data: bytes, now: float) -> None:
         """Bytes came on a stream."""
-        stream = self.neighbours.get(number)
-        if stream is not None and stream.connection is not None:
-            stream.connection.receive_untrusted(data, now)
-            self._drain(stream, now)
+        self.connections.received(number, data, now)
         self._settle(now)
 
     def stream_ended(self, number: int, reason: str, now: float) -> None:
         """The other side closed the stream, or it broke."""
-        stream = self.neighbours.get(number)
-        if stream is not None and stream.connection is not None:
-            stream.connection.stream_ended(reason)
-            self._drain(stream, now)
+        self.connections.stream_ended(number, reason, now)
         self._settle(now)
 
     # --- datagrams -----------------------------------------------------------------------
@@ -312,7 +266,8 @@ class Engine:
     def send_train(self, neighbour: PeerName, size: int, datagrams: bytes) -> None:
         """Send sleeve datagrams, `size` bytes each but the last, inside the control connection.
         Only outputs can change, no deadline, and nothing is said if there is no connection."""
-        self._send(neighbour, Train(size, datagrams))
+        self.connections.send(neighbour, Train(size, datagrams))
+        self._outputs += self.connections.take_outputs()
 
     # --- services ------------------------------------------------------------------------
 
@@ -381,15 +336,10 @@ class Engine:
             return
         self.load.late(now - self._due_at, now)
         self._due_at = float("inf")
-        for number in self._connections_due.take_due(now):
-            stream = self.neighbours.get(number)
-            if stream is not None and stream.connection is not None:
-                stream.connection.advance(now)
-                self._drain(stream, now)
+        self.connections.advance(now)
         for channel in self._channels.values():
             channel.advance(now)
         self.links.advance(now)
-        self._trim(now)
         self._convergence.advance(now)
         self._settle(now)
 
@@ -397,7 +347,7 @@ class Engine:
         if self.is_stopped:
             return None
         due = [
-            self._connections_due.first(),
+            self.connections.next_deadline(),
             *(channel.next_deadline() for channel in self._channels.values()),
             self.targets.next_deadline(),
             self.links.next_deadline(),
@@ -414,167 +364,52 @@ class Engine:
         taken, self._outputs = self._outputs, []
         return taken
 
-    # --- inside: one connection ----------------------------------------------------------
+    # --- neighbours (router.connections.Router) ------------------------------------------
 
-    def _drain(self, stream: Stream, now: float) -> None:
-        """Carry on with what a connection has to say."""
-        connection = stream.connection
-        assert connection is not None
-        for event in connection.take_events():
-            if self.neighbours.get(stream.number) is not stream:
-                return  # ended because of the event before: what came with it counts no more
-            match event:
-                case HandshakeCompleted(hello, observed):
-                    self._joined(stream, connection, hello, observed, now)
-                case MessageReceived(message):
-                    self._message_untrusted(stream, message, now)
-                case ConnectionEnded():
-                    self._flush(stream)
-                    self._ended(stream, event, now)
-                    return
-        self._flush(stream)
-
-    def _flush(self, stream: Stream) -> None:
-        assert stream.connection is not None
-        self._connections_due.set(stream.number, stream.connection.next_deadline())
-        data = stream.connection.take_bytes()
-        if data:
-            self._outputs.append(SendBytes(stream.number, data))
-
-    def _joined(
-        self,
-        stream: Stream,
-        connection: Connection,
-        hello: Hello,
-        observed: Endpoint | None,
-        now: float,
-    ) -> None:
-        if stream.target is not None:
-            self.targets.reached(stream.target, hello.name)
-        trouble = self._refusal(hello)
-        if trouble is not None:
-            code, reason = trouble
-            connection.close(reason, code)
-            self._log(WARNING, "peer refused", stream, error=reason)
-            self._drain(stream, now)
-            return
-        loser = self.neighbours.resolve_duplicate(stream, hello)
-        if loser is not None:
-            self._duplicates.broke(hello.name, now)
-            self._close(loser, CloseCode.DUPLICATE, now)
-            if loser is stream:
-                return
-        self._log(INFO, "connection established", stream)
+    def neighbour_joined(self, hello: Hello, now: float) -> None:
         self._convergence.moved([hello.name])
         if len(self.neighbours) == 1:
             self._convergence.wait(now)
-        self._set_connected()
         for name, channel in self._channels.items():
             if name in (TOPOLOGY, SESSION) or name in hello.channels:
                 channel.neighbour_joined(hello.name, now)
         self._announcements.joined(now)
-        self._make_room(stream, now)
 
-    def _refusal(self, hello: Hello) -> tuple[CloseCode, str] | None:
-        """Why we want no connection with a peer that has proved who it is; None if we do."""
-        if hello.name == self.name:
-            code = CloseCode.OURSELF if hello.uid == self.uid else CloseCode.CLONED
-            return code, FAREWELLS[code]
-        known = self.topology.record(hello.name)
-        if known is not None and known.identity != hello.identity:
-            return CloseCode.REFUSED, "another key for a peer name that is taken"
-        why_not = self._authorizer.refusal(Claimant(hello.name, hello.identity))
-        return (CloseCode.REFUSED, why_not) if why_not else None
-
-    def _message_untrusted(self, stream: Stream, message: ControlMessage, now: float) -> None:
-        assert stream.peer is not None
-        if self.neighbours.of(stream.peer) is not stream:
-            return  # a duplicate's last words
+    def neighbour_said_untrusted(
+        self, neighbour: PeerName, message: ControlMessage, now: float
+    ) -> None:
         match message:
             case Gossip(name, body):
                 channel = self._channels.get(name)
                 if channel is not None:
-                    channel.receive_gossip_untrusted(stream.peer, body, now)
-                    self._outputs += channel.take_effects()
+                    channel.receive_gossip_untrusted(neighbour, body, now)
             case Unicast(name, source, destination, _, body) if destination == self.name:
                 channel = self._channels.get(name)
                 if channel is not None:
-                    channel.receive_unicast_untrusted(source, body, stream.peer, now)
+                    channel.receive_unicast_untrusted(source, body, neighbour, now)
             case Unicast():
                 if message.hop_limit > 0:
-                    if self._budget.may_forward(stream.peer, message.body, now):
-                        self.send_unicast(message, stream.peer)
+                    if self._budget.may_forward(neighbour, message.body, now):
+                        self.send_unicast(message, neighbour)
                     else:
                         self.unicasts_undeliverable += 1
             case Train(size, datagrams):
-                self._outputs.append(TrainReceived(stream.peer, size, datagrams))
+                self._outputs.append(TrainReceived(neighbour, size, datagrams))
             case _:
                 pass  # answered by the connection itself
 
-    def _ended(self, stream: Stream, end: ConnectionEnded, now: float) -> None:
-        counted = self.neighbours.remove(stream)
-        peer, code = stream.peer, end.code
-        if peer is None:
-            self.neighbours.failed(stream, now)
-        self._outputs.append(CloseStream(stream.number, end.is_silent))
-        # A duplicate of which the other half is not ours: somebody else has our identity.
-        is_duplicate = code is CloseCode.DUPLICATE
-        refused = is_duplicate and peer is not None and self.neighbours.of(peer) is None
-        usurped = refused and peer is not None and self._duplicates.took_our_place(peer, now)
-        if stream.target is not None and (refused or not is_duplicate):
-            if code is CloseCode.MADE_ROOM:
-                self.targets.rest(stream.target)
-            futile = usurped or code in FUTILE
-            self.targets.failed(stream.target, end.reason, now, FUTILE_PAUSE if futile else 0.0)
-        if usurped:
-            self._outputs += self._duplicates.complaint(stream.description, now)
-        elif not is_duplicate and not self.is_stopped:
-            level = INFO if end.planned else WARNING
-            self._log(level, "connection ended", stream, error=end.reason)
-        if not counted:
-            return
-        assert peer is not None
-        self._convergence.moved([peer])
-        if not end.planned:
-            self._duplicates.broke(peer, now)
-        if usurped or code is CloseCode.MADE_ROOM:
-            self.targets.leave_alone(peer, now + FUTILE_PAUSE)
+    def neighbour_left(self, neighbour: PeerName, end: ConnectionEnded, now: float) -> None:
+        self._convergence.moved([neighbour])
         self.terminations += 1
-        self._set_connected()
         for channel in self._channels.values():
-            channel.neighbour_left(peer)
-        if code is CloseCode.LEAVING:
-            self.links.peer_left(peer, now)
+            channel.neighbour_left(neighbour)
+        if end.code is CloseCode.LEAVING:
+            self.links.peer_left(neighbour, now)
         elif not end.planned:
-            self.links.neighbour_lost(peer, now)
+            self.links.neighbour_lost(neighbour, now)
         self._announcements.soon(now)
 
-    def _close(self, stream: Stream, code: CloseCode, now: float) -> None:
-        assert stream.connection is not None
-        stream.connection.close(FAREWELLS[code], code)
-        self._drain(stream, now)
-
-    def _make_room(self, newcomer: Stream | None, now: float) -> None:
-        limit = self.settings.conn_limit
-        if not limit or len(self.neighbours) <= limit:
-            return
-        excess = len(self.neighbours) - limit
-        for victim in least_useful(self.neighbours, self.topology, self.targets, newcomer, excess):
-            self._close(victim, CloseCode.MADE_ROOM, now)
-
-    def _trim(self, now: float) -> None:
-        """End connections that we made when the network was smaller."""
-        due = self.targets.next_trim()
-        if due is None or now < due.at:
-            return
-        for name in sorted(self.topology.reachable_without(self.targets.take_superfluous(now))):
-            stream = self.neighbours.of(name)
-            if stream is not None and stream.connection is not None:
-                if stream.target is not None:
-                    self.targets.rest(stream.target)
-                self._close(stream, CloseCode.SUPERFLUOUS, now)
-
-    # --- inside: the mesh ----------------------------------------------------------------
+    # --- inside --------------------------------------------------------------------------
 
     def _settle(self, now: float) -> None:
         """After any change: let news take effect, and carry messages from part to part."""
@@ -584,12 +419,12 @@ class Engine:
         if self._announcements.advance(now):
             self._convergence.soon(now)
         if self._convergence.is_due(now):
-            self._make_room(None, now)
+            self.connections.make_room(None, now)
             self._outputs.append(UseRoutes(self._convergence.recompute(now)))
-        self._call(now)
+        self.connections.call(now)
         self.links.drain_fast(now)
-        self._outputs += self.links.take_outputs()
         self._carry(now)
+        self._take_all()
 
     def _carry(self, now: float) -> None:
         """What channels have to say."""
@@ -602,30 +437,21 @@ class Engine:
             for destination, body in channel.take_unicasts():
                 self.send_unicast(Unicast(name, self.name, destination, HOP_LIMIT, body))
             for neighbour, body in channel.take_messages():
-                self._send(neighbour, Gossip(name, body))
+                self.connections.send(neighbour, Gossip(name, body))
             self._outputs += channel.take_effects()
 
+    def _take_all(self) -> None:
+        self._outputs += self.links.take_outputs()
+        self._outputs += self.connections.take_outputs()
+
     def _describe(self, neighbour: PeerName) -> dict[str, object]:
+        """The log's fields for a neighbour."""
         stream = self.neighbours.of(neighbour)
         return {} if stream is None else stream.description
-
-    def _call(self, now: float) -> None:
-        for call in self.targets.due(now):
-            stream = self.neighbours.dialling(call.key, now)
-            self._outputs.append(Dial(stream.number, call.host, call.port))
-
-    def _set_connected(self) -> None:
-        self.targets.set_connected(self.neighbours.names())
 
     def _targets_changed(self, now: float) -> None:
         self._outputs.append(KeepState(TARGETS, self.targets.configured))
         self._settle(now)
-
-    def _send(self, neighbour: PeerName, message: ControlMessage) -> None:
-        stream = self.neighbours.of(neighbour)
-        if stream is not None and stream.connection is not None:
-            stream.connection.send(message)
-            self._flush(stream)
 
     def send_unicast(self, message: Unicast, source: PeerName | None = None) -> None:
         """Pass a message on; never back to the neighbour it came from."""
@@ -636,14 +462,7 @@ class Engine:
             self.unicasts_undeliverable += 1
             return
         hop_limit = min(message.hop_limit, HOP_LIMIT) - 1
-        self._send(
+        self.connections.send(
             via,
             Unicast(message.channel, message.source, message.destination, hop_limit, message.body),
         )
-
-    def _log(self, level: int, event: str, stream: Stream, **fields: object) -> None:
-        connection = stream.connection
-        fields = {**stream.description, **fields}
-        if connection is not None and connection.state is State.CLOSED and not connection.hello:
-            level = max(level, WARNING) if fields.get("error") else DEBUG
-        self._outputs.append(LogEvent(level, event, fields))

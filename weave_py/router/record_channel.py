@@ -8,9 +8,7 @@ for a service is still a bridge for those that have.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 
-from weave_py.crypto.identity import Identity
 from weave_py.mesh.authentic_unicasts import AuthenticUnicasts
 from weave_py.mesh.channel import PeersChanged
 from weave_py.mesh.gossip.owned_records import OwnedRecords
@@ -35,9 +33,7 @@ class RecordChannel:
         self,
         name: str,
         service: Service | None,
-        identity: Identity,
-        incarnation: int,
-        identity_of: Callable[[PeerName], bytes | None],
+        records: OwnedRecords,
         graph: Graph,
         unicasts: AuthenticUnicasts,
         budget: UnicastBudget,
@@ -46,15 +42,14 @@ class RecordChannel:
     ) -> None:
         self.name = name
         self.service = service
-        self.records = OwnedRecords(name, identity, incarnation, identity_of)
+        self.records = records
         self.undeliverable = 0
         """Messages to peers that we do not know (any more)."""
         self.refused = 0
         """Unicasts that were not authentic, came twice, or were too many through one neighbour."""
         self._gossip: Replicator[OwnedRecord] = Replicator(
-            name, identity.name, self.records, graph, now, settings
+            name, records.ourself, records, graph, now, settings
         )
-        self._ourself = identity.name
         self._unicasts = unicasts
         self._budget = budget
         self._neighbours: set[PeerName] = set()
@@ -78,7 +73,7 @@ class RecordChannel:
         if self.service is not None:
             self._gossip.spread([self.records.begin()], now, None)
             self.records.take_changed()  # it knows
-            self.service.started(Start(self._ourself, self.records, state), now)
+            self.service.started(Start(self.records.ourself, self.records, state), now)
         self._settle(now)
 
     def stop(self, now: float) -> None:

@@ -8,6 +8,7 @@ from tests.kit.builders import identity, record
 from tests.kit.counter_service import Add, CounterService
 from weave_py.mesh.authentic_unicasts import AuthenticUnicasts
 from weave_py.mesh.channel import PeersChanged
+from weave_py.mesh.gossip.owned_records import OwnedRecords
 from weave_py.mesh.gossip.replicator import GossipSettings
 from weave_py.mesh.service import Service
 from weave_py.model.effects import Effect, KeepState, LogEvent, Reply
@@ -48,9 +49,7 @@ def channel(
     return RecordChannel(
         "counter",
         service,
-        identity(number),
-        1,
-        identity_of,
+        OwnedRecords("counter", identity(number), 1, identity_of),
         NoGraph(),
         unicasts,
         UnicastBudget(),

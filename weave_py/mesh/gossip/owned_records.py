@@ -51,6 +51,7 @@ class OwnedRecords:
     ) -> None:
         """`identity_of`: the key of a peer that takes part, None of any other; `incarnation`
         grows with each start of ours."""
+        self.ourself = identity.name
         self._context = context_of(channel)
         self._identity = identity
         self._incarnation = incarnation
@@ -71,12 +72,12 @@ class OwnedRecords:
     def publish(self, slot: int, payload: bytes | None) -> OwnedRecord | None:
         """Our record of this slot from now on; returns it if that is news. ValueError for what
         others would refuse."""
-        ours = self._records.get(self._identity.name, {})
+        ours = self._records.get(self.ourself, {})
         payload = payload or b""
         known = ours.get(slot)
         if payload == (known.payload if known else b""):
             return None
-        self._check_quota(self._identity.name, slot, payload)
+        self._check_quota(self.ourself, slot, payload)
         return self._sign(slot, payload)
 
     def begin(self) -> OwnedRecord:
@@ -95,7 +96,7 @@ class OwnedRecords:
             return []
         self._incarnation = min(max(self._rival.incarnation, self._incarnation) + 1, U63)
         self._rival = None
-        ours = self._records.get(self._identity.name, {})
+        ours = self._records.get(self.ourself, {})
         return [self._sign(slot, record.payload) for slot, record in sorted(ours.items())]
 
     # --- views (mesh.service.Records) ------------------------------------------------------
@@ -122,7 +123,7 @@ class OwnedRecords:
 
     def forget(self, owners: Iterable[PeerName]) -> None:
         for owner in owners:
-            if owner != self._identity.name and self._records.get(owner):
+            if owner != self.ourself and self._records.get(owner):
                 self._drop(owner)
                 self._changed.add(owner)
 
@@ -142,7 +143,7 @@ class OwnedRecords:
         except PeerError:
             self.refused += 1
             raise
-        if owner == self._identity.name:
+        if owner == self.ourself:
             if self._rival is None or record.order > self._rival:
                 self._rival = record.order
             return None
@@ -205,7 +206,7 @@ class OwnedRecords:
         if slots <= quota.most_slots and size <= quota.most_bytes and len(payload) <= MAX_PAYLOAD:
             return
         what = f"{slots} records with {size} bytes, of which {len(payload)} are this one's"
-        if owner == self._identity.name:
+        if owner == self.ourself:
             raise ValueError(what)
         raise PeerError(f"more than a peer may have others keep: {what}")
 
@@ -240,7 +241,7 @@ class OwnedRecords:
         body = encode_body(self._identity.public, slot, order, payload)
         signature = self._identity.sign(self._context, body)
         record = OwnedRecord(body, signature, self._identity.public, slot, order, payload)
-        self._put(self._identity.name, record)
+        self._put(self.ourself, record)
         return record
 
     def _miss(self, owner: PeerName) -> None:

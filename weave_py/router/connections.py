@@ -1,0 +1,292 @@
+"""How do control connections come and go? Streams, what comes on them, and who may stay.
+
+Bytes and ends of streams come in; what is left for the router above (`Router`) is that a neighbour
+joined, said something, or is gone. Which of two connections with one peer counts is `neighbours`'
+to say, and who makes room is `eviction`'s.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from weave_py.mesh.authorizer import Authorizer, Claimant
+from weave_py.mesh.connection import (
+    Connection,
+    ConnectionEnded,
+    HandshakeCompleted,
+    MessageReceived,
+    State,
+)
+from weave_py.mesh.handshake import Hello
+from weave_py.mesh.targets import Targets
+from weave_py.mesh.topology import Topology
+from weave_py.model.close_codes import CloseCode
+from weave_py.model.deadlines import Deadline, TimerQueue
+from weave_py.model.effects import DEBUG, INFO, WARNING, LogEvent
+from weave_py.model.names import Endpoint, PeerName, PeerUID
+from weave_py.router.duplicate_identity import CLONED, DuplicateIdentity
+from weave_py.router.eviction import least_useful
+from weave_py.router.neighbours import Neighbours, Stream
+from weave_py.router.outputs import CloseStream, Dial, Output, SendBytes
+from weave_py.wire.messages import ControlMessage
+
+# What people read of connections that end on purpose; what routers act on are the codes.
+FAREWELLS = {
+    CloseCode.LEAVING: "leaving the network",
+    CloseCode.DUPLICATE: "a second connection to the same peer",
+    CloseCode.MADE_ROOM: "made room for a newcomer",
+    CloseCode.SUPERFLUOUS: "not needed any more: the network has grown",
+    CloseCode.OURSELF: "cannot connect to ourself",
+    CloseCode.CLONED: CLONED,
+}
+FUTILE = (CloseCode.MADE_ROOM, CloseCode.OURSELF)
+FUTILE_PAUSE = 60.0  # seconds before we call again who had no room for us, or was ourself
+
+
+class Router(Protocol):
+    """What hears of neighbours."""
+
+    def neighbour_joined(self, hello: Hello, now: float) -> None:
+        """There is a connection with a peer that may take part."""
+
+    def neighbour_said_untrusted(
+        self, neighbour: PeerName, message: ControlMessage, now: float
+    ) -> None: ...
+
+    def neighbour_left(self, neighbour: PeerName, end: ConnectionEnded, now: float) -> None:
+        """The connection that counted is gone."""
+
+
+class Connections:
+    """Its outputs are the engine's."""
+
+    def __init__(
+        self,
+        router: Router,
+        uid: PeerUID,
+        neighbours: Neighbours,
+        topology: Topology,
+        targets: Targets,
+        duplicates: DuplicateIdentity,
+        authorizer: Authorizer,
+        limit: int,
+    ) -> None:
+        """`uid`: our own; `limit`: of neighbours, 0 for none."""
+        self._router = router
+        self._uid = uid
+        self._neighbours = neighbours
+        self._topology = topology
+        self._targets = targets
+        self._duplicates = duplicates
+        self._authorizer = authorizer
+        self._limit = limit
+        self._due: TimerQueue[int] = TimerQueue()
+        """Each connection's next deadline, as of its last change, by its stream's number."""
+        self._outputs: list[Output] = []
+        self._is_stopped = False
+
+    # --- streams -------------------------------------------------------------------------
+
+    def accepted(self, remote: Endpoint, now: float) -> int | None:
+        """A TCP connection came in: its number from now on; None: close it."""
+        stream = None if self._is_stopped else self._neighbours.accept(remote, now)
+        if stream is None:
+            return None
+        self._drain(stream, now)
+        evicted, self._neighbours.evicted = self._neighbours.evicted, []
+        for old in evicted:
+            self._drain(old, now)
+        return stream.number
+
+    def dialled(self, number: int, remote: Endpoint, now: float) -> None:
+        """The Dial succeeded."""
+        stream = self._neighbours.get(number)
+        if stream is not None:
+            self._neighbours.open(stream, remote, True, now)
+            self._drain(stream, now)
+
+    def dial_failed(self, number: int, error: str, now: float) -> None:
+        stream = self._neighbours.get(number)
+        if stream is not None:
+            self._neighbours.remove(stream)
+            if stream.target is not None:
+                self._targets.failed(stream.target, error, now)
+
+    def received(self, number: int, data: bytes, now: float) -> None:
+        """Bytes came on a stream."""
+        stream = self._neighbours.get(number)
+        if stream is not None and stream.connection is not None:
+            stream.connection.receive_untrusted(data, now)
+            self._drain(stream, now)
+
+    def stream_ended(self, number: int, reason: str, now: float) -> None:
+        """The other side closed the stream, or it broke."""
+        stream = self._neighbours.get(number)
+        if stream is not None and stream.connection is not None:
+            stream.connection.stream_ended(reason)
+            self._drain(stream, now)
+
+    def send(self, neighbour: PeerName, message: ControlMessage) -> None:
+        """Nothing is said if there is no connection."""
+        stream = self._neighbours.of(neighbour)
+        if stream is not None and stream.connection is not None:
+            stream.connection.send(message)
+            self._flush(stream)
+
+    def stop(self, now: float) -> None:
+        """Say goodbye to everybody."""
+        self._is_stopped = True
+        for stream in self._neighbours:
+            if stream.connection is not None:
+                self._close(stream, CloseCode.LEAVING, now)
+
+    # --- time ----------------------------------------------------------------------------
+
+    def advance(self, now: float) -> None:
+        for number in self._due.take_due(now):
+            stream = self._neighbours.get(number)
+            if stream is not None and stream.connection is not None:
+                stream.connection.advance(now)
+                self._drain(stream, now)
+        self._trim(now)
+
+    def next_deadline(self) -> Deadline | None:
+        return self._due.first()
+
+    def call(self, now: float) -> None:
+        """Call whom we should."""
+        for call in self._targets.due(now):
+            stream = self._neighbours.dialling(call.key, now)
+            self._outputs.append(Dial(stream.number, call.host, call.port))
+
+    def make_room(self, newcomer: Stream | None, now: float) -> None:
+        """End the least useful connections if there are too many."""
+        excess = len(self._neighbours) - self._limit
+        if not self._limit or excess <= 0:
+            return
+        for victim in least_useful(
+            self._neighbours, self._topology, self._targets, newcomer, excess
+        ):
+            self._close(victim, CloseCode.MADE_ROOM, now)
+
+    def take_outputs(self) -> list[Output]:
+        taken, self._outputs = self._outputs, []
+        return taken
+
+    # --- inside --------------------------------------------------------------------------
+
+    def _drain(self, stream: Stream, now: float) -> None:
+        """Carry on with what a connection has to say."""
+        connection = stream.connection
+        assert connection is not None
+        for event in connection.take_events():
+            if self._neighbours.get(stream.number) is not stream:
+                return  # ended because of the event before: what came with it counts no more
+            match event:
+                case HandshakeCompleted(hello):
+                    self._joined(stream, connection, hello, now)
+                case MessageReceived(message):
+                    assert stream.peer is not None
+                    if self._neighbours.of(stream.peer) is stream:  # else a duplicate's last words
+                        self._router.neighbour_said_untrusted(stream.peer, message, now)
+                case ConnectionEnded():
+                    self._flush(stream)
+                    self._ended(stream, event, now)
+                    return
+        self._flush(stream)
+
+    def _flush(self, stream: Stream) -> None:
+        assert stream.connection is not None
+        self._due.set(stream.number, stream.connection.next_deadline())
+        data = stream.connection.take_bytes()
+        if data:
+            self._outputs.append(SendBytes(stream.number, data))
+
+    def _joined(self, stream: Stream, connection: Connection, hello: Hello, now: float) -> None:
+        if stream.target is not None:
+            self._targets.reached(stream.target, hello.name)
+        trouble = self._refusal(hello)
+        if trouble is not None:
+            code, reason = trouble
+            connection.close(reason, code)
+            self._log(WARNING, "peer refused", stream, error=reason)
+            self._drain(stream, now)
+            return
+        loser = self._neighbours.resolve_duplicate(stream, hello)
+        if loser is not None:
+            self._duplicates.broke(hello.name, now)
+            self._close(loser, CloseCode.DUPLICATE, now)
+            if loser is stream:
+                return
+        self._log(INFO, "connection established", stream)
+        self._set_connected()
+        self._router.neighbour_joined(hello, now)
+        self.make_room(stream, now)
+
+    def _refusal(self, hello: Hello) -> tuple[CloseCode, str] | None:
+        """Why we want no connection with a peer that has proved who it is; None if we do."""
+        if hello.name == self._topology.ourself.name:
+            code = CloseCode.OURSELF if hello.uid == self._uid else CloseCode.CLONED
+            return code, FAREWELLS[code]
+        known = self._topology.record(hello.name)
+        if known is not None and known.identity != hello.identity:
+            return CloseCode.REFUSED, "another key for a peer name that is taken"
+        why_not = self._authorizer.refusal(Claimant(hello.name, hello.identity))
+        return (CloseCode.REFUSED, why_not) if why_not else None
+
+    def _ended(self, stream: Stream, end: ConnectionEnded, now: float) -> None:
+        counted = self._neighbours.remove(stream)
+        peer, code = stream.peer, end.code
+        if peer is None:
+            self._neighbours.failed(stream, now)
+        self._outputs.append(CloseStream(stream.number, end.is_silent))
+        # A duplicate of which the other half is not ours: somebody else has our identity.
+        is_duplicate = code is CloseCode.DUPLICATE
+        refused = is_duplicate and peer is not None and self._neighbours.of(peer) is None
+        usurped = refused and peer is not None and self._duplicates.took_our_place(peer, now)
+        if stream.target is not None and (refused or not is_duplicate):
+            if code is CloseCode.MADE_ROOM:
+                self._targets.rest(stream.target)
+            futile = usurped or code in FUTILE
+            self._targets.failed(stream.target, end.reason, now, FUTILE_PAUSE if futile else 0.0)
+        if usurped:
+            self._outputs += self._duplicates.complaint(stream.description, now)
+        elif not is_duplicate and not self._is_stopped:
+            level = INFO if end.planned else WARNING
+            self._log(level, "connection ended", stream, error=end.reason)
+        if not counted:
+            return
+        assert peer is not None
+        if not end.planned:
+            self._duplicates.broke(peer, now)
+        if usurped or code is CloseCode.MADE_ROOM:
+            self._targets.leave_alone(peer, now + FUTILE_PAUSE)
+        self._set_connected()
+        self._router.neighbour_left(peer, end, now)
+
+    def _set_connected(self) -> None:
+        self._targets.set_connected(self._neighbours.names())
+
+    def _close(self, stream: Stream, code: CloseCode, now: float) -> None:
+        assert stream.connection is not None
+        stream.connection.close(FAREWELLS[code], code)
+        self._drain(stream, now)
+
+    def _trim(self, now: float) -> None:
+        """End connections that we made when the network was smaller."""
+        due = self._targets.next_trim()
+        if due is None or now < due.at:
+            return
+        for name in sorted(self._topology.reachable_without(self._targets.take_superfluous(now))):
+            stream = self._neighbours.of(name)
+            if stream is not None and stream.connection is not None:
+                if stream.target is not None:
+                    self._targets.rest(stream.target)
+                self._close(stream, CloseCode.SUPERFLUOUS, now)
+
+    def _log(self, level: int, event: str, stream: Stream, **fields: object) -> None:
+        connection = stream.connection
+        fields = {**stream.description, **fields}
+        if connection is not None and connection.state is State.CLOSED and not connection.hello:
+            level = max(level, WARNING) if fields.get("error") else DEBUG
+        self._outputs.append(LogEvent(level, event, fields))
