@@ -130,6 +130,8 @@ def _is_ours(bridge: str) -> bool:
 
 def _delete(bridge: str, state: StateDirectory | None, patience: float) -> None:
     """Delete both, while no router can begin to use them."""
+    from weave_py.host.firewall import keeper
+
     deadline = time.monotonic() + patience
     with ExitStack() as held:
         _hold(held, lambda: claim_bridge(bridge), deadline)
@@ -138,6 +140,7 @@ def _delete(bridge: str, state: StateDirectory | None, patience: float) -> None:
         _delete_bridge(bridge)
         if state is not None:
             state.wipe()
+        keeper.remove(bridge)
 
 
 def _hold(

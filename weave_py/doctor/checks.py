@@ -15,6 +15,7 @@ from fastdp import descriptions
 from fastdp.kernel.selftest import probe_host
 from fastdp.kernel.xfrm import kernel_has_esp
 from weave_py.config.resolve import Config
+from weave_py.host.firewall.keeper import examine as try_firewall
 from weave_py.host.locks import is_claimed
 from weave_py.host.privileges import check_privileges
 from weave_py.host.self_test import (
@@ -49,6 +50,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield _udp()
     yield _ciphers(time.perf_counter)
     yield _port(config.port, config.bridge)
+    yield _firewall(config.bridge)
     yield from _fast(config)
 
 
@@ -97,6 +99,14 @@ def _port(port: int, bridge: str) -> Finding:
         return Finding(Verdict.NOTE, "port", text)
     text = f"{port} is in use by another program: stop that one, or choose another --port"
     return Finding(Verdict.FAILED, "port", text)
+
+
+def _firewall(bridge: str) -> Finding:
+    try:
+        view = try_firewall(bridge)
+    except HostError as error:
+        return Finding(Verdict.NOTE, "host firewall", f"cannot be tried: {error}")
+    return Finding(Verdict.FAILED if view.code else Verdict.OK, "host firewall", view.text)
 
 
 def _fast(config: Config) -> Iterator[Finding]:

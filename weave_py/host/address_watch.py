@@ -15,24 +15,30 @@ GROUPS = 0x10 | 0x100
 class AddressWatch:
     """Readable whenever an address came or went: `drain`, then look. A context manager."""
 
+    PROTOCOL = socket.NETLINK_ROUTE
+    GROUPS = GROUPS
+    WHAT = "this host's addresses"
+
     def __init__(self) -> None:
         """HostError if the kernel refuses."""
         kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         try:
-            self.sock = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
-            self.sock.bind((0, GROUPS))
+            self.sock = socket.socket(socket.AF_NETLINK, kind, self.PROTOCOL)
+            self.sock.bind((0, self.GROUPS))
         except OSError as error:
-            raise refused("cannot watch this host's addresses", error.errno) from None
+            raise refused(f"cannot watch {self.WHAT}", error.errno) from None
 
-    def drain(self) -> None:
-        """Forget what has been said so far; what it was does not matter."""
+    def drain(self) -> bool:
+        """Forget what has been said so far; what it was does not matter. Whether anything was."""
+        said = False
         while True:
             try:
                 self.sock.recv(65_536)
             except BlockingIOError:
-                return
+                return said
             except OSError:
-                continue  # more than the socket could hold: as good as any message
+                pass  # more than the socket could hold: as good as any message
+            said = True
 
     def close(self) -> None:
         self.sock.close()

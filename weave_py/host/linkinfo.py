@@ -38,6 +38,14 @@ def kind_of(link: Any) -> str:
     return str(info.get_attr("IFLA_INFO_KIND") or "") if info else ""
 
 
+def bridge_attribute(link: Any, name: str) -> int | None:
+    """An attribute of a bridge; None if it is none, or (`link` None) not there."""
+    info = link.get_attr("IFLA_LINKINFO") if link else None
+    data = info.get_attr("IFLA_INFO_DATA") if info and kind_of(link) == "bridge" else None
+    value: int | None = data.get_attr(name) if data else None
+    return value
+
+
 def port_attribute(link: Any, name: str) -> int | None:
     """An attribute that an interface has as a port of a bridge; None if it is none."""
     info = link.get_attr("IFLA_LINKINFO")

@@ -21,6 +21,7 @@ from weave_py.host.linkinfo import (
     address_fields,
     address_of,
     alias_of,
+    bridge_attribute,
     kind_of,
     port_attribute,
     port_info,
@@ -35,7 +36,9 @@ BRIDGE_ALIAS: Final = "weave-py"
 
 # linux/if_addr.h, neighbour.h, rtnetlink.h, if_bridge.h
 _IFA_F_NODAD = 0x02
-_NUD_NOT_LEARNED = 0x40 | 0x80  # static, local
+_NUD_STATIC = 0x40
+_NUD_NOT_LEARNED = _NUD_STATIC | 0x80  # static, local
+_NTF_MASTER = 0x04
 _SCOPE_LINK = 253
 _PORT_FORWARDING = 3
 
@@ -114,6 +117,12 @@ class Netlink:
             raise HostError(f"bridge {name} was not made by weave-py: it was left alone")
         self.delete_link(name)
 
+    def calls_netfilter(self, bridge: str) -> tuple[bool, bool]:
+        """Whether `bridge` itself asks that (IPv4, IPv6) packets of its frames pass netfilter."""
+        link = self._find(bridge)
+        ipv4, ipv6 = "IFLA_BR_NF_CALL_IPTABLES", "IFLA_BR_NF_CALL_IP6TABLES"
+        return bool(bridge_attribute(link, ipv4)), bool(bridge_attribute(link, ipv6))
+
     def plug_port(
         self,
         ifname: str,
@@ -145,6 +154,14 @@ class Netlink:
                 self._ip.link("set", index=index, master=master)
             self._ip.brport("set", index=index, isolated=int(isolated))
             self._ip.link("set", index=index, state="up")
+
+    def seclude_port(self, ifname: str, mac: str) -> None:
+        """Port `ifname` gets what is addressed to `mac`, and nothing that is flooded."""
+        index = self._get(ifname)["index"]
+        quiet = dict.fromkeys(("learning", "unicast_flood", "mcast_flood", "bcast_flood"), 0)
+        with _doing(f"cannot set up port {ifname}"):
+            self._ip.brport("set", index=index, **quiet)
+            self._ip.fdb("add", ifindex=index, lladdr=mac, flags=_NTF_MASTER, state=_NUD_STATIC)
 
     def unplug(self, ifname: str) -> None:
         """Take `ifname` out of its bridge and down; a missing interface is fine."""

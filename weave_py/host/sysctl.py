@@ -14,6 +14,14 @@ from weave_py.model.errors import HostError
 _ROOT = Path("/proc/sys/net")
 
 
+def read_sysctl(setting: str) -> str | None:
+    """What `/proc/sys/net/<setting>` holds; None if this kernel lacks it."""
+    try:
+        return (_ROOT / setting).read_text().strip()
+    except OSError:
+        return None
+
+
 def try_sysctl(setting: str, value: int) -> bool:
     """Set `/proc/sys/net/<setting>`; False if this kernel lacks it or refuses."""
     try:

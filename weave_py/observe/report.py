@@ -15,6 +15,7 @@ from typing import Any
 
 from weave_py import __version__
 from weave_py.model.abilities import Abilities
+from weave_py.model.firewall import FirewallView
 from weave_py.model.names import NAME_BYTES, PeerName, name_text
 from weave_py.model.snapshot import (
     ConnectionView,
@@ -47,6 +48,7 @@ class ReportExtras:
     http_address: str = ""
     state_dir: str = ""
     abilities: Abilities = field(default_factory=Abilities)
+    firewall: FirewallView = field(default_factory=FirewallView)
     interface: str = "tap (one per peer)"
 
 
@@ -89,6 +91,11 @@ def _router(snapshot: RouterSnapshot, extras: ReportExtras, wall: datetime) -> J
             "Offloads": extras.abilities.offloads,
             "Ciphers": [name for name, _ in extras.abilities.speeds],
             "FastDatapath": extras.abilities.fast_datapath,
+        },
+        "HostFirewall": {
+            "Code": extras.firewall.code,
+            "Text": extras.firewall.detail,
+            "Dropped": [f"IPv{version}" for version in extras.firewall.dropped],
         },
         "Paths": [_path(path) for path in snapshot.paths],
         "Counters": dict(sorted(snapshot.counters.items())),

@@ -60,6 +60,7 @@ def status(snapshot: RouterSnapshot, extras: ReportExtras) -> str:
         ("Paths", _counts([path.kind for path in snapshot.paths])),
         ("MTU", str(extras.mtu)),
         ("Bridge", printable(extras.bridge)),
+        ("HostFirewall", printable(extras.firewall.text)),
         ("FastDatapath", extras.abilities.fast_datapath),
         ("Offloads", extras.abilities.offloads),
         ("Ciphers", extras.abilities.ciphers or "unknown"),

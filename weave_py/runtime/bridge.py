@@ -12,6 +12,7 @@ import trio
 
 from fastdp.plan.state import peer_of
 from weave_py.config.resolve import Config
+from weave_py.host.firewall.keeper import remove as remove_rules
 from weave_py.loop.host_thread import HostThread
 from weave_py.model.errors import HostError
 from weave_py.observe.log import event
@@ -55,7 +56,16 @@ def _leave_bridge(netlink: Netlink, bridge: str) -> None:
         others = [p.ifname for p in netlink.ports(bridge) if peer_of(p.ifname) is None]
         if not others and not netlink.addresses(bridge) and netlink.is_our_bridge(bridge):
             netlink.delete_bridge(bridge)
+            _forget_rules(bridge)
         else:
             event(_log, logging.INFO, "bridge kept", bridge=bridge, ports=len(others))
     except HostError as error:
         event(_log, logging.WARNING, "bridge not removed", error=error)
+
+
+def _forget_rules(bridge: str) -> None:
+    """Our rules in the host's firewall: containers need them as long as there is the bridge."""
+    try:
+        remove_rules(bridge)
+    except HostError as error:
+        event(_log, logging.WARNING, "accept rule not removed", error=error)

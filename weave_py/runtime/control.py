@@ -17,6 +17,7 @@ from weave_py.model.names import PeerName, Target, parse_target
 from weave_py.model.snapshot import MacView, RouterSnapshot
 from weave_py.observe.report import ReportExtras
 from weave_py.router.snapshot import snapshot
+from weave_py.runtime.firewall import HostFirewall
 from weave_py.runtime.pump import Pump
 
 
@@ -31,6 +32,7 @@ class RouterControl:
         shutdown: trio.Event,
         keep_targets: Callable[[], Awaitable[str]],
         abilities: Abilities,
+        firewall: HostFirewall,
     ) -> None:
         """`keep_targets` returns when the targets, as they are now, are on disk, or why not."""
         self.is_ready = False
@@ -40,6 +42,7 @@ class RouterControl:
         self._shutdown = shutdown
         self._keep_targets = keep_targets
         self._abilities = abilities
+        self._firewall = firewall
 
     def snapshot(self) -> RouterSnapshot:
         datapath, engine = self._pump.datapath, self._pump.engine
@@ -62,6 +65,7 @@ class RouterControl:
             http_address=address.text if address else "",
             state_dir=str(self._config.state_dir),
             abilities=self._abilities,
+            firewall=self._firewall.view,
         )
 
     async def connect(self, targets: list[str], replace: bool) -> list[str]:

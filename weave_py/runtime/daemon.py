@@ -56,6 +56,7 @@ from weave_py.runtime.fast_host import (
     reconciling,
     unguard,
 )
+from weave_py.runtime.firewall import HostFirewall
 from weave_py.runtime.peer_ports import PeerPorts
 from weave_py.runtime.pump import Pump
 from weave_py.runtime.start_state import StartState, read_start_state
@@ -107,6 +108,7 @@ class _Router:
     ports: PeerPorts
     store: StateWriter
     control: RouterControl
+    firewall: HostFirewall
     shutdown: trio.Event
     events: socket.socket
     """What the kernel tells of its devices."""
@@ -165,7 +167,8 @@ async def _main(config: Config, loop: MainLoop) -> None:
             rungs.callback(datapath.close)
             pump.use(datapath, ports)
             await adopt(host, kernel, ports, pump)
-            control = RouterControl(config, pump, host, shutdown, store.flush, abilities)
+            firewall = HostFirewall(config.bridge, host)
+            control = RouterControl(config, pump, host, shutdown, store.flush, abilities, firewall)
             router = _Router(
                 config,
                 loop,
@@ -174,6 +177,7 @@ async def _main(config: Config, loop: MainLoop) -> None:
                 ports,
                 store,
                 control,
+                firewall,
                 shutdown,
                 events,
                 rules,
@@ -189,6 +193,7 @@ async def _serve(router: _Router, targets: list[Target]) -> bool:
     control, store = router.control, router.store
     api = control_listeners(config.http_addr) if config.http_addr else []
     async with trio.open_nursery() as nursery:
+        await nursery.start(router.firewall.run)
         await nursery.start(pump.run)
         nursery.start_soon(router.loop.drive, datapath.turn)
         nursery.start_soon(ports.run, datapath, router.events, router.rules)

@@ -50,6 +50,8 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     monkeypatch.setattr("weave_py.host.netlink.Netlink", lambda: kernel)
     monkeypatch.setattr("weave_py.host.privileges.may_administer", lambda: True)
     monkeypatch.setattr("fastdp.cleanup.remove", lambda bridge: None)
+    rules = "weave_py.host.firewall.keeper.remove"
+    monkeypatch.setattr(rules, lambda bridge: kernel.deleted.append(f"rules of {bridge}"))
     return kernel
 
 
@@ -82,7 +84,7 @@ def test_reset_takes_what_the_running_router_used(
         f"deleted bridge wv0 and the state in {state_dir}, identity included\n",
         "",
     )
-    assert kernel.deleted == ["wvt1", "vethwepl1a", "bridge wv0"]
+    assert kernel.deleted == ["wvt1", "vethwepl1a", "bridge wv0", "rules of wv0"]
     assert wiped == [state_dir]
     assert cli("status")[0] == 3
 
@@ -103,7 +105,7 @@ def test_reset_of_what_does_not_run_needs_force(
     assert kernel.deleted == []
     assert wiped == []
     assert cli("reset", "--force", "--bridge", "b2", "--state-dir", str(state_dir))[0] == 0
-    assert kernel.deleted == ["wvt1", "vethwepl1a", "bridge b2"]
+    assert kernel.deleted == ["wvt1", "vethwepl1a", "bridge b2", "rules of b2"]
     assert wiped == [state_dir]
 
 
@@ -169,7 +171,7 @@ def test_reset_waits_until_the_router_let_go_of_its_bridge(
     timer.start()
     assert cli("reset")[0] == 0
     timer.join()
-    assert kernel.deleted == ["wvt1", "vethwepl1a", "bridge wv0"]
+    assert kernel.deleted == ["wvt1", "vethwepl1a", "bridge wv0", "rules of wv0"]
 
 
 def test_who_may_not_reset_stops_no_router(

@@ -9,6 +9,7 @@ from weave_py.cli.doctor import doctor_command
 from weave_py.doctor import checks
 from weave_py.model.errors import HostError
 from weave_py.model.fast import FastHost
+from weave_py.model.firewall import FirewallView
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +22,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "is_claimed", lambda bridge: False)
     monkeypatch.setattr(checks, "probe_host", lambda bridge, enabled: FastHost(4789))
     monkeypatch.setattr(checks, "kernel_has_esp", lambda: True)
+    monkeypatch.setattr(checks, "try_firewall", lambda bridge: FirewallView(detail="passes"))
     monkeypatch.setattr("shutil.which", lambda name: "/usr/sbin/nft")
 
 
@@ -56,6 +58,26 @@ def test_a_host_where_no_router_can_run(monkeypatch: pytest.MonkeyPatch) -> None
     status, found = run()
     assert status == 1
     assert found["privileges"] == ("failed", "CAP_NET_ADMIN is missing: run as root")
+
+
+def test_a_firewall_that_drops_is_named_by_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """t08: no container would reach another one."""
+    view = FirewallView((4,), "IPv4 frames between ports of weave are dropped")
+    monkeypatch.setattr(checks, "try_firewall", lambda bridge: view)
+    status, found = run()
+    assert status == 1
+    assert found["host firewall"][0] == "failed"
+    assert found["host firewall"][1].startswith("host-firewall: IPv4 frames")
+
+
+def test_a_firewall_that_cannot_be_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(bridge: str) -> FirewallView:
+        raise HostError("needs CAP_NET_ADMIN")
+
+    monkeypatch.setattr(checks, "try_firewall", refuse)
+    status, found = run()
+    assert status == 0
+    assert found["host firewall"] == ("note", "cannot be tried: needs CAP_NET_ADMIN")
 
 
 def test_a_kernel_without_esp(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from weave_py.model.abilities import Abilities
 from weave_py.model.fast import FastHost
+from weave_py.model.firewall import FirewallView
 from weave_py.model.names import PeerName, PeerUID
 from weave_py.model.routes import RouteTable
 from weave_py.model.snapshot import (
@@ -41,6 +42,7 @@ def extras() -> ReportExtras:
             speeds=(("aes-256-gcm", 8.3e9), ("chacha20-poly1305", 3.4e9)),
             fast=FastHost(4789),
         ),
+        firewall=FirewallView(detail="lets frames pass: rule in ip filter FORWARD"),
     )
 
 

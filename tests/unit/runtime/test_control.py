@@ -24,6 +24,7 @@ from weave_py.model.errors import HostError, StateError
 from weave_py.model.names import PeerName, PeerUID
 from weave_py.router.engine import Engine
 from weave_py.runtime.control import RouterControl
+from weave_py.runtime.firewall import HostFirewall
 from weave_py.runtime.peer_ports import PeerPorts
 from weave_py.runtime.pump import Pump
 
@@ -80,8 +81,15 @@ class Kit:
         config = Config(nickname="h1", state_dir=Path("/nowhere"))
         self.kept: list[tuple[str, ...]] = []
         self.trouble = ""
+        host = cast(HostThread, self.host)
         self.control = RouterControl(
-            config, pump, cast(HostThread, self.host), self.shutdown, self._keep, Abilities()
+            config,
+            pump,
+            host,
+            self.shutdown,
+            self._keep,
+            Abilities(),
+            HostFirewall("weave", host),
         )
         self.pump = pump
 

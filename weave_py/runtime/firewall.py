@@ -1,0 +1,66 @@
+"""Does the host's firewall let our frames pass, and is it still so? Looked at all the while."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack, suppress
+
+import trio
+
+from weave_py.host.firewall.keeper import Keeper
+from weave_py.host.firewall.watch import RulesWatch
+from weave_py.loop.host_thread import HostThread
+from weave_py.model.errors import HostError
+from weave_py.model.firewall import FirewallView
+from weave_py.observe.log import event
+
+LOOK_SECONDS = 3.0  # between looks, if the kernel says nothing
+PAUSE_SECONDS = (0.5, 2.0)  # at least (rules rarely change alone) and at most
+SHARE = 10  # in between, looks take at most one part in so many of the time
+
+_log = logging.getLogger(__name__)
+
+
+class HostFirewall:
+    """Of one bridge."""
+
+    def __init__(self, bridge: str, host: HostThread) -> None:
+        self.view = FirewallView()
+        self._bridge = bridge
+        self._host = host
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled: see to it that frames pass. Started once that is so at first."""
+        keeper, first = Keeper(self._bridge), True
+        with ExitStack() as opened:
+            watch = None
+            with suppress(HostError):  # a kernel without nftables, most likely
+                watch = opened.enter_context(RulesWatch())
+            while True:
+                changed = watch is None or watch.drain()
+                begun = trio.current_time()
+                try:
+                    view = await self._host.run(keeper.look, changed)
+                except HostError as error:  # the bridge may just be missing
+                    view = FirewallView(self.view.dropped, f"cannot be looked at: {error}")
+                self._tell(view, keeper)
+                if first:
+                    task_status.started()
+                    first = False
+                least, most = PAUSE_SECONDS
+                took = trio.current_time() - begun
+                await trio.sleep(min(max(least, SHARE * took), most))
+                with trio.move_on_after(LOOK_SECONDS - least):
+                    if watch is None:
+                        await trio.sleep_forever()
+                    await trio.lowlevel.wait_readable(watch.sock)
+
+    def _tell(self, view: FirewallView, keeper: Keeper) -> None:
+        if keeper.added:
+            chains = ", ".join(place.text for place in keeper.added)
+            event(_log, logging.INFO, "accept rule added to the host's firewall", chains=chains)
+        before, self.view = self.view, view
+        if view.code and view != before:
+            event(_log, logging.WARNING, "the host's firewall drops frames", why=view.text)
+        elif before.code and not view.code:
+            event(_log, logging.INFO, "the host's firewall lets frames pass again")
