@@ -1,7 +1,7 @@
 """How is pyroute2 used without all that comes with it?
 
 It is for what is done when somebody attaches a container, in many forms and seldom. No router
-imports it: that took each 10 MiB and 60 ms. And `import pyroute2` runs its package's __init__,
+imports it: that took each 7 MiB and 80 ms. And `import pyroute2` runs its package's __init__,
 which imports every module there is: an SQL database of interfaces, plan 9, IPVS … another 40 ms
 and 6 MiB. So the package stands in for itself, empty, while the one module that we need is
 imported, and may be imported as a whole by whoever wants it later.
