@@ -1,8 +1,7 @@
 """How is the kernel made to look as wanted? Executes operations, one after the other.
 
-Synchronous, for one thread, in the network namespace of the thread that made it. VXLAN devices are
-made and led elsewhere by pyroute2; what must be quick (flips, handing over, looking) or is done for
-every peer (its port) goes by `weave_py.host.rtnl`. A flip takes about 30 µs.
+Synchronous, for one thread, in the network namespace of the thread that made it. All of it goes by
+`weave_py.host.rtnl`. A flip takes about 30 µs.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 from fastdp.kernel import observe, tc, vxlan
 from fastdp.kernel.netdev import (
-    EVERYWHERE,
+    adding_remote,
     flooding,
     forgetting,
     index_of,
@@ -22,6 +21,7 @@ from fastdp.kernel.netdev import (
     link_named,
     links_of_kind,
     remotes_of,
+    removing_remote,
     setting,
 )
 from fastdp.kernel.refusal import doing
@@ -60,7 +60,7 @@ from fastdp.plan.state import (
     is_other,
     peer_of,
 )
-from weave_py.host.pyroute import IPRoute, NetlinkError
+from weave_py.host.link_requests import deleting
 from weave_py.host.refusal import refused
 from weave_py.host.rtnl import RouteSocket
 from weave_py.host.sysctl import require_sysctl
@@ -78,14 +78,12 @@ class Kernel:
         self.owners: Mapping[int, PeerName] = {}
         """Whose each device is, by index, as of the last look at all of them."""
         try:
-            self._ip: Any = IPRoute()
             self._route = RouteSocket()
         except OSError as error:
             raise refused("cannot talk to the kernel by netlink", error.errno) from None
 
     def close(self) -> None:
         self._route.close()
-        self._ip.close()
 
     def __enter__(self) -> Kernel:
         return self
@@ -135,7 +133,7 @@ class Kernel:
             ]
         for stray in strays:
             with doing(f"cannot delete {stray.name}", errno.ENODEV):
-                self._ip.link("del", index=stray.index)
+                self._route.change(deleting(stray.index))
         return [stray.name for stray in strays]
 
     def remotes_of_others(self) -> list[Remote]:
@@ -153,12 +151,12 @@ class Kernel:
 
     def _add_vxlan(self, new: AddVxlan) -> None:
         name, alias = Device.VXLAN.ifname(new.peer), alias_of(self._bridge)
-        vxlan.remove_unfinished(self._ip, self._route, name, new.mac)
+        vxlan.remove_unfinished(self._route, name, new.mac)
         with doing(f"cannot create VXLAN device {name}"):
             try:
-                index = vxlan.create(self._ip, name, alias, new)
-            except NetlinkError as error:
-                if error.code != errno.EEXIST:
+                index = vxlan.create(self._route, name, alias, new)
+            except OSError as error:
+                if error.errno != errno.EEXIST:
                     raise
                 raise VniTaken(
                     f"cannot create VXLAN device {name}: another device has VNI {new.vni} "
@@ -168,7 +166,7 @@ class Kernel:
                 self._guard(index)
                 self._divert(new.peer, REDIRECT_SLOTS[0])
             except BaseException:
-                self._ip.link("del", index=index)
+                self._route.change(deleting(index))
                 raise
 
     def _delete_vxlan(self, name: str) -> None:
@@ -177,7 +175,7 @@ class Kernel:
             if link is None:
                 return
             if link.kind == "vxlan" and link.alias == alias_of(self._bridge):
-                self._ip.link("del", index=link.index)
+                self._route.change(deleting(link.index))
                 return
         raise HostError(f"interface {name} is not ours: it was left alone")
 
@@ -189,11 +187,11 @@ class Kernel:
                 case Guard():
                     self._guard(index)
                 case SetLocal(_, ipv6, local):
-                    self._ip.link("set", index=index, kind="vxlan", **vxlan.local(ipv6, local))
+                    self._route.change(vxlan.moving(index, ipv6, local))
                 case AddRemote(_, remote):
-                    self._ip.fdb("append", ifindex=index, lladdr=EVERYWHERE, **_entry(remote))
+                    self._route.change(adding_remote(index, remote))
                 case DeleteRemote(_, remote):
-                    self._ip.fdb("del", ifindex=index, lladdr=EVERYWHERE, **_entry(remote))
+                    self._route.change(removing_remote(index, remote))
                 case Divert(peer, slot):
                     self._divert(peer, slot)
                 case Undivert(_, slot):
@@ -312,7 +310,3 @@ class Kernel:
 def _is_vxlan_name(name: str) -> bool:
     whose = peer_of(name)
     return whose is not None and whose[0] is Device.VXLAN
-
-
-def _entry(remote: Remote) -> dict[str, Any]:
-    return {"dst": remote.host, "port": remote.udp_port, "vni": remote.vni}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from weave_py.host.pyroute import NetlinkError
 from weave_py.host.refusal import refused
 
 
@@ -14,9 +13,6 @@ def doing(what: str, expected: int | None = None) -> Iterator[None]:
     """Turn refusals into HostError, but for one errno, which is fine."""
     try:
         yield
-    except NetlinkError as error:
-        if error.code != expected:
-            raise refused(what, error.code) from None
     except OSError as error:
         if expected is None or error.errno != expected:
             raise refused(what, error.errno) from None

@@ -10,10 +10,10 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from fastdp.kernel import observe, tc, vxlan
-from fastdp.kernel.netdev import links_of_kind, vxlan_identity
+from fastdp.kernel.netdev import links_of_kind, setting, vxlan_identity
 from fastdp.kernel.tc import EVERYTHING, PASS, PROBES, Hook
 from fastdp.plan.operations import AddVxlan
 from fastdp.plan.state import (
@@ -26,7 +26,7 @@ from fastdp.plan.state import (
     is_other,
     peer_of,
 )
-from weave_py.host.pyroute import IPRoute, NetlinkError
+from weave_py.host.link_requests import deleting
 from weave_py.host.rtnl import RouteSocket
 from weave_py.model.errors import HostError
 from weave_py.model.fast import VXLAN_PORT, FastHost
@@ -59,8 +59,8 @@ def probe_host(bridge: str, preferred_port: int = VXLAN_PORT, enabled: bool = Tr
         return FastHost(0, "disabled")
     why = "no-privileges"
     try:
-        with _sockets() as (ip, sock):
-            _remove_leftovers(ip, sock)
+        with RouteSocket() as sock:
+            _remove_leftovers(sock)
             adopted = _port_of_predecessor(sock, bridge)
             # Whose port it is, his protection is: two routers on one host have one each.
             others = _ports_of_others(sock, bridge)
@@ -69,26 +69,16 @@ def probe_host(bridge: str, preferred_port: int = VXLAN_PORT, enabled: bool = Tr
             why = why if ports else "port-taken"
             for port in ports:
                 try:
-                    _try_port(ip, sock, port)
+                    _try_port(sock, port)
                 except _Unable as error:
                     why = str(error)
                     if why != "port-taken":
                         break
                 else:
                     return FastHost(port)
-    except (OSError, NetlinkError):
+    except OSError:
         pass  # not even looking is allowed
     return FastHost(0, why)
-
-
-@contextmanager
-def _sockets() -> Iterator[tuple[Any, RouteSocket]]:
-    ip: Any = IPRoute()
-    try:
-        with RouteSocket() as sock:
-            yield ip, sock
-    finally:
-        ip.close()
 
 
 def _port_of_predecessor(sock: RouteSocket, bridge: str) -> int:
@@ -103,28 +93,28 @@ def _ports_of_others(sock: RouteSocket, bridge: str) -> set[int]:
     return {vxlan_identity(link)[1] for link in links if is_other(link.alias, bridge)}
 
 
-def _remove_leftovers(ip: Any, sock: RouteSocket) -> None:
+def _remove_leftovers(sock: RouteSocket) -> None:
     """Devices of self-tests that were killed in the middle."""
     for link in links_of_kind(sock, "vxlan"):
         pid = link.name.removeprefix(_PREFIX)
         if link.alias == SELF_TEST_ALIAS and pid.isdecimal() and not os.path.exists(f"/proc/{pid}"):
-            ip.link("del", index=link.index)
+            sock.change(deleting(link.index))
 
 
-def _try_port(ip: Any, sock: RouteSocket, port: int) -> None:
-    _try_device(ip, sock, port, ipv6=False)
+def _try_port(sock: RouteSocket, port: int) -> None:
+    _try_device(sock, port, ipv6=False)
     if os.path.exists("/proc/sys/net/ipv6"):
-        _try_device(ip, sock, port, ipv6=True)
+        _try_device(sock, port, ipv6=True)
 
 
-def _try_device(ip: Any, sock: RouteSocket, port: int, *, ipv6: bool) -> None:
+def _try_device(sock: RouteSocket, port: int, *, ipv6: bool) -> None:
     """Make a device and everything that one needs, and remove it again."""
     # Not even another router that tests itself at this moment has that name or VNI.
     name = f"{_PREFIX}{os.getpid()}"
     mac = "02:00:00:00:00:01"
     new = AddVxlan(_SELF, 0xFF_0000 | os.getpid() & 0xFFFF, port, ipv6, None, mac, 1400)
     with _reason(errno.EOPNOTSUPP, "no-vxlan"):
-        index = vxlan.create(ip, name, SELF_TEST_ALIAS, new)
+        index = vxlan.create(sock, name, SELF_TEST_ALIAS, new)
     try:
         with _reason(errno.ENOENT, "no-tc"):
             tc.add_hooks(sock, index)
@@ -136,9 +126,9 @@ def _try_device(ip: Any, sock: RouteSocket, port: int, *, ipv6: bool) -> None:
             ):
                 tc.add(sock, index, hook, slot, match, action)
         with _reason(errno.EAFNOSUPPORT, "no-vxlan"):
-            ip.link("set", index=index, state="up")
+            sock.change(setting(index, up=True))
     finally:
-        ip.link("del", index=index)
+        sock.change(deleting(index))
 
 
 @contextmanager
@@ -146,8 +136,6 @@ def _reason(expected: int, code: str) -> Iterator[None]:
     """Turn refusals into _Unable: `code`, unless the errno says more."""
     try:
         yield
-    except NetlinkError as error:
-        raise _Unable(_REFUSALS.get(error.code, code)) from None
     except OSError as error:
         raise _Unable(_REFUSALS.get(error.errno or expected, code)) from None
     except HostError:

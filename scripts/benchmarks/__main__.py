@@ -1,4 +1,4 @@
-"""`scripts/bench sleeve|fastdp|peers|scale|soak|stations`: which benchmark is wanted?"""
+"""`scripts/bench sleeve|fastdp|peers|scale|soak|start|stations`: which benchmark is wanted?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from scripts.benchmarks import fastdp, peers, scale, sleeve, soak, stations
+from scripts.benchmarks import fastdp, peers, scale, sleeve, soak, start, stations
+from weave_py.host.signals import ending
 from weave_py.model.errors import WeaveError
 
 BENCHMARKS = {
@@ -16,6 +17,7 @@ BENCHMARKS = {
     "peers": peers.main,
     "scale": scale.main,
     "soak": soak.main,
+    "start": start.main,
     "stations": stations.main,
 }
 
@@ -24,7 +26,7 @@ def main(argv: list[str]) -> int:
     if not argv or argv[0] not in BENCHMARKS:
         print(f"usage: scripts/bench {'|'.join(BENCHMARKS)} [options]", file=sys.stderr)
         return 2
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in set(ending()) - {signal.SIGINT}:
         signal.signal(number, _end)
     try:
         return BENCHMARKS[argv[0]](argv[1:])

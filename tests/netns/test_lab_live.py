@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.dispositions import ignoring
 from weave_py.lab import commands, leftovers
 from weave_py.lab.mesh import LabMesh
 from weave_py.lab.namespaces import Lab
@@ -66,6 +67,25 @@ def test_the_demo_stays_until_it_is_told_to_end(tmp_path: Path, number: signal.S
                 break
         assert process.poll() is None
         os.kill(process.pid, number)
+        assert process.stdout.read().endswith("all gone\n")
+    assert process.returncode == 0
+
+
+@pytest.mark.slow
+def test_a_demo_under_nohup_stays_when_the_terminal_goes(tmp_path: Path) -> None:
+    with (
+        ignoring(signal.SIGINT, signal.SIGHUP),
+        demo(tmp_path, "--topology", "chain", "--hosts", "2") as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "a router started in each" in line:
+                os.kill(process.pid, signal.SIGHUP)
+                os.kill(process.pid, signal.SIGINT)
+            if "Ctrl-C ends the demo" in line:
+                break
+        assert process.poll() is None
+        process.terminate()
         assert process.stdout.read().endswith("all gone\n")
     assert process.returncode == 0
 

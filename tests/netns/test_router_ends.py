@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.kit.dispositions import ignoring
 from tests.kit.routers import BRIDGE, our_devices, the_line
 from tests.kit.waiting import until
 from weave_py.lab.hosts import Host, LaunchOptions
@@ -70,6 +71,25 @@ def test_a_signal_ends_it_and_all_it_made_is_gone(
     assert h1.stop() == 0  # the status it ended with
     assert our_devices(pair.lab, "h1") == set()
     assert "Traceback" not in h1.log_path.read_text()
+
+
+def test_who_is_to_outlive_a_terminal_does_and_ends_by_sigterm_only(
+    pair: LabMesh, h1: Host
+) -> None:
+    """Under `nohup`, or by a script's `&`, the router is started so that it
+    ignores what terminals send. It never ignores SIGTERM, whatever its parent did."""
+    h1.stop()
+    with ignoring(signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        h1.launch(["10.99.1.2"])
+    h1.wait_ready()
+    pid = h1.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGHUP)
+    os.kill(pid, signal.SIGINT)
+    until(lambda: taps(pair), 10, "a TAP for h2")
+    assert h1.running
+    assert h1.stop() == 0
+    assert our_devices(pair.lab, "h1") == set()
 
 
 def test_stop_ends_it_and_keeps_its_state(pair: LabMesh, h1: Host) -> None:

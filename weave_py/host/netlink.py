@@ -1,7 +1,8 @@
 """How is the kernel's switch set up, and what does it know?
 
-A typed façade around pyroute2's synchronous `IPRoute` (see host.pyroute). It works in any thread,
-and sees the network namespace of the thread that made it.
+A typed façade of rtnetlink: what a router does itself by `host.rtnl`, what only attaching a
+container takes by pyroute2 (see host.pyroute). It works in any thread, and sees the network
+namespace of the thread that made it and calls it.
 """
 
 from __future__ import annotations
@@ -14,33 +15,35 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
+from weave_py.host import link_requests
+from weave_py.host.link_requests import IFINFO, IFLA_IFNAME
 from weave_py.host.linkinfo import (
+    Address,
+    Interface,
     PortInfo,
     address_fields,
     address_of,
-    alias_of,
-    bridge_attribute,
-    kind_of,
-    port_attribute,
+    interface_of,
+    learned_of,
     port_info,
     underlay_of,
 )
-from weave_py.host.pyroute import IPRoute, NetlinkError
+from weave_py.host.pyroute import iproute
 from weave_py.host.refusal import checked_ifname, refused
+from weave_py.host.rtnl import RTM_GETLINK, RTM_GETNEIGH, RouteSocket
 from weave_py.host.sysctl import require_sysctl
 from weave_py.model.errors import HostError
 
 BRIDGE_ALIAS: Final = "weave-py"
 
-# linux/if_addr.h, neighbour.h, rtnetlink.h, if_bridge.h
+# linux/if_addr.h, rtnetlink.h, if_bridge.h
 _IFA_F_NODAD = 0x02
-_NUD_STATIC = 0x40
-_NUD_NOT_LEARNED = _NUD_STATIC | 0x80  # static, local
-_NTF_MASTER = 0x04
 _SCOPE_LINK = 253
 _PORT_FORWARDING = 3
+_RTM_GETADDR = 22
+_EVERY_ADDRESS = bytes(8)
 
 _POLL_SECONDS: Final = 0.01
 
@@ -50,12 +53,12 @@ class Netlink:
 
     def __init__(self) -> None:
         try:
-            self._ip: Any = IPRoute()
+            self._route = RouteSocket()
         except OSError as error:
             raise refused("cannot talk to the kernel by netlink", error.errno) from None
 
     def close(self) -> None:
-        self._ip.close()
+        self._route.close()
 
     def __enter__(self) -> Netlink:
         return self
@@ -73,16 +76,16 @@ class Netlink:
     def ensure_bridge(self, name: str, mac: str, mtu: int) -> bool:
         """Make bridge `name` exist, be up, and never wait or snoop; True if it was created."""
         link = self._find(name)
-        if link is not None and kind_of(link) != "bridge":
+        if link is not None and link.kind != "bridge":
             raise HostError(
                 f"interface {name} exists and is not a bridge: remove it or choose another --bridge"
             )
         with _doing(f"cannot set up bridge {name}"):
             if created := link is None:
                 # With an address from the start, or udev would choose one later.
-                self._ip.link("add", ifname=name, kind="bridge", address=mac)
-                index = self._get(name)["index"]
-                self._ip.link("set", index=index, IFLA_IFALIAS=BRIDGE_ALIAS)
+                self._route.change(link_requests.creating(name, "bridge", mac=mac))
+                index = self._get(name).index
+                self._route.change(link_requests.changing(index, alias=BRIDGE_ALIAS))
             try:
                 self._tune_bridge(name, mac, mtu)
             except BaseException:
@@ -92,36 +95,35 @@ class Netlink:
         return created
 
     def _tune_bridge(self, name: str, mac: str, mtu: int) -> None:
-        index = self._get(name)["index"]
+        index = self._get(name).index
         # The MTU must be set on its own: given at creation, it follows that of the ports.
-        self._ip.link("set", index=index, address=mac, mtu=mtu)
-        at_once = {"br_stp_state": 0, "br_forward_delay": 0, "br_mcast_snooping": 0}
-        self._ip.link("set", index=index, kind="bridge", **at_once)
+        self._route.change(link_requests.changing(index, mac=mac, mtu=mtu))
+        at_once = link_requests.changing_kind(index, "bridge", link_requests.BRIDGE_AT_ONCE)
+        self._route.change(at_once)
         # A router advertisement from a container must not become this host's default route.
         require_sysctl(f"ipv6/conf/{name}/accept_ra", 0)
-        self._ip.link("set", index=index, state="up")
+        self._route.change(link_requests.changing(index, up=True))
 
     def is_our_bridge(self, name: str) -> bool:
         """Whether we made it."""
         link = self._find(name)
-        return link is not None and kind_of(link) == "bridge" and alias_of(link) == BRIDGE_ALIAS
+        return link is not None and link.kind == "bridge" and link.alias == BRIDGE_ALIAS
 
     def delete_bridge(self, name: str) -> None:
         """Delete bridge `name`, if we made it; missing is fine."""
         link = self._find(name)
         if link is None:
             return
-        if kind_of(link) != "bridge":
+        if link.kind != "bridge":
             raise HostError(f"interface {name} is not a bridge: it was left alone")
-        if alias_of(link) != BRIDGE_ALIAS:
+        if link.alias != BRIDGE_ALIAS:
             raise HostError(f"bridge {name} was not made by weave-py: it was left alone")
         self.delete_link(name)
 
     def calls_netfilter(self, bridge: str) -> tuple[bool, bool]:
         """Whether `bridge` itself asks that (IPv4, IPv6) packets of its frames pass netfilter."""
         link = self._find(bridge)
-        ipv4, ipv6 = "IFLA_BR_NF_CALL_IPTABLES", "IFLA_BR_NF_CALL_IP6TABLES"
-        return bool(bridge_attribute(link, ipv4)), bool(bridge_attribute(link, ipv6))
+        return (False, False) if link is None else link.calls_netfilter
 
     def plug_port(
         self,
@@ -137,46 +139,41 @@ class Netlink:
 
         `gso_max_size` (bytes) is dropped silently where the kernel does not take it.
         """
-        master = self._get(bridge)["index"]
+        master = self._get(bridge).index
         link = self._get(ifname)
-        index = link["index"]
+        index = link.index
         # This end only passes frames on: it must not speak IPv6 (MLD, ND) to the other side.
         require_sysctl(f"ipv6/conf/{checked_ifname(ifname)}/disable_ipv6", 1)
         if gso_max_size is not None:
             self.limit_gso(ifname, gso_max_size)
         with _doing(f"cannot plug {ifname} into bridge {bridge}"):
-            self._ip.link("set", index=index, mtu=mtu)
-            if txqueuelen is not None:
-                self._ip.link("set", index=index, txqlen=txqueuelen)
-            if link.get_attr("IFLA_MASTER") != master:
+            self._route.change(link_requests.changing(index, mtu=mtu, queue=txqueuelen))
+            if link.master != master:
                 # Down until isolated: not one frame may pass between two peers' ports.
-                self._ip.link("set", index=index, state="down")
-                self._ip.link("set", index=index, master=master)
-            self._ip.brport("set", index=index, isolated=int(isolated))
-            self._ip.link("set", index=index, state="up")
+                self._route.change(link_requests.changing(index, up=False))
+                self._route.change(link_requests.changing(index, master=master))
+            self._route.change(link_requests.isolating(index, isolated))
+            self._route.change(link_requests.changing(index, up=True))
 
     def seclude_port(self, ifname: str, mac: str) -> None:
         """Port `ifname` gets what is addressed to `mac`, and nothing that is flooded."""
-        index = self._get(ifname)["index"]
-        quiet = dict.fromkeys(("learning", "unicast_flood", "mcast_flood", "bcast_flood"), 0)
+        index = self._get(ifname).index
         with _doing(f"cannot set up port {ifname}"):
-            self._ip.brport("set", index=index, **quiet)
-            self._ip.fdb("add", ifindex=index, lladdr=mac, flags=_NTF_MASTER, state=_NUD_STATIC)
+            self._route.change(link_requests.quieting(index))
+            self._route.change(link_requests.knowing(index, mac))
 
     def unplug(self, ifname: str) -> None:
         """Take `ifname` out of its bridge and down; a missing interface is fine."""
         if (link := self._find(ifname)) is not None:
             with _doing(f"cannot unplug {ifname}", errno.ENODEV):
-                self._ip.link("set", index=link["index"], state="down")
-                self._ip.link("set", index=link["index"], master=0)
+                self._route.change(link_requests.changing(link.index, up=False))
+                self._route.change(link_requests.changing(link.index, master=0))
 
     def ports(self, bridge: str) -> list[PortInfo]:
         """The ports of `bridge`, by index."""
-        master = self._get(bridge)["index"]
+        master = self._get(bridge).index
         with _doing(f"cannot list the ports of {bridge}"):
-            links = [
-                link for link in self._ip.get_links() if link.get_attr("IFLA_MASTER") == master
-            ]
+            links = [link for link in self._links() if link.master == master]
         return sorted(map(port_info, links), key=lambda port: port.ifindex)
 
     def macs(self, bridge: str) -> list[tuple[str, str, float]]:
@@ -184,24 +181,17 @@ class Netlink:
         names = {port.ifindex: port.ifname for port in self.ports(bridge)}
         ticks = os.sysconf("SC_CLK_TCK")
         with _doing(f"cannot list the MACs of {bridge}"):
-            entries = list(self._ip.get_neighbours(family=socket.AF_BRIDGE))
+            entries = self._route.dump(RTM_GETNEIGH, IFINFO.pack(socket.AF_BRIDGE, 0, 0, 0, 0))
         return [
-            (
-                entry.get_attr("NDA_LLADDR"),
-                names[entry["ifindex"]],
-                entry.get_attr("NDA_CACHEINFO")["ndm_updated"] / ticks,
-            )
-            for entry in entries
-            # Entries without a master are a device's own address filter.
-            if entry.get_attr("NDA_MASTER") is not None
-            and entry["ifindex"] in names
-            and not entry["state"] & _NUD_NOT_LEARNED
+            (found.mac, names[found.index], found.ticks / ticks)
+            for found in map(learned_of, entries)
+            if found is not None and found.index in names
         ]
 
     def wait_forwarding(self, ifname: str, seconds: float) -> bool:
         """Wait until the bridge passes frames to and from port `ifname`; False if it does not."""
         deadline = time.monotonic() + seconds
-        while port_attribute(self._get(ifname), "IFLA_BRPORT_STATE") != _PORT_FORWARDING:
+        while self._get(ifname).port_state != _PORT_FORWARDING:
             if time.monotonic() > deadline:
                 return False
             time.sleep(_POLL_SECONDS)
@@ -214,97 +204,101 @@ class Netlink:
 
     def mtu_of(self, ifname: str) -> int:
         """Bytes of the largest IP packet that `ifname` takes."""
-        return int(self._get(ifname).get_attr("IFLA_MTU"))
+        return self._get(ifname).mtu
 
     def master_of(self, ifname: str) -> str | None:
         """The bridge that `ifname` is a port of."""
-        if (master := self._get(ifname).get_attr("IFLA_MASTER")) is None:
+        master = self._get(ifname).master
+        if not master:
             return None
         with _doing(f"cannot look up the bridge of {ifname}"):
-            (link,) = self._ip.link("get", index=master)
-        return str(link.get_attr("IFLA_IFNAME"))
+            return interface_of(self._route.ask(RTM_GETLINK, IFINFO.pack(0, 0, master, 0, 0))).name
 
     def set_up(self, ifname: str) -> None:
-        index = self._get(ifname)["index"]
+        index = self._get(ifname).index
         with _doing(f"cannot bring {ifname} up"):
-            self._ip.link("set", index=index, state="up")
+            self._route.change(link_requests.changing(index, up=True))
 
     def limit_gso(self, ifname: str, gso_max_size: int) -> bool:
         """Have the kernel build super-frames of at most that many bytes; False if it will not."""
-        index = self._get(ifname)["index"]
+        index = self._get(ifname).index
         try:
-            self._ip.link("set", index=index, gso_max_size=gso_max_size)
-        except NetlinkError:
+            self._route.change(link_requests.changing(index, gso_max_size=gso_max_size))
+        except OSError:
             return False
         return True
 
     def create_veth(self, ifname: str, inside: str, namespace_fd: int, mtu: int) -> None:
         """A pair: `ifname` here, `inside` created right in the other namespace; both down."""
         peer = {"ifname": checked_ifname(inside), "net_ns_fd": namespace_fd, "mtu": mtu}
-        with _doing(f"cannot create the veth pair {ifname}–{inside}"):
-            self._ip.link("add", ifname=checked_ifname(ifname), kind="veth", mtu=mtu, peer=peer)
+        with _doing(f"cannot create the veth pair {ifname}–{inside}"), iproute() as ip:
+            ip.link("add", ifname=checked_ifname(ifname), kind="veth", mtu=mtu, peer=peer)
 
     def delete_link(self, ifname: str) -> None:
         """Delete an interface; missing is fine."""
         if (link := self._find(ifname)) is not None:
             with _doing(f"cannot delete {ifname}", errno.ENODEV):
-                self._ip.link("del", index=link["index"])
+                self._route.change(link_requests.deleting(link.index))
 
     # --- addresses and routes
 
     def addresses(self, ifname: str) -> list[str]:
         """`ADDRESS/LENGTH` of each address, without the link-local IPv6 ones the kernel makes."""
-        index = self._get(ifname)["index"]
+        index = self._get(ifname).index
         with _doing(f"cannot list the addresses of {ifname}"):
-            found = list(self._ip.get_addr(index=index))
-        return [
-            f"{address_of(entry)}/{entry['prefixlen']}"
-            for entry in found
-            if not (entry["family"] == socket.AF_INET6 and entry["scope"] == _SCOPE_LINK)
-        ]
+            found = self._addresses()
+        return [each.text for each in found if each.index == index and not each.is_link_local]
 
     def add_address(self, ifname: str, cidr: str) -> bool:
         """False if it was there. IPv6 is usable at once (no DAD)."""
-        index = self._get(ifname)["index"]
+        index = self._get(ifname).index
         interface = ipaddress.ip_interface(cidr)
         more: dict[str, int] = {}
         if interface.version == 6:
             # Container engines switch IPv6 off in namespaces that they gave no IPv6 address.
             require_sysctl(f"ipv6/conf/{ifname}/disable_ipv6", 0)
             more["flags"] = _IFA_F_NODAD
-        with _doing(f"cannot add {cidr} to {ifname}", errno.EEXIST) as outcome:
-            self._ip.addr("add", index=index, **address_fields(interface), **more)
+        with _doing(f"cannot add {cidr} to {ifname}", errno.EEXIST) as outcome, iproute() as ip:
+            ip.addr("add", index=index, **address_fields(interface), **more)
         return not outcome
 
     def remove_address(self, ifname: str, cidr: str) -> bool:
         """False if it was not there. Other addresses of the subnet stay."""
-        index = self._get(ifname)["index"]
+        index = self._get(ifname).index
         # Or the kernel would remove the subnet's other addresses with its first one.
         require_sysctl(f"ipv4/conf/{ifname}/promote_secondaries", 1)
-        with _doing(f"cannot remove {cidr} from {ifname}", errno.EADDRNOTAVAIL) as outcome:
-            self._ip.addr("del", index=index, **address_fields(ipaddress.ip_interface(cidr)))
+        fields = address_fields(ipaddress.ip_interface(cidr))
+        what = f"cannot remove {cidr} from {ifname}"
+        with _doing(what, errno.EADDRNOTAVAIL) as outcome, iproute() as ip:
+            ip.addr("del", index=index, **fields)
         return not outcome
 
     def add_link_route(self, destination: str, ifname: str) -> bool:
         """A route without gateway; False if there is one to that destination already."""
-        index = self._get(ifname)["index"]
-        with _doing(f"cannot route {destination} to {ifname}", errno.EEXIST) as outcome:
-            self._ip.route("add", dst=destination, oif=index, scope=_SCOPE_LINK)
+        index = self._get(ifname).index
+        what = f"cannot route {destination} to {ifname}"
+        with _doing(what, errno.EEXIST) as outcome, iproute() as ip:
+            ip.route("add", dst=destination, oif=index, scope=_SCOPE_LINK)
         return not outcome
 
     def underlay_addresses(self, bridge: str) -> list[tuple[str, str]]:
         """(address, interface) where others may reach this host: not loopback, not the overlay."""
         with _doing("cannot list this host's addresses"):
-            links = list(self._ip.get_links())
-            found = list(self._ip.get_addr())
-        return underlay_of(links, found, bridge)
+            return underlay_of(self._links(), self._addresses(), bridge)
 
-    def _find(self, ifname: str) -> Any | None:
-        with _doing(f"cannot look up {ifname}", errno.ENODEV) as outcome:
-            (link,) = self._ip.link("get", ifname=checked_ifname(ifname))
-        return None if outcome else link
+    def _links(self) -> list[Interface]:
+        return [*map(interface_of, self._route.dump(RTM_GETLINK, IFINFO.pack(0, 0, 0, 0, 0)))]
 
-    def _get(self, ifname: str) -> Any:
+    def _addresses(self) -> list[Address]:
+        return [*map(address_of, self._route.dump(_RTM_GETADDR, _EVERY_ADDRESS))]
+
+    def _find(self, ifname: str) -> Interface | None:
+        name = link_requests.string(IFLA_IFNAME, checked_ifname(ifname))
+        with _doing(f"cannot look up {ifname}", errno.ENODEV):
+            return interface_of(self._route.ask(RTM_GETLINK, IFINFO.pack(0, 0, 0, 0, 0) + name))
+        return None
+
+    def _get(self, ifname: str) -> Interface:
         if (link := self._find(ifname)) is None:
             raise HostError(f"there is no interface {ifname}: was it deleted by another program?")
         return link
@@ -316,9 +310,7 @@ def _doing(what: str, expected: int | None = None) -> Iterator[list[int]]:
     outcome: list[int] = []
     try:
         yield outcome
-    except NetlinkError as error:
-        if error.code != expected:
-            raise refused(what, error.code) from None
-        outcome.append(error.code)
     except OSError as error:
-        raise refused(what, error.errno) from None
+        if error.errno is None or error.errno != expected:
+            raise refused(what, error.errno) from None
+        outcome.append(error.errno)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from weave_py.host.signals import ending
 from weave_py.lab import commands, unprivileged
 from weave_py.lab.hosts import LaunchOptions
 from weave_py.lab.mesh import LabMesh
@@ -168,12 +169,13 @@ def _wait_for_the_end(mesh: LabMesh) -> NoReturn:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal all raise KeyboardInterrupt in here."""
+    """Ctrl-C, SIGTERM and a closed terminal all raise KeyboardInterrupt in here, but for what
+    we were started to outlive."""
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    before = {number: signal.signal(number, interrupt) for number in ending()}
     try:
         yield
     finally:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from weave_py.host.signals import ending
 from weave_py.lab import commands
 from weave_py.model.errors import HostError
 
@@ -131,11 +132,9 @@ def _outlive(process: subprocess.Popen[bytes], lifeline: int) -> int:
             lifeline = -1
 
     # `unshare` ignores signals while its child runs. Ctrl-C reaches the child by itself.
-    before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, let_go),
-        signal.SIGHUP: signal.signal(signal.SIGHUP, let_go),
-    }
+    ends = set(ending()) - {signal.SIGINT}
+    before = {number: signal.signal(number, let_go) for number in ends}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return process.wait()
     finally:

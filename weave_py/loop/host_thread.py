@@ -1,9 +1,8 @@
 """Who talks to the kernel about devices? One thread, off the trio loop.
 
-pyroute2 is synchronous (its async side is asyncio, which trio cannot run), and its calls take
-milliseconds; the import alone takes a tenth of a second. Always the same thread, not one of
-trio's: pyroute2 keeps an event loop for each thread that ever called it, and closes only the
-loop of the thread that closes the socket.
+What is asked of the kernel may take milliseconds, with hundreds of devices tens of them, and nft is
+a process to wait for. Always the same thread, one after the other: devices are made, changed and
+removed in the order in which that was wanted, by sockets that know of no other thread.
 """
 
 from __future__ import annotations

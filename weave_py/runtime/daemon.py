@@ -3,8 +3,8 @@
     state ⊃ bridge ⊃ sockets ⊃ engine, datapath ⊃ streams, ports ⊃ control API
 
 The order of nesting is the order of starting, and the reverse of stopping. SIGTERM (or SIGINT, or
-SIGHUP when the terminal goes) sets an event; it cancels nothing, so that the router can say goodbye
-while everything still works.
+SIGHUP when the terminal goes: host/signals.py) sets an event; it cancels nothing, so that the
+router can say goodbye while everything still works.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import signal
 import socket
 import sys
 import time
@@ -30,6 +29,7 @@ from weave_py.api.server import control_listeners, serve_http
 from weave_py.config.resolve import Config
 from weave_py.crypto.membership import Membership, password_strength_warning
 from weave_py.datapath.datapath import Datapath
+from weave_py.host import signals
 from weave_py.host.limits import raise_descriptor_limit
 from weave_py.host.locks import claim_bridge
 from weave_py.host.privileges import check_privileges
@@ -73,6 +73,7 @@ def run(config: Config) -> int:
 
     WeaveError says in one line why it cannot run.
     """
+    signals.heed_sigterm()
     configure(config.log_level)
     sys.unraisablehook = unraisable
     os.umask(0o077)
@@ -303,9 +304,6 @@ def _sockets(config: Config) -> Iterator[tuple[list[UdpSocket], list[socket.sock
 
 
 async def _wait_for_signals(shutdown: trio.Event) -> None:
-    ends = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # (nohup wants us to go on)
-        ends.append(signal.SIGHUP)
-    with trio.open_signal_receiver(*ends) as signals:
-        async for _ in signals:
+    with trio.open_signal_receiver(*signals.ending()) as came:
+        async for _ in came:
             shutdown.set()

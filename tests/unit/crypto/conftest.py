@@ -1,27 +1,22 @@
-"""Where do public test vectors come from? A folder beside the repository, or one you name."""
+"""Where do public test vectors come from? tests/vectors; its README says where they came from."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-_BESIDE_THE_REPOSITORY = Path(__file__).parents[3] / "../shared/vectors"
+_VECTORS = Path(__file__).parents[2] / "vectors"
 
 
 @pytest.fixture
 def vectors() -> Callable[[str], Any]:
-    """Loads one JSON file of the folder in WEAVE_PY_VECTORS; skips the test without it."""
-    folder = Path(os.environ.get("WEAVE_PY_VECTORS", _BESIDE_THE_REPOSITORY))
+    """Loads one JSON file of them."""
 
     def load(name: str) -> Any:
-        file = folder / name
-        if not file.is_file():
-            pytest.skip(f"no test vectors {name}: set WEAVE_PY_VECTORS to the folder that has them")
-        return json.loads(file.read_text())
+        return json.loads((_VECTORS / name).read_text(encoding="ascii"))
 
     return load

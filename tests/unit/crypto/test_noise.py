@@ -112,8 +112,9 @@ def from_vector(vector: Any, side: str) -> Handshake:
 
 
 def test_the_file_holds_nothing_that_we_leave_out(vectors: Callable[[str], Any]) -> None:
-    names = {v["protocol_name"] for v in vectors("noise-cacophony.json")["vectors"]}
-    assert names == set(PROTOCOLS)
+    names = [v["protocol_name"] for v in vectors("noise-cacophony.json")["vectors"]]
+    assert len(names) == 44
+    assert set(names) == set(PROTOCOLS)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

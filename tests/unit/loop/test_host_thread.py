@@ -19,7 +19,7 @@ def host() -> Iterator[HostThread]:
 
 
 async def test_always_the_same_thread(host: HostThread) -> None:
-    """Also when others of trio's threads come and go: pyroute2 has a loop for each that calls."""
+    """Also when others of trio's threads come and go."""
     seen = set()
     for _ in range(5):
         await trio.to_thread.run_sync(threading.get_ident)

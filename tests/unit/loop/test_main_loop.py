@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 import trio
 
+from tests.kit.dispositions import sigint_interrupts
 from weave_py.loop.main_loop import MainLoop
 
 
@@ -108,5 +109,5 @@ def test_sigint_is_raised_in_the_program() -> None:
         with trio.fail_after(10):
             await trio.sleep_forever()
 
-    with pytest.raises(KeyboardInterrupt):
+    with sigint_interrupts(), pytest.raises(KeyboardInterrupt):
         MainLoop().run(main)
