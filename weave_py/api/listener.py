@@ -1,0 +1,177 @@
+"""Where does the API listen, and who gets to each place?
+
+A router has several listeners, each with its own application and limits: on loopback, where every
+local user reaches it; on unix sockets, for their owner and group; on read-only addresses.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import grp
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import trio
+
+from weave_py.api.application import Application
+from weave_py.config.resolve import HttpAddress
+from weave_py.model.errors import HostError
+
+MAX_CONNECTIONS = 32
+MAX_STREAMS = 8
+DIRECTORY_MODE = 0o755
+"""Of a socket's directory, if we make it: whoever the socket admits must get to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """One place to listen, and what holds there."""
+
+    address: HttpAddress
+    application: Application
+    read_only: bool = False
+    """Only GET and HEAD; what changes something is not there."""
+    connections: int = MAX_CONNECTIONS
+    """The most at a time, streams aside."""
+    streams: int = MAX_STREAMS
+    """The most server-sent event streams at a time."""
+    mode: int = 0o660
+    """Of a unix socket: who may connect."""
+    group: str | None = None
+    """Of a unix socket: its group's name; None: the router's own."""
+
+    @property
+    def served(self) -> Application:
+        """What may be asked here."""
+        return self.application.read_only() if self.read_only else self.application
+
+
+@dataclass(frozen=True, slots=True)
+class OpenListener:
+    """A listener with its socket."""
+
+    listener: Listener
+    socket: trio.SocketListener
+    inode: int | None = None
+    """Of a unix socket's file."""
+
+    def remove(self) -> None:
+        """Remove the file of a unix socket, unless it is somebody else's by now."""
+        path = self.listener.address.path
+        with suppress(OSError, HostError), _locked_directory(path):
+            if path and os.lstat(path).st_ino == self.inode:
+                os.unlink(path)
+
+
+def open_listener(listener: Listener) -> OpenListener:
+    """Listen; HostError if that is not possible, or something else does already.
+
+    A unix socket lies in a directory that only root, or we, can change; it is made if it is
+    missing. What a crashed router left there is replaced, what somebody listens on is not.
+    """
+    address = listener.address
+    try:
+        if address.path:
+            with _locked_directory(address.path):
+                _remove_dead_socket(address.path)
+                raw = _unix_socket(listener)
+                return OpenListener(listener, _listening(raw), os.lstat(address.path).st_ino)
+        return OpenListener(listener, _listening(_tcp_socket(listener)))
+    except OSError as error:
+        raise _cannot_listen(address.text, error) from error
+
+
+def _listening(raw: socket.socket) -> trio.SocketListener:
+    return trio.SocketListener(trio.socket.from_stdlib_socket(raw))
+
+
+def _tcp_socket(listener: Listener) -> socket.socket:
+    host, port = listener.address.host, listener.address.port
+    raw = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        raw.bind((host, port))
+        raw.listen(listener.connections)
+    except BaseException:
+        raw.close()
+        raise
+    return raw
+
+
+def _unix_socket(listener: Listener) -> socket.socket:
+    """Nobody can connect before the file is as it should be: until then we do not listen."""
+    path = listener.address.path
+    raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        mask = os.umask(0o177)
+        try:
+            raw.bind(path)
+        finally:
+            os.umask(mask)
+        if listener.group is not None:
+            os.chown(path, -1, _group(listener.group))
+        os.chmod(path, listener.mode)
+        raw.listen(listener.connections)
+    except BaseException:
+        raw.close()
+        raise
+    return raw
+
+
+def _group(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise HostError(f"no group is called {name}: create it, or name another") from None
+
+
+@contextmanager
+def _locked_directory(path: str) -> Iterator[None]:
+    """Nobody else of us looks for dead sockets beside `path` meanwhile; HostError if others can
+    change what lies there."""
+    directory = os.path.dirname(path) or "/"
+    try:
+        os.mkdir(directory, DIRECTORY_MODE)
+        os.chmod(directory, DIRECTORY_MODE)  # (whatever the umask made of it)
+    except FileExistsError:
+        pass
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = os.fstat(fd)
+        if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
+            # Whoever may rename files in here could put a socket of his own in the place of ours.
+            raise HostError(
+                f"cannot listen on {path}: other users can change {directory}: choose a directory "
+                "that only root can change, like /run/weave-py"
+            )
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _remove_dead_socket(path: str) -> None:
+    """Unlink a socket nobody listens on; what is alive, or no socket, is left for bind to find."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            if stat.S_ISSOCK(os.lstat(path).st_mode):
+                os.unlink(path)
+        except (FileNotFoundError, BlockingIOError):  # (its queue is full: it is alive)
+            pass
+
+
+def _cannot_listen(where: str, error: OSError) -> HostError:
+    if error.errno == errno.EADDRINUSE:
+        return HostError(
+            f"something already listens on {where}: stop it (weave-py stop), or choose another "
+            "--http-addr"
+        )
+    return HostError(f"cannot listen on {where}: {error.strerror}: choose another --http-addr")
