@@ -53,6 +53,10 @@ class EventSource:
         for queue in self._queues:
             queue.put(encoded)
 
+    def __len__(self) -> int:
+        """How many listen: news for nobody need not be made."""
+        return len(self._queues)
+
     @contextmanager
     def listening(self) -> Iterator[_Queue]:
         """The queue of one more client, while the context lasts; it ends early if that client

@@ -59,6 +59,7 @@ class Door:
         self.application = application
         self.slots = Slots(connections)
         self.streams = Slots(streams)
+        self.turned_away = Slots(connections)
         self.running: Counter[Route] = Counter()
 
 
@@ -100,6 +101,13 @@ class Exchange:
         if self._is_owed:
             await self._linger()
         return None
+
+    async def turn_away(self) -> None:
+        """There is no place for it: say so, so that it is heard, unless that happens too often."""
+        await self.send(busy("too many connections"))
+        with self._door.turned_away.taken() as has_place:
+            if has_place:
+                await self._linger()
 
     async def send(self, response: Response) -> None:
         """Send a whole answer, unless the client is past hearing one."""

@@ -63,9 +63,10 @@ class OpenListener:
     def remove(self) -> None:
         """Remove the file of a unix socket, unless it is somebody else's by now."""
         path = self.listener.address.path
-        with suppress(OSError, HostError), _locked_directory(path):
-            if path and os.lstat(path).st_ino == self.inode:
-                os.unlink(path)
+        if path:
+            with suppress(OSError), _locked(path):
+                if os.lstat(path).st_ino == self.inode:
+                    os.unlink(path)
 
 
 def open_listener(listener: Listener) -> OpenListener:
@@ -77,7 +78,8 @@ def open_listener(listener: Listener) -> OpenListener:
     address = listener.address
     try:
         if address.path:
-            with _locked_directory(address.path):
+            _check_directory(address.path)
+            with _locked(address.path):
                 _remove_dead_socket(address.path)
                 raw = _unix_socket(listener)
                 return OpenListener(listener, _listening(raw), os.lstat(address.path).st_ino)
@@ -130,29 +132,53 @@ def _group(name: str) -> int:
         raise HostError(f"no group is called {name}: create it, or name another") from None
 
 
-@contextmanager
-def _locked_directory(path: str) -> Iterator[None]:
-    """Nobody else of us looks for dead sockets beside `path` meanwhile; HostError if others can
-    change what lies there."""
+def _check_directory(path: str) -> None:
+    """Make the directory of a socket, or see that it is fit; HostError if others can change what
+    lies there: they could put a socket of their own in the place of ours."""
     directory = os.path.dirname(path) or "/"
     try:
         os.mkdir(directory, DIRECTORY_MODE)
         os.chmod(directory, DIRECTORY_MODE)  # (whatever the umask made of it)
     except FileExistsError:
         pass
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    found = os.stat(directory)
+    if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
+        raise HostError(
+            f"cannot listen on {path}: other users can change {directory}: choose a directory "
+            "that only root can change, like /run/weave-py"
+        )
+
+
+@contextmanager
+def _locked(path: str) -> Iterator[None]:
+    """No other router looks for a dead socket at `path` meanwhile.
+
+    (Two that find the same one would else each remove what the other has just made. The lock is a
+    file that only we can open: anybody could hold one of a directory for ever.)
+    """
+    lock = f"{path}.lock"
+    fd = _open_locked(lock)
+    while not _is_at(fd, lock):  # whoever had it before has removed it
+        os.close(fd)
+        fd = _open_locked(lock)
     try:
-        found = os.fstat(fd)
-        if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
-            # Whoever may rename files in here could put a socket of his own in the place of ours.
-            raise HostError(
-                f"cannot listen on {path}: other users can change {directory}: choose a directory "
-                "that only root can change, like /run/weave-py"
-            )
-        fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
+        os.unlink(lock)
         os.close(fd)
+
+
+def _open_locked(lock: str) -> int:
+    fd = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd
+
+
+def _is_at(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _remove_dead_socket(path: str) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 import h11
 import trio
 
-from weave_py.api.exchange import Door, Exchange, busy
+from weave_py.api.exchange import Door, Exchange
 from weave_py.api.guard import Hosts, allowed_hosts
 from weave_py.api.listener import OpenListener
 from weave_py.loop.accept import serve_listeners
@@ -67,7 +67,7 @@ async def serve_connection(stream: Stream, door: Door, hosts: Hosts) -> None:
             with door.slots.taken() as has_place:
                 events = await exchange.run() if has_place else None
             if not has_place:
-                await exchange.send(busy("too many connections"))
+                await exchange.turn_away()
             elif events is not None:
                 await exchange.feed(events)
     except (
