@@ -250,6 +250,17 @@ async def test_who_does_not_take_a_stream_is_cut(autojump_clock: trio.testing.Mo
         await ours.aclose()
 
 
+class Errors(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
 REQUESTS = st.one_of(
     st.binary(max_size=300),
     st.builds(
@@ -290,9 +301,7 @@ def test_any_bytes_get_an_answer_or_the_end(raw: bytes, cuts: list[int], leaves:
     """In any pieces, from a client that stays or leaves: nothing but an answer, and no error."""
     service = Service()
     door = Door(service.application())
-    errors: list[logging.LogRecord] = []
-    catcher = logging.Handler(logging.ERROR)
-    catcher.emit = errors.append  # type: ignore[method-assign]
+    catcher = Errors(logging.ERROR)
 
     async def main() -> None:
         ours, theirs = trio.testing.memory_stream_pair()
@@ -315,7 +324,7 @@ def test_any_bytes_get_an_answer_or_the_end(raw: bytes, cuts: list[int], leaves:
         trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
     finally:
         logging.getLogger("weave_py.api").removeHandler(catcher)
-    assert not errors
+    assert not catcher.records
     assert not +door.running
     if HOST.strip().lower().encode() not in raw.lower():
         assert not service.told

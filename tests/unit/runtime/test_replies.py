@@ -69,7 +69,7 @@ async def test_no_more_than_there_is_room_for(autojump_clock: trio.testing.MockC
     async with trio.open_nursery() as nursery:
         nursery.start_soon(replies.ask, engine.asked.append, engine.cancelled.append)
         await trio.testing.wait_all_tasks_blocked()
-        with pytest.raises(TooManyWait):
+        with pytest.raises(TooManyWait), trio.fail_after(5):
             await replies.ask(engine.asked.append, engine.cancelled.append)
         assert len(engine.asked) == 1
         nursery.cancel_scope.cancel()
