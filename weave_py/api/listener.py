@@ -108,6 +108,7 @@ def _tcp_socket(listener: Listener) -> socket.socket:
 def _unix_socket(listener: Listener) -> socket.socket:
     """Nobody can connect before the file is as it should be: until then we do not listen."""
     path = listener.address.path
+    group = None if listener.group is None else _group(listener.group)
     raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         mask = os.umask(0o177)
@@ -115,8 +116,8 @@ def _unix_socket(listener: Listener) -> socket.socket:
             raw.bind(path)
         finally:
             os.umask(mask)
-        if listener.group is not None:
-            os.chown(path, -1, _group(listener.group))
+        if group is not None:
+            os.chown(path, -1, group)
         os.chmod(path, listener.mode)
         raw.listen(listener.connections)
     except BaseException:
