@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 
 from scripts.benchmarks.field import BRIDGE, Field
-from weave_py.cli.client import RouterClient
-from weave_py.cli.exits import CommandError, RouterNotRunning
+from weave_py.api.client import RouterClient
 from weave_py.config.resolve import DEFAULT_MTU, HttpAddress
 from weave_py.lab.hosts import Host, LaunchOptions
-from weave_py.model.errors import HostError
+from weave_py.model.errors import HostError, RequestRefused, RouterNotRunning
 from weave_py.workloads.attach import GSO_MAX_BYTES
 
 PASSWORD = "measured, not guessed"
@@ -106,5 +105,5 @@ class Routers:
     def _get(self, name: str, path: str) -> str | None:
         try:
             return RouterClient(HttpAddress("", 0, self._socket(name))).get(path)
-        except (CommandError, RouterNotRunning):
+        except (RequestRefused, RouterNotRunning):
             return None  # not yet, or not any more

@@ -19,7 +19,7 @@ from scripts.benchmarks.field import Field, open_field
 from scripts.benchmarks.meters import processes
 from scripts.benchmarks.routers import PASSWORD, Routers
 from scripts.benchmarks.tables import Sample, bars, heading, markdown, median, number, save, say
-from weave_py.cli.client import RouterClient
+from weave_py.api.client import RouterClient
 from weave_py.config.resolve import HttpAddress
 from weave_py.lab.hosts import Host
 from weave_py.model.errors import HostError

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import click
 
-from weave_py.cli.client import RouterClient, client
-from weave_py.cli.exits import CommandError, RouterElsewhere, RouterNotRunning
+from weave_py.api.client import RouterClient
+from weave_py.cli.client import client
+from weave_py.cli.exits import CommandError
 from weave_py.cli.notes import note, say
 from weave_py.cli.options import http_addr_option
+from weave_py.model.errors import RequestRefused, RouterElsewhere, RouterNotRunning
 from weave_py.model.names import parse_target
 
 STOP_SECONDS = 10.0
@@ -26,7 +28,7 @@ def connect_command(replace: bool, peers: tuple[str, ...], http_addr: str | None
     fields = _fields(peers)
     try:
         client(http_addr).post("/connect", [*fields, ("replace", "true")] if replace else fields)
-    except CommandError as error:
+    except RequestRefused as error:
         # The router kept the good ones, and said which are not; here it is about the status.
         if all(map(_makes_sense, peers)):
             raise

@@ -5,7 +5,13 @@ from __future__ import annotations
 import errno
 from enum import IntEnum
 
-from weave_py.model.errors import ConfigError, StateError, WeaveError
+from weave_py.model.errors import (
+    ConfigError,
+    NotPermitted,
+    RouterNotRunning,
+    StateError,
+    WeaveError,
+)
 
 
 class Exit(IntEnum):
@@ -22,18 +28,6 @@ class Exit(IntEnum):
 
 class CommandError(WeaveError):
     """The operation failed; the message says why."""
-
-
-class RouterNotRunning(WeaveError):
-    """Nothing answers at the control address."""
-
-
-class RouterElsewhere(RouterNotRunning):
-    """A router runs, but nothing answers where we asked."""
-
-
-class NotPermitted(WeaveError):
-    """The operation needs rights the user does not have."""
 
 
 def exit_for(error: WeaveError) -> Exit:

@@ -7,7 +7,7 @@ import os
 
 import click
 
-from weave_py.cli.client import RouterClient
+from weave_py.api.client import RouterClient
 from weave_py.cli.control import refuse_senseless
 from weave_py.cli.exits import CommandError
 from weave_py.cli.notes import warning

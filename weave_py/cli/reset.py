@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from weave_py.cli.client import RouterClient, client
+from weave_py.api.client import RouterClient
+from weave_py.cli.client import client
 from weave_py.cli.control import STOP_SECONDS, stop
-from weave_py.cli.exits import CommandError, NotPermitted, RouterNotRunning
+from weave_py.cli.exits import CommandError
 from weave_py.cli.options import http_addr_option
 from weave_py.config.resolve import Settings
 from weave_py.host.locks import claim_bridge, is_claimed
 from weave_py.host.state.names import holds_state
-from weave_py.model.errors import HostError, StateError
+from weave_py.model.errors import HostError, NotPermitted, RouterNotRunning, StateError
 
 if TYPE_CHECKING:
     from weave_py.host.state.directory import StateDirectory

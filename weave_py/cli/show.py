@@ -5,9 +5,11 @@ from __future__ import annotations
 import click
 
 from weave_py import __version__
-from weave_py.cli.client import RouterClient, client
-from weave_py.cli.exits import CommandError, Exit, RouterNotRunning
+from weave_py.api.client import RouterClient
+from weave_py.cli.client import client
+from weave_py.cli.exits import CommandError, Exit
 from weave_py.cli.options import http_addr_option
+from weave_py.model.errors import RouterNotRunning
 
 # Part of the status → the member of the report's Router that has the same.
 PARTS = {

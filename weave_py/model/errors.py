@@ -19,6 +19,22 @@ class HostError(WeaveError):
     """The kernel, or this host, refused something we need."""
 
 
+class NotPermitted(WeaveError):
+    """The operation needs rights the user does not have."""
+
+
+class RouterNotRunning(WeaveError):
+    """Nothing answers at the control address."""
+
+
+class RouterElsewhere(RouterNotRunning):
+    """A router runs, but nothing answers where we asked."""
+
+
+class RequestRefused(WeaveError):
+    """A router does not do what it is asked, in its own words; or what answers is no router."""
+
+
 class PeerError(WeaveError):
     """The other side's fault; ends that connection (or drops that record) and nothing else."""
 

@@ -25,7 +25,10 @@ import trio
 from fastdp.kernel.events import open_events
 from fastdp.kernel.probe_socket import ProbeSocket
 from weave_py import __version__
-from weave_py.api.server import control_listeners, serve_http
+from weave_py.api.application import Application
+from weave_py.api.listener import Listener, open_listener
+from weave_py.api.router_routes import router_routes
+from weave_py.api.server import serve_api
 from weave_py.config.resolve import Config
 from weave_py.crypto.membership import Membership, password_strength_warning
 from weave_py.datapath.datapath import Datapath
@@ -48,7 +51,6 @@ from weave_py.observe.log import configure, event, unraisable
 from weave_py.router.engine import Engine
 from weave_py.router.settings import EngineSettings
 from weave_py.runtime.bridge import bridge, restore_bridge
-from weave_py.runtime.control import RouterControl
 from weave_py.runtime.fast_host import (
     adopt,
     find_out,
@@ -59,6 +61,7 @@ from weave_py.runtime.fast_host import (
 from weave_py.runtime.firewall import HostFirewall
 from weave_py.runtime.peer_ports import PeerPorts
 from weave_py.runtime.pump import Pump
+from weave_py.runtime.router_api import RouterControl
 from weave_py.runtime.start_state import StartState, read_start_state
 from weave_py.runtime.state_writer import StateWriter
 from weave_py.runtime.underlay import watch_underlay
@@ -192,7 +195,7 @@ async def _serve(router: _Router, targets: list[Target]) -> bool:
     """The upper rungs: everything that is a task. Whether no port is left in the end."""
     config, pump, datapath, ports = router.config, router.pump, router.datapath, router.ports
     control, store = router.control, router.store
-    api = control_listeners(config.http_addr) if config.http_addr else []
+    api = [open_listener(listener) for listener in _listeners(config, control)]
     async with trio.open_nursery() as nursery:
         await nursery.start(router.firewall.run)
         await nursery.start(pump.run)
@@ -202,8 +205,7 @@ async def _serve(router: _Router, targets: list[Target]) -> bool:
         nursery.start_soon(watch_underlay, config, pump, control)
         sockets = map(trio.socket.from_stdlib_socket, router.listeners)
         nursery.start_soon(serve_listeners, pump.serve_stream, [*map(trio.SocketListener, sockets)])
-        if api:
-            nursery.start_soon(serve_http, api, control)
+        nursery.start_soon(serve_api, api)
         nursery.start_soon(_wait_for_signals, router.shutdown)
         pump.tell(pump.engine.connect, targets)
         _announce(config, pump.engine)
@@ -215,6 +217,12 @@ async def _serve(router: _Router, targets: list[Target]) -> bool:
         datapath.close()
         nursery.cancel_scope.cancel()
     return await ports.remove_all()
+
+
+def _listeners(config: Config, control: RouterControl) -> list[Listener]:
+    """Where the API is served. Who has routes of their own adds them here."""
+    application = Application(router_routes(control))
+    return [Listener(address=config.http_addr, application=application)] if config.http_addr else []
 
 
 async def _abilities(

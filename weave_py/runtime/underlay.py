@@ -6,8 +6,8 @@ import trio
 
 from weave_py.config.resolve import Config
 from weave_py.host.address_watch import AddressWatch
-from weave_py.runtime.control import RouterControl
 from weave_py.runtime.pump import Pump
+from weave_py.runtime.router_api import RouterControl
 
 UNDERLAY_SECONDS = 300.0  # between looks at this host's addresses, if the kernel says nothing
 RETRY_SECONDS = 5.0  # after a look at which there were none, or we could not look

@@ -22,7 +22,7 @@ from weave_py.runtime.pump import Pump
 
 
 class RouterControl:
-    """Implements api.routes.ControlService for a router."""
+    """Implements api.router_routes.ControlService for a router."""
 
     def __init__(
         self,

@@ -23,10 +23,10 @@ from weave_py.model.effects import KeepState
 from weave_py.model.errors import HostError, StateError
 from weave_py.model.names import PeerName, PeerUID
 from weave_py.router.engine import Engine
-from weave_py.runtime.control import RouterControl
 from weave_py.runtime.firewall import HostFirewall
 from weave_py.runtime.peer_ports import PeerPorts
 from weave_py.runtime.pump import Pump
+from weave_py.runtime.router_api import RouterControl
 
 STRANGER = PeerName(b"\x02\x00\x00\x00\x00\x09")
 
