@@ -24,7 +24,6 @@ from fastdp.kernel.netdev import (
     remotes_of,
     setting,
 )
-from fastdp.kernel.refusal import doing
 from fastdp.kernel.tc import EVERYTHING, PASS, PROBES, Action, Hook
 from fastdp.plan.operations import (
     AddRemote,
@@ -60,8 +59,8 @@ from fastdp.plan.state import (
     is_other,
     peer_of,
 )
-from weave_py.host.pyroute import IPRoute, NetlinkError
-from weave_py.host.refusal import refused
+from weave_py.host.pyroute import IPRoute
+from weave_py.host.refusal import doing
 from weave_py.host.rtnl import RouteSocket
 from weave_py.host.sysctl import require_sysctl
 from weave_py.model.errors import HostError
@@ -77,11 +76,9 @@ class Kernel:
         self._bridge = bridge
         self.owners: Mapping[int, PeerName] = {}
         """Whose each device is, by index, as of the last look at all of them."""
-        try:
+        with doing("cannot talk to the kernel by netlink"):
             self._ip: Any = IPRoute()
             self._route = RouteSocket()
-        except OSError as error:
-            raise refused("cannot talk to the kernel by netlink", error.errno) from None
 
     def close(self) -> None:
         self._route.close()
@@ -157,7 +154,7 @@ class Kernel:
         with doing(f"cannot create VXLAN device {name}"):
             try:
                 index = vxlan.create(self._ip, name, alias, new)
-            except NetlinkError as error:
+            except OSError as error:
                 if error.code != errno.EEXIST:
                     raise
                 raise VniTaken(

@@ -26,7 +26,7 @@ from fastdp.plan.state import (
     is_other,
     peer_of,
 )
-from weave_py.host.pyroute import IPRoute, NetlinkError
+from weave_py.host.pyroute import IPRoute
 from weave_py.host.rtnl import RouteSocket
 from weave_py.model.errors import HostError
 from weave_py.model.fast import VXLAN_PORT, FastHost
@@ -76,7 +76,7 @@ def probe_host(bridge: str, preferred_port: int = VXLAN_PORT, enabled: bool = Tr
                         break
                 else:
                     return FastHost(port)
-    except (OSError, NetlinkError):
+    except OSError:
         pass  # not even looking is allowed
     return FastHost(0, why)
 
@@ -146,8 +146,6 @@ def _reason(expected: int, code: str) -> Iterator[None]:
     """Turn refusals into _Unable: `code`, unless the errno says more."""
     try:
         yield
-    except NetlinkError as error:
-        raise _Unable(_REFUSALS.get(error.code, code)) from None
     except OSError as error:
         raise _Unable(_REFUSALS.get(error.errno or expected, code)) from None
     except HostError:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fastdp.kernel.netdev import index_of, link_named
-from fastdp.kernel.refusal import doing
 from fastdp.plan.operations import AddVxlan
+from weave_py.host.refusal import doing
 from weave_py.host.rtnl import RouteSocket
 from weave_py.host.sysctl import require_sysctl
 from weave_py.model.errors import HostError

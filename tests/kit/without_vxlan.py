@@ -6,10 +6,9 @@ python -m tests.kit.without_vxlan launch …
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from typing import Any
-
-from pyroute2.netlink.exceptions import NetlinkError
 
 from fastdp.kernel import vxlan
 from weave_py.__main__ import main
@@ -17,7 +16,7 @@ from weave_py.__main__ import main
 
 def _refuse(*_: Any) -> int:
     """As rtnetlink does for a kind of device that it does not know."""
-    raise NetlinkError(errno.EOPNOTSUPP, "Unknown device type.")
+    raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
 
 if __name__ == "__main__":

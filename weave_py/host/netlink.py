@@ -11,8 +11,6 @@ import ipaddress
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final
 
@@ -26,8 +24,8 @@ from weave_py.host.linkinfo import (
     port_info,
     underlay_of,
 )
-from weave_py.host.pyroute import IPRoute, NetlinkError
-from weave_py.host.refusal import checked_ifname, refused
+from weave_py.host.pyroute import IPRoute
+from weave_py.host.refusal import checked_ifname, doing
 from weave_py.host.sysctl import require_sysctl
 from weave_py.model.errors import HostError
 
@@ -46,10 +44,8 @@ class Netlink:
     """A netlink socket; a context manager. Every method raises HostError when refused."""
 
     def __init__(self) -> None:
-        try:
+        with doing("cannot talk to the kernel by netlink"):
             self._ip: Any = IPRoute()
-        except OSError as error:
-            raise refused("cannot talk to the kernel by netlink", error.errno) from None
 
     def close(self) -> None:
         self._ip.close()
@@ -74,7 +70,7 @@ class Netlink:
             raise HostError(
                 f"interface {name} exists and is not a bridge: remove it or choose another --bridge"
             )
-        with _doing(f"cannot set up bridge {name}"):
+        with doing(f"cannot set up bridge {name}"):
             if created := link is None:
                 # With an address from the start, or udev would choose one later.
                 self._ip.link("add", ifname=name, kind="bridge", address=mac)
@@ -135,7 +131,7 @@ class Netlink:
         require_sysctl(f"ipv6/conf/{checked_ifname(ifname)}/disable_ipv6", 1)
         if gso_max_size is not None:
             self.limit_gso(ifname, gso_max_size)
-        with _doing(f"cannot plug {ifname} into bridge {bridge}"):
+        with doing(f"cannot plug {ifname} into bridge {bridge}"):
             self._ip.link("set", index=index, mtu=mtu)
             if txqueuelen is not None:
                 self._ip.link("set", index=index, txqlen=txqueuelen)
@@ -149,14 +145,14 @@ class Netlink:
     def unplug(self, ifname: str) -> None:
         """Take `ifname` out of its bridge and down; a missing interface is fine."""
         if (link := self._find(ifname)) is not None:
-            with _doing(f"cannot unplug {ifname}", errno.ENODEV):
+            with doing(f"cannot unplug {ifname}", errno.ENODEV):
                 self._ip.link("set", index=link["index"], state="down")
                 self._ip.link("set", index=link["index"], master=0)
 
     def ports(self, bridge: str) -> list[PortInfo]:
         """The ports of `bridge`, by index."""
         master = self._get(bridge)["index"]
-        with _doing(f"cannot list the ports of {bridge}"):
+        with doing(f"cannot list the ports of {bridge}"):
             links = [
                 link for link in self._ip.get_links() if link.get_attr("IFLA_MASTER") == master
             ]
@@ -166,7 +162,7 @@ class Netlink:
         """What `bridge` learned: (MAC, port's name, seconds since a frame came from it)."""
         names = {port.ifindex: port.ifname for port in self.ports(bridge)}
         ticks = os.sysconf("SC_CLK_TCK")
-        with _doing(f"cannot list the MACs of {bridge}"):
+        with doing(f"cannot list the MACs of {bridge}"):
             entries = list(self._ip.get_neighbours(family=socket.AF_BRIDGE))
         return [
             (
@@ -203,13 +199,13 @@ class Netlink:
         """The bridge that `ifname` is a port of."""
         if (master := self._get(ifname).get_attr("IFLA_MASTER")) is None:
             return None
-        with _doing(f"cannot look up the bridge of {ifname}"):
+        with doing(f"cannot look up the bridge of {ifname}"):
             (link,) = self._ip.link("get", index=master)
         return str(link.get_attr("IFLA_IFNAME"))
 
     def set_up(self, ifname: str) -> None:
         index = self._get(ifname)["index"]
-        with _doing(f"cannot bring {ifname} up"):
+        with doing(f"cannot bring {ifname} up"):
             self._ip.link("set", index=index, state="up")
 
     def limit_gso(self, ifname: str, gso_max_size: int) -> bool:
@@ -217,20 +213,20 @@ class Netlink:
         index = self._get(ifname)["index"]
         try:
             self._ip.link("set", index=index, gso_max_size=gso_max_size)
-        except NetlinkError:
+        except OSError:
             return False
         return True
 
     def create_veth(self, ifname: str, inside: str, namespace_fd: int, mtu: int) -> None:
         """A pair: `ifname` here, `inside` created right in the other namespace; both down."""
         peer = {"ifname": checked_ifname(inside), "net_ns_fd": namespace_fd, "mtu": mtu}
-        with _doing(f"cannot create the veth pair {ifname}–{inside}"):
+        with doing(f"cannot create the veth pair {ifname}–{inside}"):
             self._ip.link("add", ifname=checked_ifname(ifname), kind="veth", mtu=mtu, peer=peer)
 
     def delete_link(self, ifname: str) -> None:
         """Delete an interface; missing is fine."""
         if (link := self._find(ifname)) is not None:
-            with _doing(f"cannot delete {ifname}", errno.ENODEV):
+            with doing(f"cannot delete {ifname}", errno.ENODEV):
                 self._ip.link("del", index=link["index"])
 
     # --- addresses and routes
@@ -238,7 +234,7 @@ class Netlink:
     def addresses(self, ifname: str) -> list[str]:
         """`ADDRESS/LENGTH` of each address, without the link-local IPv6 ones the kernel makes."""
         index = self._get(ifname)["index"]
-        with _doing(f"cannot list the addresses of {ifname}"):
+        with doing(f"cannot list the addresses of {ifname}"):
             found = list(self._ip.get_addr(index=index))
         return [
             f"{address_of(entry)}/{entry['prefixlen']}"
@@ -255,7 +251,7 @@ class Netlink:
             # Container engines switch IPv6 off in namespaces that they gave no IPv6 address.
             require_sysctl(f"ipv6/conf/{ifname}/disable_ipv6", 0)
             more["flags"] = _IFA_F_NODAD
-        with _doing(f"cannot add {cidr} to {ifname}", errno.EEXIST) as outcome:
+        with doing(f"cannot add {cidr} to {ifname}", errno.EEXIST) as outcome:
             self._ip.addr("add", index=index, **address_fields(interface), **more)
         return not outcome
 
@@ -264,26 +260,26 @@ class Netlink:
         index = self._get(ifname)["index"]
         # Or the kernel would remove the subnet's other addresses with its first one.
         require_sysctl(f"ipv4/conf/{ifname}/promote_secondaries", 1)
-        with _doing(f"cannot remove {cidr} from {ifname}", errno.EADDRNOTAVAIL) as outcome:
+        with doing(f"cannot remove {cidr} from {ifname}", errno.EADDRNOTAVAIL) as outcome:
             self._ip.addr("del", index=index, **address_fields(ipaddress.ip_interface(cidr)))
         return not outcome
 
     def add_link_route(self, destination: str, ifname: str) -> bool:
         """A route without gateway; False if there is one to that destination already."""
         index = self._get(ifname)["index"]
-        with _doing(f"cannot route {destination} to {ifname}", errno.EEXIST) as outcome:
+        with doing(f"cannot route {destination} to {ifname}", errno.EEXIST) as outcome:
             self._ip.route("add", dst=destination, oif=index, scope=_SCOPE_LINK)
         return not outcome
 
     def underlay_addresses(self, bridge: str) -> list[tuple[str, str]]:
         """(address, interface) where others may reach this host: not loopback, not the overlay."""
-        with _doing("cannot list this host's addresses"):
+        with doing("cannot list this host's addresses"):
             links = list(self._ip.get_links())
             found = list(self._ip.get_addr())
         return underlay_of(links, found, bridge)
 
     def _find(self, ifname: str) -> Any | None:
-        with _doing(f"cannot look up {ifname}", errno.ENODEV) as outcome:
+        with doing(f"cannot look up {ifname}", errno.ENODEV) as outcome:
             (link,) = self._ip.link("get", ifname=checked_ifname(ifname))
         return None if outcome else link
 
@@ -291,17 +287,3 @@ class Netlink:
         if (link := self._find(ifname)) is None:
             raise HostError(f"there is no interface {ifname}: was it deleted by another program?")
         return link
-
-
-@contextmanager
-def _doing(what: str, expected: int | None = None) -> Iterator[list[int]]:
-    """Turn refusals into HostError, but for one errno: that one ends up in the list yielded."""
-    outcome: list[int] = []
-    try:
-        yield outcome
-    except NetlinkError as error:
-        if error.code != expected:
-            raise refused(what, error.code) from None
-        outcome.append(error.code)
-    except OSError as error:
-        raise refused(what, error.errno) from None
