@@ -155,7 +155,7 @@ class Kernel:
             try:
                 index = vxlan.create(self._ip, name, alias, new)
             except OSError as error:
-                if error.code != errno.EEXIST:
+                if error.errno != errno.EEXIST:
                     raise
                 raise VniTaken(
                     f"cannot create VXLAN device {name}: another device has VNI {new.vni} "

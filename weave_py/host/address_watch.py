@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from types import TracebackType
 from typing import Self
 
-from weave_py.host.refusal import refused
+from weave_py.host.refusal import doing
+from weave_py.host.rtnl import open_netlink
 
 # linux/rtnetlink.h: RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
 GROUPS = 0x10 | 0x100
@@ -17,12 +17,9 @@ class AddressWatch:
 
     def __init__(self) -> None:
         """HostError if the kernel refuses."""
-        kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        try:
-            self.sock = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
-            self.sock.bind((0, GROUPS))
-        except OSError as error:
-            raise refused("cannot watch this host's addresses", error.errno) from None
+        with doing("cannot watch this host's addresses"):
+            self.sock = open_netlink(groups=GROUPS)
+            self.sock.setblocking(False)
 
     def drain(self) -> None:
         """Forget what has been said so far; what it was does not matter."""

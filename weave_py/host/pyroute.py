@@ -45,7 +45,7 @@ def _import_linux() -> Any:
 _Base = _import_iproute()
 
 
-class IPRoute(_Base):  # type: ignore[misc]
+class IPRoute(_Base):  # type: ignore[misc, valid-type]
     """pyroute2's, fit to live as long as a router does, and for one thread.
 
     Refusals are OSError, as those of every other socket. What comes in after its request is over
