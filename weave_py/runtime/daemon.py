@@ -35,6 +35,7 @@ from weave_py.host.locks import claim_bridge
 from weave_py.host.privileges import check_privileges
 from weave_py.host.self_test import Ranking, suites_by_speed, tap_offloads
 from weave_py.host.state.directory import StateDirectory
+from weave_py.host.state.names import TARGETS
 from weave_py.host.udp import UdpSocket, open_tcp_listeners, open_udp
 from weave_py.loop.accept import serve_listeners
 from weave_py.loop.control_stream import unresolvable
@@ -47,6 +48,7 @@ from weave_py.model.names import PeerUID, Target, name_text
 from weave_py.observe.log import configure, event, unraisable
 from weave_py.router.engine import Engine
 from weave_py.router.settings import EngineSettings
+from weave_py.runtime import kept_targets
 from weave_py.runtime.bridge import bridge, restore_bridge
 from weave_py.runtime.control import RouterControl
 from weave_py.runtime.fast_host import adopt, find_out, reconciling, unguard
@@ -125,13 +127,13 @@ async def _main(config: Config, loop: MainLoop) -> None:
         suites = suites_by_speed(time.perf_counter)
         abilities = await _abilities(host, udp, suites, fast_host)
         engine = _engine(config, known, membership, suites, fast_host)
-        store = StateWriter(state, host, config.peers, known.unsaved)
+        store = StateWriter(state, host, known.unsaved)
         async with (
             bridge(config, host, name_text(known.identity.name)),
             reconciling(config, host, fast_host) as kernel,
         ):
             events = rungs.enter_context(open_events())
-            pump = Pump(engine, config.host, store.save_soon, loop)
+            pump = Pump(engine, config.host, partial(_keep_targets, store, config), loop)
             mac = name_text(known.identity.name)
             ports = PeerPorts(
                 host, kernel, config.bridge, pump.on_ports, partial(restore_bridge, config, mac)
@@ -160,6 +162,10 @@ async def _main(config: Config, loop: MainLoop) -> None:
             )
             if await _serve(router, known.targets):
                 await host.run(unguard, config)
+
+
+def _keep_targets(store: StateWriter, config: Config, targets: tuple[str, ...]) -> None:
+    store.keep(TARGETS.name, kept_targets.payload(config.peers, targets))
 
 
 async def _serve(router: _Router, targets: list[Target]) -> bool:

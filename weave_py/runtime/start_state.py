@@ -16,7 +16,8 @@ from weave_py.crypto.identity import Identity
 from weave_py.host.state.directory import StateDirectory
 from weave_py.model.names import Target, name_text
 from weave_py.observe.log import event
-from weave_py.runtime.state_writer import initial_targets, tell_losses
+from weave_py.runtime.kept_targets import initial_targets
+from weave_py.runtime.state_writer import tell_losses
 
 _log = logging.getLogger(__name__)
 
