@@ -15,6 +15,7 @@ from typing import Final
 
 from weave_py.host.refusal import checked_ifname
 from weave_py.model.errors import HostError
+from weave_py.model.marks import MARK
 
 Network = IPv4Network | IPv6Network
 
@@ -115,7 +116,7 @@ def remove(bridge: str) -> None:
 
 def _table(bridge: str) -> str:
     """Names of bridges may hold what a table's may not."""
-    return "weave-py-" + "".join(
+    return f"{MARK}-" + "".join(
         char if char.isascii() and char.isalnum() else f"_{ord(char):x}_"
         for char in checked_ifname(bridge)
     )

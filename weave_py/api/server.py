@@ -30,6 +30,7 @@ from weave_py.api.slots import Slots
 from weave_py.config.resolve import HttpAddress
 from weave_py.loop.accept import serve_listeners
 from weave_py.model.errors import HostError, WeaveError
+from weave_py.model.marks import MARK
 
 __all__ = ["ControlService", "Slots", "control_listeners", "serve_connection", "serve_http"]
 
@@ -45,7 +46,7 @@ LINGER_SECONDS = 1.0
 LINGER_BYTES = 4 * MAX_BODY_BYTES
 _RECEIVE_BYTES = 16 * 1024
 _FIXED_HEADERS = (
-    ("Server", "weave-py"),  # by this our commands know us
+    ("Server", MARK),  # by this our commands know us
     ("Connection", "close"),
     ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from weave_py.cli.exits import CommandError, NotPermitted, RouterElsewhere, RouterNotRunning
 from weave_py.config.resolve import DEFAULT_BRIDGE, HttpAddress, Settings
 from weave_py.host.locks import is_claimed
+from weave_py.model.marks import MARK
 
 if TYPE_CHECKING:  # 20 ms to import, and `launch` asks nothing
     from http.client import HTTPConnection
@@ -20,8 +21,6 @@ CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 12.0
 """More than the router allows itself, so that its own words reach the user."""
 NOT_RUNNING = "the router is not running here: start it with 'weave-py launch'"
-SERVER = "weave-py"
-"""The `Server` header of a router's answers."""
 
 
 class RouterClient:
@@ -77,7 +76,7 @@ class RouterClient:
             connection.sock = sock
             connection.request(method, path, form, headers)
             response = connection.getresponse()
-            if response.getheader("Server") != SERVER:
+            if response.getheader("Server") != MARK:
                 raise self._stranger()
             return response.status, response.read().decode(errors="replace")
         except (ConnectionRefusedError, FileNotFoundError):

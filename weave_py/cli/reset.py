@@ -23,12 +23,10 @@ from weave_py.config.resolve import Settings
 from weave_py.host.locks import claim_bridge, is_claimed
 from weave_py.host.state.names import holds_state
 from weave_py.model.errors import HostError, StateError
+from weave_py.model.marks import PORT_PREFIXES
 
 if TYPE_CHECKING:
     from weave_py.host.state.directory import StateDirectory
-
-PORT_PREFIXES = ("wvt", "vethwepl")
-"""Of a router's TAPs, and of attached containers' veth pairs."""
 
 
 @click.command("reset", short_help="Stop the router and delete all it made.")

@@ -28,8 +28,7 @@ from weave_py.host.pyroute import IPRoute
 from weave_py.host.refusal import checked_ifname, doing
 from weave_py.host.sysctl import require_sysctl
 from weave_py.model.errors import HostError
-
-BRIDGE_ALIAS: Final = "weave-py"
+from weave_py.model.marks import MARK
 
 # linux/if_addr.h, neighbour.h, rtnetlink.h, if_bridge.h
 _IFA_F_NODAD = 0x02
@@ -75,7 +74,7 @@ class Netlink:
                 # With an address from the start, or udev would choose one later.
                 self._ip.link("add", ifname=name, kind="bridge", address=mac)
                 index = self._get(name)["index"]
-                self._ip.link("set", index=index, IFLA_IFALIAS=BRIDGE_ALIAS)
+                self._ip.link("set", index=index, IFLA_IFALIAS=MARK)
             try:
                 self._tune_bridge(name, mac, mtu)
             except BaseException:
@@ -97,7 +96,7 @@ class Netlink:
     def is_our_bridge(self, name: str) -> bool:
         """Whether we made it."""
         link = self._find(name)
-        return link is not None and kind_of(link) == "bridge" and alias_of(link) == BRIDGE_ALIAS
+        return link is not None and kind_of(link) == "bridge" and alias_of(link) == MARK
 
     def delete_bridge(self, name: str) -> None:
         """Delete bridge `name`, if we made it; missing is fine."""
@@ -106,7 +105,7 @@ class Netlink:
             return
         if kind_of(link) != "bridge":
             raise HostError(f"interface {name} is not a bridge: it was left alone")
-        if alias_of(link) != BRIDGE_ALIAS:
+        if alias_of(link) != MARK:
             raise HostError(f"bridge {name} was not made by weave-py: it was left alone")
         self.delete_link(name)
 
