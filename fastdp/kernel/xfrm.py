@@ -110,7 +110,7 @@ class Xfrm:
         except OSError as error:
             is_gone = error.errno in (errno.ENOENT, errno.ESRCH)
             if not (is_gone and kind in (_DELSA, _DELPOLICY)):
-                words = getattr(error, "words", "")
+                words = "; ".join(getattr(error, "__notes__", ()))
                 raise _refusal(doing, error.errno, words, is_state=kind == _NEWSA) from None
 
     def _dump(self, kind: int, doing: str) -> list[bytes]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from weave_py.cli.exits import CommandError, NotPermitted, RouterElsewhere, RouterNotRunning
-from weave_py.config.resolve import DEFAULT_BRIDGE, HttpAddress, Settings
+from weave_py.config.options import BRIDGE, HTTP_ADDR
+from weave_py.config.resolve import HttpAddress, Settings
 from weave_py.host.locks import is_claimed
 from weave_py.model.marks import MARK
 
@@ -32,7 +33,7 @@ class RouterClient:
     """
 
     def __init__(
-        self, address: HttpAddress, bridge: Callable[[], str] = lambda: DEFAULT_BRIDGE
+        self, address: HttpAddress, bridge: Callable[[], str] = lambda: BRIDGE.default
     ) -> None:
         """`bridge`: on which one a router would run that does not answer."""
         self.address = address
@@ -138,12 +139,14 @@ class RouterClient:
 
 def client(http_addr: str | None) -> RouterClient:
     """The client for `--http-addr`, else `WEAVE_HTTP_ADDR`, else the default address."""
-    settings = Settings({"http-addr": http_addr}, os.environ)
-    address = settings.http_address()
+    settings = Settings({HTTP_ADDR.name: http_addr}, os.environ)
+    address = settings.value(HTTP_ADDR)
     if address is not None:
-        return RouterClient(address, settings.bridge)
+        return RouterClient(address, lambda: settings.value(BRIDGE))
     switched_off = "the control API is switched off (WEAVE_HTTP_ADDR): name it with --http-addr"
-    raise _not_running(settings.bridge(), "can be asked (WEAVE_HTTP_ADDR is off)", switched_off)
+    raise _not_running(
+        settings.value(BRIDGE), "can be asked (WEAVE_HTTP_ADDR is off)", switched_off
+    )
 
 
 def _not_running(bridge: str, what: str, otherwise: str) -> RouterNotRunning:

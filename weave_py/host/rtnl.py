@@ -103,17 +103,9 @@ def open_netlink(protocol: int = socket.NETLINK_ROUTE, groups: int = 0) -> socke
     return sock
 
 
-class RefusedError(OSError):
-    """The kernel refused a request: with its errno, and `words` of its own if it has any."""
-
-    def __init__(self, code: int, words: str = "") -> None:
-        super().__init__(code, os.strerror(code))
-        self.words = words
-
-
 class NetlinkSocket:
-    """Asks the kernel, and waits for the answer. Refusals are RefusedError, and all else that goes
-    wrong another OSError. A context manager.
+    """Asks the kernel, and waits for the answer. Refusals are OSError with the kernel's errno, and
+    with a note of its own words if it has any. A context manager.
 
     Whatever came too late for an earlier request is skipped: nothing is kept.
     """
@@ -146,7 +138,7 @@ class NetlinkSocket:
         """
         first = self._sequence + 1
         self._sock.send(b"".join(self._message(*request, NLM_F_ACK) for request in requests))
-        refusal: RefusedError | None = None
+        refusal: OSError | None = None
         waiting = set(range(first, self._sequence + 1))
         while waiting:
             for kind, flags, sequence, payload in messages(self._sock.recv(_RECEIVE_BYTES)):
@@ -192,7 +184,7 @@ class NetlinkSocket:
                 found.append(body)
                 size += len(body)
                 if size > _MOST_DUMP_BYTES:
-                    raise RefusedError(errno.EMSGSIZE)
+                    raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
 
     def _message(self, kind: int, flags: int, payload: bytes, more: int) -> bytes:
         self._sequence += 1
@@ -209,10 +201,13 @@ class RouteSocket(NetlinkSocket):
         super().__init__(socket.NETLINK_ROUTE)
 
 
-def _refusal(flags: int, payload: bytes) -> RefusedError | None:
+def _refusal(flags: int, payload: bytes) -> OSError | None:
     """What an acknowledgement, or the end of a dump, says; None if all is well."""
     (code,) = _ERROR.unpack_from(payload)
     if code >= 0:
         return None
+    refusal = OSError(-code, os.strerror(-code))
     told = attributes(payload, _ERROR.size + _HEADER.size) if flags & _NLM_F_ACK_TLVS else {}
-    return RefusedError(-code, text(told.get(_NLMSGERR_ATTR_MSG)))
+    if words := text(told.get(_NLMSGERR_ATTR_MSG)):
+        refusal.add_note(words)
+    return refusal
