@@ -5,6 +5,7 @@
 | GET /status | the overview as text; 503 (body complete all the same) until start-up is over |
 | GET /status/connections, /peers, /targets, /paths | tables as text |
 | GET /report | JSON, `docs/report.schema.json` |
+| GET /metrics | for Prometheus |
 | GET /healthz | `ok`, or 503 until start-up is over |
 | POST /connect | form `peer=…&peer=…&replace=true`; 400 with what was wrong, good ones are kept |
 | POST /forget | form `peer=…` |
@@ -28,10 +29,12 @@ from typing import Protocol
 from urllib.parse import parse_qs
 
 from weave_py.model.snapshot import RouterSnapshot
-from weave_py.observe import status
+from weave_py.observe import metrics, status
 from weave_py.observe.report import ReportExtras, report
+from weave_py.observe.sections import SECTIONS
 
 MAX_FORM_FIELDS = 1024
+TEXT = "text/plain; charset=utf-8"
 FORM = "application/x-www-form-urlencoded"
 BROWSER_HEADERS = ("origin", "referer", "sec-fetch-site")
 
@@ -85,7 +88,7 @@ class Response:
 
     status: HTTPStatus
     body: str
-    content_type: str = "text/plain; charset=utf-8"
+    content_type: str = TEXT
     headers: tuple[tuple[str, str], ...] = ()
     after: Callable[[], None] | None = field(default=None, compare=False)
 
@@ -146,9 +149,9 @@ async def _status(request: Request, service: ControlService) -> Response:
     return Response(code, status.status(service.snapshot(), extras))
 
 
-def _table(render: Callable[[RouterSnapshot], str]) -> Handler:
+def _table(render: Callable[[RouterSnapshot], str], kind: str = TEXT) -> Handler:
     async def handler(request: Request, service: ControlService) -> Response:
-        return Response(HTTPStatus.OK, render(service.snapshot()))
+        return Response(HTTPStatus.OK, render(service.snapshot()), kind)
 
     return handler
 
@@ -215,10 +218,8 @@ def _form_untrusted(body: bytes) -> dict[str, list[str]] | None:
 
 ROUTES: Mapping[str, Mapping[str, Handler]] = {
     "/status": {"GET": _status},
-    "/status/connections": {"GET": _table(status.connections)},
-    "/status/peers": {"GET": _table(status.peers)},
-    "/status/targets": {"GET": _table(status.targets)},
-    "/status/paths": {"GET": _table(status.paths)},
+    **{f"/status/{section.name}": {"GET": _table(section.text)} for section in SECTIONS},
+    "/metrics": {"GET": _table(metrics.exposition, metrics.CONTENT_TYPE)},
     "/report": {"GET": _report},
     "/healthz": {"GET": _healthz},
     "/connect": {"POST": _connect},

@@ -149,6 +149,16 @@ async def test_report_is_json(service: Service) -> None:
     assert json.loads(body)["Router"]["Bridge"] == "weave"
 
 
+async def test_metrics_are_prometheus_text(service: Service) -> None:
+    status, head, body = await ask(service, get("/metrics"))
+    assert status == 200
+    assert "content-type: text/plain; version=0.0.4; charset=utf-8" in head.lower()
+    assert "\n# TYPE weave_connections gauge\n" in body
+    assert "\nweave_targets 1\n" in body
+    assert body.endswith("\n")
+    assert (await ask(service, post("/metrics")))[0] == 405
+
+
 async def test_templates_are_refused(service: Service) -> None:
     status, _, body = await ask(service, get("/report?format={{.Version}}"))
     assert status == 400
