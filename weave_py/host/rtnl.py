@@ -178,7 +178,8 @@ class NetlinkSocket:
                     continue
                 consistent = consistent and not flags & _NLM_F_DUMP_INTR
                 if answer in (_NLMSG_DONE, _NLMSG_ERROR):
-                    if (refusal := _refusal(flags, body)) is not None:
+                    echoed = _HEADER.size if answer == _NLMSG_ERROR else 0
+                    if (refusal := _refusal(flags, body, echoed)) is not None:
                         raise refusal
                     return found, consistent
                 found.append(body)
@@ -201,13 +202,14 @@ class RouteSocket(NetlinkSocket):
         super().__init__(socket.NETLINK_ROUTE)
 
 
-def _refusal(flags: int, payload: bytes) -> OSError | None:
-    """What an acknowledgement, or the end of a dump, says; None if all is well."""
+def _refusal(flags: int, payload: bytes, echoed: int = _HEADER.size) -> OSError | None:
+    """What an acknowledgement says, or the end of a dump, which echoes nothing of the request;
+    None if all is well."""
     (code,) = _ERROR.unpack_from(payload)
     if code >= 0:
         return None
     refusal = OSError(-code, os.strerror(-code))
-    told = attributes(payload, _ERROR.size + _HEADER.size) if flags & _NLM_F_ACK_TLVS else {}
+    told = attributes(payload, _ERROR.size + echoed) if flags & _NLM_F_ACK_TLVS else {}
     if words := text(told.get(_NLMSGERR_ATTR_MSG)):
         refusal.add_note(words)
     return refusal

@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from weave_py.model.names import PeerName, name_text
-from weave_py.model.snapshot import FastView, PathView, RouterSnapshot
+from weave_py.model.snapshot import PATH_KINDS, FastView, PathView, RouterSnapshot
 from weave_py.observe.section import Json, Labelled, Metric, Section
 from weave_py.observe.text import milliseconds, peer_text, percent, printable
 
-KINDS = ("fastdp", "direct", "relay", "tcp", "none")
 COLUMNS = (
     "PEER",
     "KIND",
@@ -83,14 +82,12 @@ def _fast(fast: FastView) -> Json:
 
 def _by_kind(snapshot: RouterSnapshot) -> Iterable[Labelled]:
     counts = Counter(path.kind for path in snapshot.paths)
-    return [((kind,), counts[kind]) for kind in KINDS]
+    return [((kind,), counts[kind]) for kind in PATH_KINDS]
 
 
 def _each(
     value: Callable[[PathView], float | None],
 ) -> Callable[[RouterSnapshot], Iterable[Labelled]]:
-    """Of every path; not of those without."""
-
     def values(snapshot: RouterSnapshot) -> Iterable[Labelled]:
         return [((name_text(path.peer),), value(path)) for path in snapshot.paths]
 

@@ -59,6 +59,9 @@ def test_the_kernels_own_words_are_read() -> None:
     told = _refusal(0x300, payload)
     assert told is not None
     assert (told.errno, told.__notes__) == (errno.EINVAL, ["Unsupported flag"])
+    told = _refusal(0x302, payload[:4] + words, echoed=0)  # as a list ends
+    assert told is not None
+    assert told.__notes__ == ["Unsupported flag"]
     for flags, cut in ((0x100, payload), (0x300, payload[:-8])):
         told = _refusal(flags, cut)
         assert told is not None

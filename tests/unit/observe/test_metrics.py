@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from weave_py.model.counters import LinkCounters
 from weave_py.model.fast import Carried
-from weave_py.model.snapshot import CONNECTION_STATES, RouterSnapshot
+from weave_py.model.snapshot import CONNECTION_STATES, PATH_KINDS, RouterSnapshot
 from weave_py.observe.metrics import METRICS, _family, exposition
 from weave_py.observe.section import Metric
 from weave_py.observe.sections import SECTIONS
@@ -91,6 +93,12 @@ def test_every_state_is_told_although_nothing_is_in_it(snapshot: RouterSnapshot)
     states = {dict(labels)["state"] for name, labels in found if name == "weave_connections"}
     assert states == set(CONNECTION_STATES)
     assert sum(value for (name, _), value in found.items() if name == "weave_connections") == 0
+
+
+def test_no_kind_of_path_is_forgotten() -> None:
+    schema = json.loads((Path(__file__).parents[3] / "docs" / "report.schema.json").read_text())
+    kinds = re.findall(r'"Kind": \{[^}]*"enum": \[([^]]*)\]', json.dumps(schema))
+    assert [set(json.loads(f"[{each}]")) for each in kinds] == [set(PATH_KINDS)]
 
 
 def test_traffic_is_told_by_direction_and_carrier(snapshot: RouterSnapshot) -> None:
