@@ -24,7 +24,6 @@ from fastdp.kernel.netdev import (
     removing_remote,
     setting,
 )
-from fastdp.kernel.refusal import doing
 from fastdp.kernel.tc import EVERYTHING, PASS, PROBES, Action, Hook
 from fastdp.plan.operations import (
     AddRemote,
@@ -61,7 +60,7 @@ from fastdp.plan.state import (
     peer_of,
 )
 from weave_py.host.link_requests import deleting
-from weave_py.host.refusal import refused
+from weave_py.host.refusal import doing
 from weave_py.host.rtnl import RouteSocket
 from weave_py.host.sysctl import require_sysctl
 from weave_py.model.errors import HostError
@@ -77,10 +76,8 @@ class Kernel:
         self._bridge = bridge
         self.owners: Mapping[int, PeerName] = {}
         """Whose each device is, by index, as of the last look at all of them."""
-        try:
+        with doing("cannot talk to the kernel by netlink"):
             self._route = RouteSocket()
-        except OSError as error:
-            raise refused("cannot talk to the kernel by netlink", error.errno) from None
 
     def close(self) -> None:
         self._route.close()

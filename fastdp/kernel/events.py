@@ -15,7 +15,7 @@ from typing import Final
 
 from fastdp.kernel.netdev import Link, link_of
 from fastdp.plan.state import peer_of
-from weave_py.host.refusal import refused
+from weave_py.host.refusal import doing
 from weave_py.host.rtnl import (
     RTM_DELLINK,
     RTM_DELNEIGH,
@@ -26,6 +26,7 @@ from weave_py.host.rtnl import (
     RTM_NEWQDISC,
     RTM_NEWTFILTER,
     messages,
+    open_netlink,
 )
 from weave_py.model.names import PeerName
 
@@ -57,17 +58,14 @@ def open_events() -> socket.socket:
 
     HostError when the kernel refuses.
     """
-    try:
-        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    with doing("cannot listen to the kernel by netlink"):
+        sock = open_netlink(groups=_GROUPS)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-            sock.bind((0, _GROUPS))
             sock.setblocking(False)
         except BaseException:
             sock.close()
             raise
-    except OSError as error:
-        raise refused("cannot listen to the kernel by netlink", error.errno) from None
     return sock
 
 

@@ -33,6 +33,7 @@ from fastdp.esp.values import request_id
 from fastdp.kernel.selftest import PORTS
 from weave_py.host.refusal import checked_ifname
 from weave_py.model.errors import HostError
+from weave_py.model.marks import MARK
 
 Network = IPv4Network | IPv6Network
 
@@ -188,7 +189,7 @@ def remove(bridge: str) -> None:
 
 def table_of(bridge: str) -> str:
     """Our table's name. Names of bridges may hold what a table's may not."""
-    return "weave-py-" + "".join(
+    return f"{MARK}-" + "".join(
         char if char.isascii() and char.isalnum() else f"_{ord(char):x}_"
         for char in checked_ifname(bridge)
     )

@@ -7,9 +7,9 @@ import struct
 from typing import Final
 
 from fastdp.kernel.netdev import index_of, link_named
-from fastdp.kernel.refusal import doing
 from fastdp.plan.operations import AddVxlan
 from weave_py.host.link_requests import changing, changing_kind, creating, deleting, u32
+from weave_py.host.refusal import doing
 from weave_py.host.rtnl import Request, RouteSocket, attribute
 from weave_py.host.sysctl import require_sysctl
 from weave_py.model.errors import HostError

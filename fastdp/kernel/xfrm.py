@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
-import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from ipaddress import ip_address
 from types import TracebackType
 
@@ -35,24 +33,18 @@ from fastdp.kernel.xfrm_codec import (
     encode_policy_id,
     encode_state,
     encode_state_id,
-    message,
-    messages,
 )
 from weave_py.host.refusal import refused
+from weave_py.host.rtnl import NLM_F_CREATE, NLM_F_EXCL, NetlinkSocket
 from weave_py.model.errors import HostError
 
 # linux/netlink.h, linux/xfrm.h
 _NETLINK_XFRM = 6
-_SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
-_REQUEST, _ACK, _ROOT, _MATCH, _EXCLUSIVE, _CREATE = 1, 4, 0x100, 0x200, 0x200, 0x400
-_NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _NEWSA, _DELSA, _GETSA = 0x10, 0x11, 0x12
 _NEWPOLICY, _DELPOLICY, _GETPOLICY, _UPDPOLICY = 0x13, 0x14, 0x15, 0x19
 
-_READ_BYTES = 1 << 16
-_MAX_DUMP_BYTES = 1 << 26
 _PATIENCE = 30.0
-"""Seconds. The kernel answers before the call returns; this is for one that does not."""
+"""Seconds. The kernel answers before the call returns; but first it may have modules to load."""
 
 _NO_ESP = (errno.ENOSYS, errno.ENOENT, errno.EPROTONOSUPPORT, errno.EOPNOTSUPP, errno.EAFNOSUPPORT)
 _TEST_PORT = 9  # discard; the state of the trial seals nothing anyway
@@ -64,15 +56,11 @@ class Xfrm:
 
     def __init__(self) -> None:
         try:
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_XFRM)
+            self._socket = NetlinkSocket(_NETLINK_XFRM, _PATIENCE)
         except OSError as error:
             if error.errno in (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT):
                 raise _no_esp("cannot talk to the kernel about ESP") from None
             raise refused("cannot talk to the kernel about ESP", error.errno) from None
-        self._socket.settimeout(_PATIENCE)
-        for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK):
-            self._socket.setsockopt(_SOL_NETLINK, option, 1)
-        self._sequence = 0
 
     def close(self) -> None:
         self._socket.close()
@@ -117,45 +105,22 @@ class Xfrm:
 
     def _change(self, kind: int, body: bytes, doing: str) -> None:
         adds = kind in (_NEWSA, _NEWPOLICY)
-        self._send(kind, _ACK | (_CREATE | _EXCLUSIVE if adds else 0), body, doing)
-        for answer, body in self._answers(doing):
-            if answer == _NLMSG_ERROR:
-                code, words = _verdict(body)
-                is_gone = code in (errno.ENOENT, errno.ESRCH) and kind in (_DELSA, _DELPOLICY)
-                if code and not is_gone:
-                    raise _refusal(doing, code, words, is_state=kind == _NEWSA)
-                return
-
-    def _dump(self, kind: int, doing: str) -> Iterator[bytes]:
-        self._send(kind, _ROOT | _MATCH, b"", doing)
-        total = 0
-        for answer, body in self._answers(doing):
-            if answer == _NLMSG_DONE:
-                return
-            if answer == _NLMSG_ERROR:
-                raise refused(doing, _verdict(body)[0])
-            total += len(body)
-            if total > _MAX_DUMP_BYTES:
-                raise HostError(f"{doing}: there are too many (`ip xfrm` shows whose they are)")
-            yield body
-
-    def _send(self, kind: int, flags: int, body: bytes, doing: str) -> None:
-        self._sequence += 1
         try:
-            self._socket.send(message(kind, _REQUEST | flags, self._sequence, body))
+            self._socket.change((kind, NLM_F_CREATE | NLM_F_EXCL if adds else 0, body))
         except OSError as error:
-            raise refused(doing, error.errno) from None
+            is_gone = error.errno in (errno.ENOENT, errno.ESRCH)
+            if not (is_gone and kind in (_DELSA, _DELPOLICY)):
+                words = "; ".join(getattr(error, "__notes__", ()))
+                raise _refusal(doing, error.errno, words, is_state=kind == _NEWSA) from None
 
-    def _answers(self, doing: str) -> Iterator[tuple[int, bytes]]:
-        """(Type, body) of the answers to what was sent last."""
-        while True:
-            try:
-                data = self._socket.recv(_READ_BYTES)
-            except OSError as error:
-                raise refused(doing, error.errno) from None
-            for kind, sequence, body in messages(data):
-                if sequence == self._sequence:
-                    yield kind, body
+    def _dump(self, kind: int, doing: str) -> list[bytes]:
+        try:
+            return self._socket.dump(kind, b"")
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                there = "there are too many (`ip xfrm` shows whose they are)"
+                raise HostError(f"{doing}: {there}") from None
+            raise refused(doing, error.errno) from None
 
 
 def kernel_has_esp(versions: Iterable[int] = ()) -> bool:
@@ -182,7 +147,7 @@ class NoEspError(HostError):
     """This kernel has no ESP, or not with AES-GCM."""
 
 
-def _refusal(doing: str, code: int, words: str, *, is_state: bool) -> HostError:
+def _refusal(doing: str, code: int | None, words: str, *, is_state: bool) -> HostError:
     if is_state and code in _NO_ESP:
         return _no_esp(doing, words)
     if code == errno.EEXIST:
@@ -196,22 +161,6 @@ def _no_esp(doing: str, words: str = "") -> NoEspError:
         f"{doing}: this kernel has no ESP with AES-GCM{f' ({words})' if words else ''}: "
         "load the modules xfrm_user, esp4, esp6, gcm, seqiv and drbg, or take a kernel with them"
     )
-
-
-def _verdict(body: bytes) -> tuple[int, str]:
-    """(errno or 0, the kernel's own words if it has any) out of an NLMSG_ERROR's body."""
-    if len(body) < 20:
-        raise HostError("the kernel's answer about ESP is cut short: report this as a bug")
-    (code,) = struct.unpack_from("=i", body)
-    rest, words = body[20:], ""
-    while len(rest) >= 4:
-        length, kind = struct.unpack_from("=HH", rest)
-        if not 4 <= length <= len(rest):
-            break
-        if kind == 1:  # NLMSGERR_ATTR_MSG
-            words = rest[4:length].rstrip(b"\0").decode("ascii", "replace")
-        rest = rest[length + 3 & ~3 :]
-    return -code, words
 
 
 def _state_text(verb: str, state: State) -> str:

@@ -1,6 +1,6 @@
 """What do ESP states and policies look like in a NETLINK_XFRM message?
 
-Layouts are those of linux/xfrm.h and linux/netlink.h, in the host's byte order but for addresses,
+Layouts are those of linux/xfrm.h, in the host's byte order but for addresses,
 ports and SPIs:
 
     usersa_info      selector 56 | destination, SPI, protocol 24 | source 16 | limits 64 | used 32
@@ -16,7 +16,6 @@ numbers (RFC 4303 §2.2.1), in transport mode. What is not ours decodes to None.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from socket import AF_INET, AF_INET6, IPPROTO_UDP
 
@@ -31,6 +30,7 @@ from fastdp.esp.values import (
     any_of,
     is_ours,
 )
+from weave_py.host.rtnl import attribute, attributes
 from weave_py.model.errors import HostError
 
 KEY_BYTES = 36
@@ -47,8 +47,6 @@ _FOREVER = (1 << 64) - 1
 _ALLOW, _BLOCK = 0, 1
 _XFRMA_TMPL, _XFRMA_SRCADDR, _XFRMA_ALG_AEAD, _XFRMA_REPLAY_ESN_VAL = 5, 13, 18, 23
 
-_HEADER = struct.Struct("=IHHII")
-_ATTRIBUTE = struct.Struct("=HH")
 _PORTS = struct.Struct(">HHHH")
 _SELECTOR_END = struct.Struct("=HBBB3xiI")
 _LIMITS = struct.Struct("=8Q")
@@ -75,11 +73,11 @@ def encode_state(state: State, key: bytes) -> bytes:
             _LIMITS.pack(*limits),
             bytes(32 + 12),
             _SA_END.pack(0, state.reqid, _family(version), _TRANSPORT, 0, _ESN),
-            _attribute(
+            attribute(
                 _XFRMA_ALG_AEAD,
                 struct.pack("=64sII", b"rfc4106(gcm(aes))", KEY_BYTES * 8, 128) + key,
             ),
-            _attribute(
+            attribute(
                 _XFRMA_REPLAY_ESN_VAL,
                 struct.pack("=6I", REPLAY_WINDOW // 32, 0, 0, 0, 0, REPLAY_WINDOW),
             ),
@@ -91,7 +89,7 @@ def encode_state_id(state: State) -> bytes:
     """Body of a DELSA message."""
     family = struct.pack("=HBx", _family(state.destination.version), _ESP)
     address = _padded(state.destination) + struct.pack(">I", state.spi)
-    return address + family + _attribute(_XFRMA_SRCADDR, _padded(state.source))
+    return address + family + attribute(_XFRMA_SRCADDR, _padded(state.source))
 
 
 def encode_policy(policy: Policy) -> bytes:
@@ -115,7 +113,7 @@ def encode_policy(policy: Policy) -> bytes:
             _LIMITS.pack(*unlimited),
             bytes(32),
             _POLICY_END.pack(policy.priority, 0, selector.direction, action, 0, 0),
-            _attribute(_XFRMA_TMPL, template),
+            attribute(_XFRMA_TMPL, template),
         )
     )
 
@@ -147,7 +145,7 @@ def decode_policy(body: bytes) -> Policy | None:
     """What a NEWPOLICY message tells, or None if it is not a policy of ours."""
     if len(body) < _POLICY_BYTES:
         raise _short("policy")
-    template = next((v for t, v in _attributes(body[_POLICY_BYTES:]) if t == _XFRMA_TMPL), b"")
+    template = attributes(body, _POLICY_BYTES).get(_XFRMA_TMPL, b"")
     if len(template) != _TMPL_BYTES:
         return None
     _, spi, protocol = _ID.unpack_from(template)
@@ -159,21 +157,6 @@ def decode_policy(body: bytes) -> Policy | None:
         return None
     rule = Rule.ANYTHING if optional else Rule.SEALED
     return Policy(selector, rule if action == _ALLOW else Rule.NOTHING, reqid, spi, priority)
-
-
-def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """(Type, sequence number, body) of each netlink message in what one read returned."""
-    while len(data) >= _HEADER.size:
-        length, kind, _, sequence, _ = _HEADER.unpack_from(data)
-        if not _HEADER.size <= length <= len(data):
-            raise _short("message")
-        yield kind, sequence, data[_HEADER.size : length]
-        data = data[length + 3 & ~3 :]
-
-
-def message(kind: int, flags: int, sequence: int, body: bytes = b"") -> bytes:
-    """A netlink message with its header."""
-    return _HEADER.pack(_HEADER.size + len(body), kind, flags, sequence, 0) + body
 
 
 def _decode_selector(body: bytes, direction: int) -> Selector | None:
@@ -196,19 +179,6 @@ def _selector(source: Network, destination: Network, port: int) -> bytes:
     lengths = (family, destination.prefixlen, source.prefixlen, IPPROTO_UDP, 0, 0)
     addresses = _padded(destination.network_address) + _padded(source.network_address)
     return addresses + _PORTS.pack(port, 0xFFFF, 0, 0) + _SELECTOR_END.pack(*lengths)
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(data) >= _ATTRIBUTE.size:
-        length, kind = _ATTRIBUTE.unpack_from(data)
-        if not _ATTRIBUTE.size <= length <= len(data):
-            raise _short("attribute")
-        yield kind & 0x3FFF, data[_ATTRIBUTE.size : length]
-        data = data[length + 3 & ~3 :]
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
 
 
 def _family(version: int) -> int:

@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, NamedTuple
 
+from weave_py.model.marks import MARK, TAP_PREFIX, VXLAN_PREFIX
 from weave_py.model.names import NAME_BYTES, PeerName
 
 PROBE_TARGET: Final = "01:80:c2:00:00:0f"
 """Where probes go (`weave_py.wire.fast_probe`): bridges do not forward it, so nothing that a
 container sends can be taken for a probe."""
-
-ALIAS: Final = "weave-py"
-"""How our VXLAN devices are marked, followed by their bridge: nothing unmarked is ever deleted."""
 
 # Priorities of filters, lower first. None is used at both hooks of a device: listing one hook,
 # the kernel lists u32 filters of the same priority at the other one, too.
@@ -33,11 +31,10 @@ INTO_PORT_SLOT: Final = 9
 class Device(Enum):
     """Which of a peer's two devices."""
 
-    TAP = "wvt"
-    VXLAN = "wvx"
+    TAP = TAP_PREFIX
+    VXLAN = VXLAN_PREFIX
 
     def ifname(self, peer: PeerName) -> str:
-        """Prefix and the 12 hex digits of a name are just as long as a device's name may be."""
         return self.value + peer.hex()
 
 
@@ -54,17 +51,17 @@ def peer_of(ifname: str) -> tuple[Device, PeerName] | None:
 
 
 def alias_of(bridge: str) -> str:
-    """The mark of the VXLAN devices of one network on this host."""
-    return f"{ALIAS} {bridge}"
+    """The mark of the VXLAN devices of one network on this host: nothing unmarked is deleted."""
+    return f"{MARK} {bridge}"
 
 
-SELF_TEST_ALIAS = f"{ALIAS} selftest"
+SELF_TEST_ALIAS = f"{MARK} selftest"
 
 
 def is_other(alias: str, bridge: str) -> bool:
     """Whether that is the mark of another network's devices on this host."""
     ours = (alias_of(bridge), SELF_TEST_ALIAS)
-    return alias.startswith(f"{ALIAS} ") and alias not in ours
+    return alias.startswith(f"{MARK} ") and alias not in ours
 
 
 @dataclass(frozen=True, slots=True)

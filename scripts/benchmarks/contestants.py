@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from scripts.benchmarks import tool
 from scripts.benchmarks.field import BRIDGE, Field, Tunnel, overlay_address
 from scripts.benchmarks.routers import Routers
-from weave_py.config.resolve import DEFAULT_MTU
+from weave_py.config.options import MTU
 from weave_py.model.errors import HostError
 from weave_py.workloads.attach import GSO_MAX_BYTES
 
@@ -76,13 +76,13 @@ def start_vxlan(field: Field) -> Tunnel:
 
 def start_like_vxlan(field: Field) -> Tunnel:
     """The same, with the bridge, the MTU and the bursts of a weave-py network."""
-    field.plug(DEFAULT_MTU, gso_max_size=GSO_MAX_BYTES)
-    return _vxlan(field, DEFAULT_MTU)
+    field.plug(MTU.default, gso_max_size=GSO_MAX_BYTES)
+    return _vxlan(field, MTU.default)
 
 
 def start_like_wire(field: Field) -> Tunnel:
     """The bridges on the wire, without a tunnel: what the load itself costs."""
-    field.plug(DEFAULT_MTU, gso_max_size=GSO_MAX_BYTES)
+    field.plug(MTU.default, gso_max_size=GSO_MAX_BYTES)
     started = time.monotonic()
     field.join_wire()
     return Tunnel("c1", "c2", overlay_address("h2"), started)

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 
 from scripts.benchmarks.field import BRIDGE, Field
 from weave_py.api.client import RouterClient
-from weave_py.config.resolve import DEFAULT_MTU, HttpAddress
+from weave_py.config.options import MTU
+from weave_py.config.resolve import HttpAddress
 from weave_py.lab.hosts import Host, LaunchOptions
 from weave_py.model.errors import HostError, RequestRefused, RouterNotRunning
 from weave_py.workloads.attach import GSO_MAX_BYTES
@@ -38,7 +39,7 @@ class Routers:
         self.field = field
         self._password = password
         self._fastdp = fastdp
-        field.plug(DEFAULT_MTU, gso_max_size=GSO_MAX_BYTES)
+        field.plug(MTU.default, gso_max_size=GSO_MAX_BYTES)
         field.lab.daemon_environment.update(environment or {})
         self.hosts = {name: self._host(name) for name in field.lab.topology.hosts}
 

@@ -41,6 +41,11 @@ class Ask:
     peer: PeerName
 
 
+@dataclass(frozen=True, slots=True)
+class All:
+    """Request: everybody's counter, as far as it is known here."""
+
+
 @dataclass(slots=True)
 class _Question:
     peer: PeerName
@@ -92,6 +97,8 @@ class CounterService:
                 self._outputs.append(Keep(self._count))  # before anybody hears of it
                 self._publish()
                 self._outputs.append(Reply(ticket, self.total + much))
+            case All():
+                self._outputs.append(Reply(ticket, self.snapshot(now)))
             case Ask(peer):
                 self._questions[ticket] = _Question(peer, now)
                 self.advance(now)

@@ -10,9 +10,8 @@ import itertools
 
 from tests.kit.simulation import Simulation
 from weave_py.lab.nats import TRANSLATING, Kind
-from weave_py.model.names import Endpoint
+from weave_py.model.names import DEFAULT_PORT, Endpoint
 from weave_py.sim.host import SimHost
-from weave_py.sim.network import PORT
 from weave_py.sim.underlay import UDP_IP_BYTES, Station, Underlay, Wire
 
 FORGET_AFTER = 30.0  # seconds; RFC 4787 asks for two minutes, many give less
@@ -39,7 +38,7 @@ class Box:
         """As who a datagram to there goes out; None: it does not."""
         if self.kind in (Kind.NO_UDP, Kind.TCP_OUT):
             return None
-        port = PORT
+        port = DEFAULT_PORT
         if self.kind in TRANSLATING:
             key = to if self.kind is Kind.SYMMETRIC else None
             if key not in self._mappings:
@@ -59,7 +58,7 @@ class Box:
             case Kind.NO_UDP | Kind.TCP_OUT:
                 return False
             case Kind.OPEN:
-                return port == PORT
+                return port == DEFAULT_PORT
             case Kind.FULL_CONE | Kind.HAIRPIN:
                 return port in self._mappings.values()
             case Kind.RESTRICTED:
@@ -86,7 +85,7 @@ class Boxes(Underlay):
         wire = self.wire(source.address, to.host)
         self.datagrams += 1
         box = self._by_inner.get(source.address)
-        origin = Endpoint(source.address, PORT) if box is None else box.source(to, self.now)
+        origin = Endpoint(source.address, DEFAULT_PORT) if box is None else box.source(to, self.now)
         is_lost = self.dice.random() < wire.loss or len(datagram) + UDP_IP_BYTES > wire.mtu
         if is_lost or origin is None:
             return

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from weave_py.api import FORM, SERVER
-from weave_py.config.resolve import DEFAULT_BRIDGE, HttpAddress
+from weave_py.config.options import BRIDGE
+from weave_py.config.resolve import HttpAddress
 from weave_py.host.locks import is_claimed
 from weave_py.model.errors import NotPermitted, RequestRefused, RouterElsewhere, RouterNotRunning
 
@@ -34,7 +35,7 @@ class RouterClient:
     """
 
     def __init__(
-        self, address: HttpAddress, bridge: Callable[[], str] = lambda: DEFAULT_BRIDGE
+        self, address: HttpAddress, bridge: Callable[[], str] = lambda: BRIDGE.default
     ) -> None:
         """`bridge`: on which one a router would run that does not answer."""
         self.address = address

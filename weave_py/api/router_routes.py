@@ -5,6 +5,7 @@
 | GET /status | the overview as text; 503 (body complete all the same) until start-up is over |
 | GET /status/connections, /peers, /targets, /paths | tables as text |
 | GET /report | JSON, `docs/report.schema.json` |
+| GET /metrics | for Prometheus |
 | GET /healthz | `ok`, or 503 until start-up is over |
 | POST /connect | form `peer=…&peer=…&replace=true`; 400 with what was wrong, good ones are kept |
 | POST /forget | form `peer=…` |
@@ -22,8 +23,9 @@ from weave_py.api.request import Request
 from weave_py.api.response import Refusal, Response, document, text
 from weave_py.api.route import Handler, Route
 from weave_py.model.snapshot import RouterSnapshot
-from weave_py.observe import status
+from weave_py.observe import metrics, status
 from weave_py.observe.report import ReportExtras, report
+from weave_py.observe.sections import SECTIONS
 
 
 class ControlService(Protocol):
@@ -52,10 +54,8 @@ def router_routes(service: ControlService) -> tuple[Route, ...]:
     own = _Handlers(service)
     return (
         Route("GET", "/status", own.status),
-        Route("GET", "/status/connections", own.table(status.connections)),
-        Route("GET", "/status/peers", own.table(status.peers)),
-        Route("GET", "/status/targets", own.table(status.targets)),
-        Route("GET", "/status/paths", own.table(status.paths)),
+        *(Route("GET", f"/status/{part.name}", own.table(part.text)) for part in SECTIONS),
+        Route("GET", "/metrics", own.metrics),
         Route("GET", "/report", own.report),
         Route("GET", "/healthz", own.healthz),
         Route("POST", "/connect", own.connect),
@@ -73,6 +73,10 @@ class _Handlers:
             return _said(HTTPStatus.OK, render(self._service.snapshot()))
 
         return handler
+
+    async def metrics(self, request: Request) -> Response:
+        values = metrics.exposition(self._service.snapshot())
+        return Response(HTTPStatus.OK, values.encode(), metrics.CONTENT_TYPE)
 
     async def status(self, request: Request) -> Response:
         extras = await self._service.report_extras()

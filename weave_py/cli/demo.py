@@ -8,6 +8,8 @@ import click
 
 from weave_py.cli.launch import ARGV_WARNING
 from weave_py.cli.notes import warning
+from weave_py.cli.options import takes
+from weave_py.config.options import PASSWORD, PASSWORD_FILE
 from weave_py.config.password import password_file_warning, resolve_password
 
 
@@ -24,8 +26,8 @@ from weave_py.config.password import password_file_warning, resolve_password
 )
 @click.option("--once", is_flag=True, help="Show that it works, then clean up and exit.")
 @click.option("--keep-logs", is_flag=True, help="Leave the routers' logs when done.")
-@click.option("--password", metavar="SECRET", help="The network's secret [default: made up].")
-@click.option("--password-file", metavar="FILE", help="A file whose first line is the secret.")
+@takes(PASSWORD, "The network's secret [default: made up].")
+@takes(PASSWORD_FILE, "A file whose first line is the secret.")
 def demo_command(
     hosts: int,
     topology: str,
@@ -40,7 +42,10 @@ def demo_command(
     """
     if password is not None:
         warning(ARGV_WARNING)
-    flags: dict[str, str | bool | None] = {"password": password, "password-file": password_file}
+    flags: dict[str, str | bool | None] = {
+        PASSWORD.name: password,
+        PASSWORD_FILE.name: password_file,
+    }
     secret = resolve_password(flags, os.environ)
     if exposed := password_file_warning(flags, os.environ):
         warning(exposed)

@@ -7,11 +7,13 @@ import os
 import click
 
 from weave_py.cli.exits import Exit
+from weave_py.cli.options import takes
+from weave_py.config.options import NO_FASTDP
 
 
 @click.command("doctor", short_help="Check what this host can do.")
-@click.option("--no-fastdp", is_flag=True, help="Leave the fast datapath out.")
-def doctor_command(no_fastdp: bool) -> int:
+@takes(NO_FASTDP, "Leave the fast datapath out.")
+def doctor_command(no_fastdp: bool | None) -> int:
     """Try what a router needs, and what makes it fast. Nothing of it stays.
 
     Exits with 1 if a router could not run here.
@@ -19,7 +21,7 @@ def doctor_command(no_fastdp: bool) -> int:
     from weave_py.config.resolve import resolve
     from weave_py.doctor.checks import Verdict, examine
 
-    config = resolve({"no-fastdp": no_fastdp or None}, [], os.environ)
+    config = resolve({NO_FASTDP.name: no_fastdp or None}, [], os.environ)
     failed = False
     for finding in examine(config):
         click.echo(f"{finding.verdict:<7} {finding.what:<14} {finding.text}")

@@ -19,29 +19,22 @@ from weave_py.api.client import RouterClient
 from weave_py.cli.client import client
 from weave_py.cli.control import STOP_SECONDS, stop
 from weave_py.cli.exits import CommandError
-from weave_py.cli.options import http_addr_option
+from weave_py.cli.options import http_addr_option, takes
+from weave_py.config.options import BRIDGE, STATE_DIR
 from weave_py.config.resolve import Settings
 from weave_py.host.locks import claim_bridge, is_claimed
 from weave_py.host.state.names import holds_state
 from weave_py.model.errors import HostError, NotPermitted, RouterNotRunning, StateError
+from weave_py.model.marks import PORT_PREFIXES
 
 if TYPE_CHECKING:
     from weave_py.host.state.directory import StateDirectory
 
-PORT_PREFIXES = ("wvt", "vethwepl")
-"""Of a router's TAPs, and of attached containers' veth pairs."""
-
 
 @click.command("reset", short_help="Stop the router and delete all it made.")
 @click.option("--force", is_flag=True, help="Also if the router is not running.")
-@click.option(
-    "--bridge", metavar="NAME", help="The bridge to delete [default: the running router's; weave]."
-)
-@click.option(
-    "--state-dir",
-    metavar="DIR",
-    help="The state to delete [default: the running router's; /var/lib/weave-py].",
-)
+@takes(BRIDGE, f"The bridge to delete [default: the running router's; {BRIDGE.default_text}].")
+@takes(STATE_DIR, f"The state to delete [default: the running router's; {STATE_DIR.default_text}].")
 @http_addr_option
 def reset_command(
     force: bool, bridge: str | None, state_dir: str | None, http_addr: str | None
@@ -51,8 +44,8 @@ def reset_command(
     The identity goes too: the next launch is a new peer, with a new name. Touches nothing while
     another router, one that does not answer here, uses the bridge or the state.
     """
-    settings = Settings({"bridge": bridge, "state-dir": state_dir}, os.environ)
-    bridge_name, directory = settings.bridge(), settings.state_dir()
+    settings = Settings({BRIDGE.name: bridge, STATE_DIR.name: state_dir}, os.environ)
+    bridge_name, directory = settings.value(BRIDGE), settings.value(STATE_DIR)
     router, running = _running(http_addr)
     bridge_name = bridge_name if bridge else running.get("Bridge") or bridge_name
     directory = directory if state_dir else Path(running.get("StateDir") or directory)

@@ -10,18 +10,14 @@ from weave_py.cli.client import client
 from weave_py.cli.exits import CommandError, Exit
 from weave_py.cli.options import http_addr_option
 from weave_py.model.errors import RouterNotRunning
+from weave_py.observe.sections import SECTIONS
 
 # Part of the status → the member of the report's Router that has the same.
-PARTS = {
-    "connections": "Connections",
-    "peers": "Peers",
-    "targets": "Targets",
-    "paths": "Paths",
-}
+PARTS = {section.name: section.member for section in SECTIONS}
 
 
 @click.command("status", short_help="Show what the router is doing.")
-@click.argument("part", required=False, metavar="[connections|peers|targets|paths]")
+@click.argument("part", required=False, metavar=f"[{'|'.join(PARTS)}]")
 @click.option("-j", "--json", "as_json", is_flag=True, help="As JSON (see 'report').")
 @http_addr_option
 def status_command(part: str | None, as_json: bool, http_addr: str | None) -> int:

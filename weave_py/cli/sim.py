@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from weave_py.cli.exits import CommandError, Exit
+from weave_py.config.options import CONN_LIMIT
 
 if TYPE_CHECKING:
     from weave_py.sim.scenario import Figures, Options
@@ -90,7 +91,9 @@ def _sizes(
     show_default=True,
     help="Seconds, one way.",
 )
-@click.option("--conn-limit", type=click.IntRange(0, 512), default=200, show_default=True)
+@click.option(
+    "--conn-limit", type=click.IntRange(0, 512), default=CONN_LIMIT.default, show_default=True
+)
 @click.option(
     "--pairs",
     type=click.IntRange(0, 1000),

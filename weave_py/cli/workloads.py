@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import click
 
@@ -11,6 +10,7 @@ from weave_py.cli.client import client
 from weave_py.cli.exits import CommandError
 from weave_py.cli.notes import note
 from weave_py.cli.options import http_addr_option
+from weave_py.model.addresses import usable_addresses, written_addresses
 
 
 @click.command("attach", short_help="Plug a container into the overlay.")
@@ -24,7 +24,7 @@ def attach_command(no_multicast_route: bool, words: tuple[str, ...], http_addr: 
     running container.
     """
     *given, target = words
-    addresses = _usable(_addresses(given))
+    addresses = _addresses(given, usable_addresses)
     if not addresses:
         raise click.UsageError(
             f"no address given for '{target}', and none are handed out yet: give one, "
@@ -58,7 +58,7 @@ def detach_command(words: tuple[str, ...], http_addr: str | None) -> None:
 @http_addr_option
 def expose_command(words: tuple[str, ...], http_addr: str | None) -> None:
     """Give this host the addresses CIDR (10.2.1.1/24) in the overlay."""
-    addresses = _usable(_addresses(words))
+    addresses = _addresses(words, usable_addresses)
     bridge, _ = _bridge(http_addr)
 
     from weave_py.workloads import attach
@@ -80,47 +80,21 @@ def hide_command(words: tuple[str, ...], http_addr: str | None) -> None:
     _print_removed(attach.hide(bridge, addresses), addresses)
 
 
-def _addresses(words: Iterable[str]) -> list[str]:
-    """The addresses in canonical form, Weave's `ip:` before them taken off."""
-    return [_address(word) for word in words]
-
-
-def _address(word: str) -> str:
-    if word.startswith("net:"):
-        raise click.UsageError(
-            f"addresses are not handed out yet, so '{word}' cannot be used: give an address, "
-            "like 10.2.1.1/24"
-        )
-    text = word.removeprefix("ip:")
+def _addresses(
+    words: Iterable[str], check: Callable[[Iterable[str]], list[str]] = written_addresses
+) -> list[str]:
+    """The addresses in canonical form, as `check` lets them pass."""
+    words = list(words)
+    for word in words:
+        if word.startswith("net:"):
+            raise click.UsageError(
+                f"addresses are not handed out yet, so '{word}' cannot be used: give an address, "
+                "like 10.2.1.1/24"
+            )
     try:
-        if "/" not in text:
-            raise ValueError
-        return str(ipaddress.ip_interface(text))
-    except ValueError:
-        raise click.UsageError(
-            f"'{word}' is not an address with its prefix length: write it like 10.2.1.1/24"
-        ) from None
-
-
-def _usable(addresses: list[str]) -> list[str]:
-    """The addresses, if each may be that of one interface."""
-    for address in addresses:
-        if why := _why_unusable(ipaddress.ip_interface(address)):
-            raise click.UsageError(f"'{address}' is not an address for an interface: {why}")
-    return addresses
-
-
-def _why_unusable(address: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> str:
-    if address.ip.is_multicast or address.ip.is_unspecified or address.ip.is_loopback:
-        return "choose a unicast one"
-    network = address.network
-    if network.max_prefixlen - network.prefixlen < 2:
-        return ""  # a link of two, or one host alone: every address is a host's
-    if address.ip == network.network_address:
-        return f"it is that of the network {network}: choose one within"
-    if address.version == 4 and address.ip == network.broadcast_address:
-        return f"it is the broadcast address of {network}: choose another one"
-    return ""
+        return check(words)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _bridge(http_addr: str | None) -> tuple[str, int]:

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
+from weave_py.config.options import PASSWORD, PASSWORD_FILE
 from weave_py.model.errors import ConfigError
 
 MAX_PASSWORD_BYTES = 65_536
@@ -26,20 +27,20 @@ def resolve_password(
 
     Takes `WEAVE_PASSWORD` out of `environ`, so that no child process inherits it.
     """
-    from_environment = environ.pop("WEAVE_PASSWORD", None)
-    flag, flag_file = flags.get("password"), flags.get("password-file")
+    from_environment = environ.pop(PASSWORD.variable, None)
+    flag, flag_file = flags.get(PASSWORD.name), flags.get(PASSWORD_FILE.name)
     if flag is not None and flag_file is not None:
         raise ConfigError("--password and --password-file are both given: use one of them")
     if flag is not None:
         return _not_empty(str(flag), "--password")
     if flag_file is not None:
         return _password_from(str(flag_file), "--password-file")
-    file = environ.get("WEAVE_PASSWORD_FILE") or None
+    file = environ.get(PASSWORD_FILE.variable) or None
     if from_environment is not None and file is not None:
         raise ConfigError("WEAVE_PASSWORD and WEAVE_PASSWORD_FILE are both set: use one of them")
     if from_environment is not None:
-        return _not_empty(from_environment, "WEAVE_PASSWORD")
-    return None if file is None else _password_from(file, "WEAVE_PASSWORD_FILE")
+        return _not_empty(from_environment, PASSWORD.variable)
+    return None if file is None else _password_from(file, PASSWORD_FILE.variable)
 
 
 def password_file_warning(
@@ -47,9 +48,9 @@ def password_file_warning(
 ) -> str | None:
     """What to tell of the file that `resolve_password` took the secret from, if others can read
     or change it."""
-    if flags.get("password") is not None:
+    if flags.get(PASSWORD.name) is not None:
         return None
-    path = flags.get("password-file") or environ.get("WEAVE_PASSWORD_FILE")
+    path = flags.get(PASSWORD_FILE.name) or environ.get(PASSWORD_FILE.variable)
     if not path:
         return None
     try:

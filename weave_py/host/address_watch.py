@@ -6,7 +6,8 @@ import socket
 from types import TracebackType
 from typing import Self
 
-from weave_py.host.refusal import refused
+from weave_py.host.refusal import doing
+from weave_py.host.rtnl import open_netlink
 
 # linux/rtnetlink.h: RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
 GROUPS = 0x10 | 0x100
@@ -21,12 +22,9 @@ class AddressWatch:
 
     def __init__(self) -> None:
         """HostError if the kernel refuses."""
-        kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        try:
-            self.sock = socket.socket(socket.AF_NETLINK, kind, self.PROTOCOL)
-            self.sock.bind((0, self.GROUPS))
-        except OSError as error:
-            raise refused(f"cannot watch {self.WHAT}", error.errno) from None
+        with doing(f"cannot watch {self.WHAT}"):
+            self.sock = open_netlink(self.PROTOCOL, groups=self.GROUPS)
+            self.sock.setblocking(False)
 
     def drain(self) -> bool:
         """Forget what has been said so far; what it was does not matter. Whether anything was."""

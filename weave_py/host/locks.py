@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from weave_py.host.refusal import checked_ifname, refused
 from weave_py.model.errors import HostError
+from weave_py.model.marks import claim_name
 
 
 @contextmanager
@@ -20,7 +21,7 @@ def claim_bridge(bridge: str) -> Iterator[None]:
     """Hold `bridge` for this process while the context lasts; HostError when it is held already."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as claim:
         try:
-            claim.bind(b"\0weave-py/bridge/" + checked_ifname(bridge).encode())
+            claim.bind(b"\0" + claim_name(checked_ifname(bridge)).encode())
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise HostError(
@@ -34,7 +35,7 @@ def claim_bridge(bridge: str) -> Iterator[None]:
 def is_claimed(bridge: str) -> bool:
     """Whether a router works on `bridge`. Needs no rights, disturbs nobody; False if it cannot
     be found out."""
-    entry = f" @weave-py/bridge/{bridge}\n"
+    entry = f" @{claim_name(bridge)}\n"
     try:
         with open("/proc/thread-self/net/unix", errors="replace") as table:
             return any(line.endswith(entry) for line in table)

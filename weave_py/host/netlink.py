@@ -12,8 +12,6 @@ import ipaddress
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Final
 
@@ -31,12 +29,11 @@ from weave_py.host.linkinfo import (
     underlay_of,
 )
 from weave_py.host.pyroute import iproute
-from weave_py.host.refusal import checked_ifname, refused
+from weave_py.host.refusal import checked_ifname, doing
 from weave_py.host.rtnl import RTM_GETLINK, RTM_GETNEIGH, RouteSocket
 from weave_py.host.sysctl import require_sysctl
 from weave_py.model.errors import HostError
-
-BRIDGE_ALIAS: Final = "weave-py"
+from weave_py.model.marks import MARK
 
 # linux/if_addr.h, rtnetlink.h, if_bridge.h
 _IFA_F_NODAD = 0x02
@@ -52,10 +49,8 @@ class Netlink:
     """A netlink socket; a context manager. Every method raises HostError when refused."""
 
     def __init__(self) -> None:
-        try:
+        with doing("cannot talk to the kernel by netlink"):
             self._route = RouteSocket()
-        except OSError as error:
-            raise refused("cannot talk to the kernel by netlink", error.errno) from None
 
     def close(self) -> None:
         self._route.close()
@@ -80,12 +75,12 @@ class Netlink:
             raise HostError(
                 f"interface {name} exists and is not a bridge: remove it or choose another --bridge"
             )
-        with _doing(f"cannot set up bridge {name}"):
+        with doing(f"cannot set up bridge {name}"):
             if created := link is None:
                 # With an address from the start, or udev would choose one later.
                 self._route.change(link_requests.creating(name, "bridge", mac=mac))
                 index = self._get(name).index
-                self._route.change(link_requests.changing(index, alias=BRIDGE_ALIAS))
+                self._route.change(link_requests.changing(index, alias=MARK))
             try:
                 self._tune_bridge(name, mac, mtu)
             except BaseException:
@@ -107,7 +102,7 @@ class Netlink:
     def is_our_bridge(self, name: str) -> bool:
         """Whether we made it."""
         link = self._find(name)
-        return link is not None and link.kind == "bridge" and link.alias == BRIDGE_ALIAS
+        return link is not None and link.kind == "bridge" and link.alias == MARK
 
     def delete_bridge(self, name: str) -> None:
         """Delete bridge `name`, if we made it; missing is fine."""
@@ -116,7 +111,7 @@ class Netlink:
             return
         if link.kind != "bridge":
             raise HostError(f"interface {name} is not a bridge: it was left alone")
-        if link.alias != BRIDGE_ALIAS:
+        if link.alias != MARK:
             raise HostError(f"bridge {name} was not made by weave-py: it was left alone")
         self.delete_link(name)
 
@@ -146,7 +141,7 @@ class Netlink:
         require_sysctl(f"ipv6/conf/{checked_ifname(ifname)}/disable_ipv6", 1)
         if gso_max_size is not None:
             self.limit_gso(ifname, gso_max_size)
-        with _doing(f"cannot plug {ifname} into bridge {bridge}"):
+        with doing(f"cannot plug {ifname} into bridge {bridge}"):
             self._route.change(link_requests.changing(index, mtu=mtu, queue=txqueuelen))
             if link.master != master:
                 # Down until isolated: not one frame may pass between two peers' ports.
@@ -158,21 +153,21 @@ class Netlink:
     def seclude_port(self, ifname: str, mac: str) -> None:
         """Port `ifname` gets what is addressed to `mac`, and nothing that is flooded."""
         index = self._get(ifname).index
-        with _doing(f"cannot set up port {ifname}"):
+        with doing(f"cannot set up port {ifname}"):
             self._route.change(link_requests.quieting(index))
             self._route.change(link_requests.knowing(index, mac))
 
     def unplug(self, ifname: str) -> None:
         """Take `ifname` out of its bridge and down; a missing interface is fine."""
         if (link := self._find(ifname)) is not None:
-            with _doing(f"cannot unplug {ifname}", errno.ENODEV):
+            with doing(f"cannot unplug {ifname}", errno.ENODEV):
                 self._route.change(link_requests.changing(link.index, up=False))
                 self._route.change(link_requests.changing(link.index, master=0))
 
     def ports(self, bridge: str) -> list[PortInfo]:
         """The ports of `bridge`, by index."""
         master = self._get(bridge).index
-        with _doing(f"cannot list the ports of {bridge}"):
+        with doing(f"cannot list the ports of {bridge}"):
             links = [link for link in self._links() if link.master == master]
         return sorted(map(port_info, links), key=lambda port: port.ifindex)
 
@@ -180,7 +175,7 @@ class Netlink:
         """What `bridge` learned: (MAC, port's name, seconds since a frame came from it)."""
         names = {port.ifindex: port.ifname for port in self.ports(bridge)}
         ticks = os.sysconf("SC_CLK_TCK")
-        with _doing(f"cannot list the MACs of {bridge}"):
+        with doing(f"cannot list the MACs of {bridge}"):
             entries = self._route.dump(RTM_GETNEIGH, IFINFO.pack(socket.AF_BRIDGE, 0, 0, 0, 0))
         return [
             (found.mac, names[found.index], found.ticks / ticks)
@@ -211,12 +206,12 @@ class Netlink:
         master = self._get(ifname).master
         if not master:
             return None
-        with _doing(f"cannot look up the bridge of {ifname}"):
+        with doing(f"cannot look up the bridge of {ifname}"):
             return interface_of(self._route.ask(RTM_GETLINK, IFINFO.pack(0, 0, master, 0, 0))).name
 
     def set_up(self, ifname: str) -> None:
         index = self._get(ifname).index
-        with _doing(f"cannot bring {ifname} up"):
+        with doing(f"cannot bring {ifname} up"):
             self._route.change(link_requests.changing(index, up=True))
 
     def limit_gso(self, ifname: str, gso_max_size: int) -> bool:
@@ -231,13 +226,13 @@ class Netlink:
     def create_veth(self, ifname: str, inside: str, namespace_fd: int, mtu: int) -> None:
         """A pair: `ifname` here, `inside` created right in the other namespace; both down."""
         peer = {"ifname": checked_ifname(inside), "net_ns_fd": namespace_fd, "mtu": mtu}
-        with _doing(f"cannot create the veth pair {ifname}–{inside}"), iproute() as ip:
+        with doing(f"cannot create the veth pair {ifname}–{inside}"), iproute() as ip:
             ip.link("add", ifname=checked_ifname(ifname), kind="veth", mtu=mtu, peer=peer)
 
     def delete_link(self, ifname: str) -> None:
         """Delete an interface; missing is fine."""
         if (link := self._find(ifname)) is not None:
-            with _doing(f"cannot delete {ifname}", errno.ENODEV):
+            with doing(f"cannot delete {ifname}", errno.ENODEV):
                 self._route.change(link_requests.deleting(link.index))
 
     # --- addresses and routes
@@ -245,7 +240,7 @@ class Netlink:
     def addresses(self, ifname: str) -> list[str]:
         """`ADDRESS/LENGTH` of each address, without the link-local IPv6 ones the kernel makes."""
         index = self._get(ifname).index
-        with _doing(f"cannot list the addresses of {ifname}"):
+        with doing(f"cannot list the addresses of {ifname}"):
             found = self._addresses()
         return [each.text for each in found if each.index == index and not each.is_link_local]
 
@@ -258,7 +253,7 @@ class Netlink:
             # Container engines switch IPv6 off in namespaces that they gave no IPv6 address.
             require_sysctl(f"ipv6/conf/{ifname}/disable_ipv6", 0)
             more["flags"] = _IFA_F_NODAD
-        with _doing(f"cannot add {cidr} to {ifname}", errno.EEXIST) as outcome, iproute() as ip:
+        with doing(f"cannot add {cidr} to {ifname}", errno.EEXIST) as outcome, iproute() as ip:
             ip.addr("add", index=index, **address_fields(interface), **more)
         return not outcome
 
@@ -269,7 +264,7 @@ class Netlink:
         require_sysctl(f"ipv4/conf/{ifname}/promote_secondaries", 1)
         fields = address_fields(ipaddress.ip_interface(cidr))
         what = f"cannot remove {cidr} from {ifname}"
-        with _doing(what, errno.EADDRNOTAVAIL) as outcome, iproute() as ip:
+        with doing(what, errno.EADDRNOTAVAIL) as outcome, iproute() as ip:
             ip.addr("del", index=index, **fields)
         return not outcome
 
@@ -277,13 +272,13 @@ class Netlink:
         """A route without gateway; False if there is one to that destination already."""
         index = self._get(ifname).index
         what = f"cannot route {destination} to {ifname}"
-        with _doing(what, errno.EEXIST) as outcome, iproute() as ip:
+        with doing(what, errno.EEXIST) as outcome, iproute() as ip:
             ip.route("add", dst=destination, oif=index, scope=_SCOPE_LINK)
         return not outcome
 
     def underlay_addresses(self, bridge: str) -> list[tuple[str, str]]:
         """(address, interface) where others may reach this host: not loopback, not the overlay."""
-        with _doing("cannot list this host's addresses"):
+        with doing("cannot list this host's addresses"):
             return underlay_of(self._links(), self._addresses(), bridge)
 
     def _links(self) -> list[Interface]:
@@ -294,7 +289,7 @@ class Netlink:
 
     def _find(self, ifname: str) -> Interface | None:
         name = link_requests.string(IFLA_IFNAME, checked_ifname(ifname))
-        with _doing(f"cannot look up {ifname}", errno.ENODEV):
+        with doing(f"cannot look up {ifname}", errno.ENODEV):
             return interface_of(self._route.ask(RTM_GETLINK, IFINFO.pack(0, 0, 0, 0, 0) + name))
         return None
 
@@ -302,15 +297,3 @@ class Netlink:
         if (link := self._find(ifname)) is None:
             raise HostError(f"there is no interface {ifname}: was it deleted by another program?")
         return link
-
-
-@contextmanager
-def _doing(what: str, expected: int | None = None) -> Iterator[list[int]]:
-    """Turn refusals into HostError, but for one errno: that one ends up in the list yielded."""
-    outcome: list[int] = []
-    try:
-        yield outcome
-    except OSError as error:
-        if error.errno is None or error.errno != expected:
-            raise refused(what, error.errno) from None
-        outcome.append(error.errno)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from weave_py.model.errors import ConfigError, HostError
 
@@ -24,6 +26,18 @@ def refused(doing: str, code: int | None, *, capability: str = "CAP_NET_ADMIN") 
     if code == errno.EOPNOTSUPP:
         return HostError(f"{doing}: this kernel does not support it: load the module or upgrade")
     return HostError(f"{doing}: {os.strerror(code) if code else 'unknown error'}")
+
+
+@contextmanager
+def doing(what: str, expected: int | None = None) -> Iterator[list[int]]:
+    """Turn refusals into HostError, but for one errno: that one ends up in the list yielded."""
+    outcome: list[int] = []
+    try:
+        yield outcome
+    except OSError as error:
+        if expected is None or error.errno != expected:
+            raise refused(what, error.errno) from None
+        outcome.append(expected)
 
 
 def checked_ifname(name: str) -> str:

@@ -11,6 +11,7 @@ from weave_py.crypto.suites import KEY_BYTES, NONCE_BYTES, TAG_BYTES, Suite
 from weave_py.host.tap import open_tap
 from weave_py.host.udp import open_udp
 from weave_py.model.errors import HostError
+from weave_py.model.marks import TAP_PREFIX
 
 # What a busy link seals: large records. Small ones cost the call itself, the same for all suites.
 SAMPLE_BYTES = 32 * 1024
@@ -42,7 +43,7 @@ def suites_by_speed(clock: Callable[[], float]) -> Ranking:
 
 def tap_offloads() -> frozenset[str]:
     """What a TAP of this kernel leaves undone. HostError if there can be none."""
-    with open_tap(f"wvt-{os.getpid()}") as tap:
+    with open_tap(f"{TAP_PREFIX}-{os.getpid()}") as tap:
         return tap.offloads
 
 

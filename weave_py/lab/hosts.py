@@ -36,6 +36,8 @@ class LaunchOptions:
     log_level: str = "info"
     extra: tuple[str, ...] = ()
     """More words for the command line of `launch`."""
+    program: str = "weave_py"
+    """The Python module that is the router."""
 
     def words(self) -> list[str]:
         words = ["--log-level", self.log_level]
@@ -157,7 +159,7 @@ class Host:
 
     def _launch_words(self, peers: Sequence[str]) -> list[str]:
         return [
-            *(sys.executable, "-m", "weave_py", "launch"),
+            *(sys.executable, "-m", self.options.program, "launch"),
             *("--nickname", self.name),
             *("--state-dir", str(self.state_dir)),
             *self.options.words(),

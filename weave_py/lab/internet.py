@@ -9,17 +9,18 @@ do in the world. A `Lab` like any other, but that it has no wires to cut.
 
 from __future__ import annotations
 
-import socket
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from weave_py.host.rtnl import NetlinkSocket
 from weave_py.lab import commands, nats
 from weave_py.lab.namespaces import SWITCH, Lab
 from weave_py.lab.nats import ROUTER_PORT, TRANSLATING, Gateway, Kind
 from weave_py.lab.topology import Topology
 from weave_py.workloads.netns import resolve_namespace, run_inside
+
+_NETFILTER = 12  # NETLINK_NETFILTER
 
 PUBLIC = "h1"
 PUBLIC_ADDRESS = "198.51.100.1"
@@ -175,9 +176,5 @@ def pair_of(one: Kind, other: Kind) -> Internet:
 def _forget_connections() -> None:
     """Flush the connection tracking of the namespace we are in (linux/nfnetlink_conntrack.h)."""
     delete_all = 1 << 8 | 2  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE without a tuple
-    message = struct.pack("=IHHIIBBH", 20, delete_all, 0x5, 1, 0, 0, 0, 0)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as netlink:  # NETLINK_NETFILTER
-        netlink.send(message)
-        (error,) = struct.unpack_from("=i", netlink.recv(4096), 16)
-    if error:
-        raise OSError(-error, "cannot flush the connection tracking")
+    with NetlinkSocket(_NETFILTER) as netlink:
+        netlink.change((delete_all, 0, bytes(4)))  # nfgenmsg: of all families

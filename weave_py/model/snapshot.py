@@ -10,6 +10,7 @@ from weave_py.model.routes import RouteTable
 
 # States of a connection, in Weave's words and in the order `status` counts them.
 CONNECTION_STATES = ("established", "pending", "retrying", "failed", "connecting")
+PATH_KINDS = ("fastdp", "direct", "relay", "tcp", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class PathView:
     peer: PeerName
     nickname: str
     kind: str
-    """`fastdp`, `direct`, `relay`, `tcp`, or `none`."""
+    """One of PATH_KINDS."""
     address: str = ""
     """Where datagrams go: the peer's underlay address, or the relay's."""
     via: PeerName | None = None

@@ -31,3 +31,8 @@ def milliseconds(seconds: float | None) -> str:
 def percent(share: float) -> str:
     """A share of 0–1 for a table."""
     return f"{share * 100:.1f}%" if 0 < share < 0.1 else f"{share * 100:.0f}%"
+
+
+def arrow(outbound: bool) -> str:
+    """Which side made a connection, as Weave draws it."""
+    return "->" if outbound else "<-"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
 from fastdp.path.settings import FastSettings
+from weave_py.config.options import CONN_LIMIT, MTU, NO_DISCOVERY, RECORD_DATAGRAMS
 from weave_py.link.path import PathSettings
 from weave_py.link.session import SessionSettings
 from weave_py.mesh.connection import ConnectionSettings
@@ -13,18 +14,17 @@ from weave_py.mesh.gossip.replicator import GossipSettings
 from weave_py.mesh.targets import TargetSettings
 from weave_py.mesh.topology import TopologySettings
 from weave_py.model.fast import FastHost
-from weave_py.wire.sleeve import MAX_SEGMENTS
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     """Times in seconds."""
 
-    discovery: bool = True
+    discovery: bool = not NO_DISCOVERY.default
     discover_after: float = 0.5
     """Until then a router that has just found its first neighbour calls nobody that it hears of:
     soon it knows how large the network is, and whom it wants."""
-    conn_limit: int = 200
+    conn_limit: int = CONN_LIMIT.default
     """Control connections; 0: no limit."""
     refresh_every: float = 0.1
     """Routes are computed at most that often (Weave defers by as much)."""
@@ -38,14 +38,14 @@ class EngineSettings:
     """As many peers get a link as soon as they are known: each needs its port of the bridge, or
     broadcasts would not reach it. In a larger network the others get one when it is asked for
     (Engine.link_to), when they begin a session with us, or when they become neighbours."""
-    record_datagrams: int = MAX_SEGMENTS
+    record_datagrams: int = RECORD_DATAGRAMS.default
     """The most datagrams a record may take; 1 seals each by itself (for measurements)."""
     max_handshakes: int = 256
     """Incoming connections that have not proved anything yet."""
     max_handshakes_per_source: int = 8
     fast_host: FastHost | None = None
     """What this host can do for fast paths; None: there are none, nor is anybody told."""
-    mtu: int = 1376
+    mtu: int = MTU.default
     """Inner MTU, bytes, for probes of fast paths."""
     trusted_subnets: tuple[IPv4Network | IPv6Network, ...] = ()
     """Where frames need no encryption on fast paths."""

@@ -15,7 +15,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -38,11 +38,13 @@ from weave_py.host.locks import claim_bridge
 from weave_py.host.privileges import check_privileges
 from weave_py.host.self_test import Ranking, suites_by_speed, tap_offloads
 from weave_py.host.state.directory import StateDirectory
+from weave_py.host.state.names import TARGETS, service_state
 from weave_py.host.udp import UdpSocket, open_tcp_listeners, open_udp
 from weave_py.loop.accept import serve_listeners
 from weave_py.loop.control_stream import unresolvable
 from weave_py.loop.host_thread import HostThread
 from weave_py.loop.main_loop import MainLoop
+from weave_py.mesh.service import Service
 from weave_py.model.abilities import Abilities
 from weave_py.model.errors import HostError, WeaveError
 from weave_py.model.fast import FastHost
@@ -50,6 +52,7 @@ from weave_py.model.names import PeerUID, Target, name_text
 from weave_py.observe.log import configure, event, unraisable
 from weave_py.router.engine import Engine
 from weave_py.router.settings import EngineSettings
+from weave_py.runtime import kept_targets
 from weave_py.runtime.bridge import bridge, restore_bridge
 from weave_py.runtime.fast_host import (
     adopt,
@@ -61,8 +64,10 @@ from weave_py.runtime.fast_host import (
 from weave_py.runtime.firewall import HostFirewall
 from weave_py.runtime.peer_ports import PeerPorts
 from weave_py.runtime.pump import Pump
+from weave_py.runtime.replies import Replies
 from weave_py.runtime.router_api import RouterControl
-from weave_py.runtime.start_state import StartState, read_start_state
+from weave_py.runtime.services import OFFERS, Offer, Requests
+from weave_py.runtime.start_state import StartState, read_start_state, service_states
 from weave_py.runtime.state_writer import StateWriter
 from weave_py.runtime.underlay import watch_underlay
 
@@ -71,8 +76,8 @@ GOODBYE_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
-def run(config: Config) -> int:
-    """Run a router until SIGTERM, SIGINT or a `stop`; returns the exit status.
+def run(config: Config, offers: Sequence[Offer] = OFFERS) -> int:
+    """Run a router, with these services, until SIGTERM, SIGINT or a `stop`; the exit status.
 
     WeaveError says in one line why it cannot run.
     """
@@ -83,7 +88,7 @@ def run(config: Config) -> int:
     raise_descriptor_limit()
     try:
         loop = MainLoop()
-        loop.run(_main, config, loop)
+        loop.run(_main, config, loop, offers)
     except BaseExceptionGroup as group:
         # One of our own errors speaks for itself; anything else is a bug and shows its traceback.
         expected, bugs = group.split(WeaveError)
@@ -119,9 +124,11 @@ class _Router:
     rules: socket.socket | None
     """What it tells of nft's rules, where there are any of ours."""
     listeners: list[socket.socket]
+    application: Application
+    """What the API answers."""
 
 
-async def _main(config: Config, loop: MainLoop) -> None:
+async def _main(config: Config, loop: MainLoop, offers: Sequence[Offer]) -> None:
     check_privileges()
     # A mistyped peer should be told to whoever typed it. (Stored ones are called again and again.)
     for trouble in (await unresolvable(config.peers)).values():
@@ -138,8 +145,11 @@ async def _main(config: Config, loop: MainLoop) -> None:
         fast_host = await host.run(find_out, config)
         suites = suites_by_speed(time.perf_counter)
         abilities = await _abilities(host, udp, suites, fast_host)
-        engine = _engine(config, known, membership, suites, fast_host)
-        store = StateWriter(state, host, config.peers, known.unsaved)
+        services = [offer.make(config) for offer in offers]
+        states = await host.run(service_states, state, [service.name for service in services])
+        engine = _engine(config, known, membership, suites, fast_host, services, states)
+        replies = Replies()
+        store = StateWriter(state, host, known.unsaved)
         async with (
             bridge(config, host, name_text(known.identity.name)),
             reconciling(config, host, fast_host) as kernel,
@@ -148,7 +158,7 @@ async def _main(config: Config, loop: MainLoop) -> None:
             rules = open_rule_events(config, fast_host)
             if rules is not None:
                 rungs.enter_context(rules)
-            pump = Pump(engine, config.host, store.keep, loop)
+            pump = Pump(engine, config.host, partial(_keep, store, config), loop, replies.reply)
             mac = name_text(known.identity.name)
             ports = PeerPorts(
                 host, kernel, config.bridge, pump.on_ports, partial(restore_bridge, config, mac)
@@ -173,6 +183,14 @@ async def _main(config: Config, loop: MainLoop) -> None:
             await adopt(host, kernel, ports, pump)
             firewall = HostFirewall(config.bridge, host)
             control = RouterControl(config, pump, host, shutdown, store.flush, abilities, firewall)
+            routes = [
+                *router_routes(control),
+                *(
+                    route
+                    for offer, service in zip(offers, services, strict=True)
+                    for route in offer.routes(Requests(service.name, pump, replies))
+                ),
+            ]
             router = _Router(
                 config,
                 loop,
@@ -186,16 +204,32 @@ async def _main(config: Config, loop: MainLoop) -> None:
                 events,
                 rules,
                 listeners,
+                Application(routes),
             )
             if await _serve(router, known.targets):
                 await host.run(unguard, config)
+
+
+def _keep(
+    store: StateWriter,
+    config: Config,
+    name: str,
+    value: object,
+    kept: Callable[[], None] | None,
+) -> None:
+    """Have what the engine wants kept written down."""
+    if name == TARGETS.name:
+        assert isinstance(value, tuple)
+        store.keep(name, kept_targets.payload(config.peers, value), kept)
+    else:
+        store.keep(service_state(name).name, value, kept)
 
 
 async def _serve(router: _Router, targets: list[Target]) -> bool:
     """The upper rungs: everything that is a task. Whether no port is left in the end."""
     config, pump, datapath, ports = router.config, router.pump, router.datapath, router.ports
     control, store = router.control, router.store
-    api = [open_listener(listener) for listener in _listeners(config, control)]
+    api = [open_listener(listener) for listener in _listeners(config, router.application)]
     async with trio.open_nursery() as nursery:
         await nursery.start(router.firewall.run)
         await nursery.start(pump.run)
@@ -219,9 +253,8 @@ async def _serve(router: _Router, targets: list[Target]) -> bool:
     return await ports.remove_all()
 
 
-def _listeners(config: Config, control: RouterControl) -> list[Listener]:
-    """Where the API is served. Who has routes of their own adds them here."""
-    application = Application(router_routes(control))
+def _listeners(config: Config, application: Application) -> list[Listener]:
+    """Where the API is served."""
     return [Listener(address=config.http_addr, application=application)] if config.http_addr else []
 
 
@@ -243,6 +276,8 @@ def _engine(
     membership: Membership,
     suites: Ranking,
     fast_host: FastHost,
+    services: Sequence[Service],
+    states: Mapping[str, object],
 ) -> Engine:
     return Engine(
         known.identity,
@@ -262,6 +297,8 @@ def _engine(
             mtu=config.mtu,
             trusted_subnets=config.trusted_subnets,
         ),
+        services=services,
+        states=states,
     )
 
 

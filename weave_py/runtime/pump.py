@@ -6,6 +6,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import TypeVar
 
 import trio
@@ -57,12 +58,13 @@ class Pump:
         self,
         engine: Engine,
         local: str | None,
-        keep: Callable[[KeepState], None],
+        keep: Callable[[str, object, Callable[[], None] | None], None],
         loop: Loop,
         reply: Callable[[int, object], None] = lambda ticket, value: None,
     ) -> None:
-        """`local`: the address to call from; `keep` has state written, and tells `on_kept`;
-        `loop` serves the connections and tells the time; `reply` takes answers of services."""
+        """`local`: the address to call from. `keep` has a state (name, value) written, and calls
+        back when it is. `loop` serves the connections and tells the time. `reply` takes the answers
+        of services."""
         self.engine = engine
         self._loop = loop
         self.datapath: Datapath | None = None
@@ -130,9 +132,6 @@ class Pump:
     def on_probes(self, frames: list[bytes]) -> None:
         self.tell(self.engine.fast_probes_received, frames)
 
-    def on_kept(self, name: str, ticket: int) -> None:
-        self.tell(self.engine.state_kept, name, ticket)
-
     def on_ports(self, outcome: PortsOutcome) -> None:
         self.tell(self.engine.fast_ports_changed, outcome)
 
@@ -151,6 +150,9 @@ class Pump:
                 await self._all_ended.wait()
 
     # --- inside --------------------------------------------------------------------------
+
+    def _on_kept(self, name: str, ticket: int) -> None:
+        self.tell(self.engine.state_kept, name, ticket)
 
     def _settle(self) -> None:
         """Carry out what the engine wants, and re-arm its timer."""
@@ -232,8 +234,9 @@ class Pump:
                 self.datapath.close_session(index)
             case UseRoutes(routes):
                 self.datapath.use_routes(routes)
-            case KeepState():
-                self._keep(output)
+            case KeepState(name, value, ticket):
+                kept = partial(self._on_kept, name, ticket) if ticket else None
+                self._keep(name, value, kept)
             case Reply(ticket, value):
                 self._reply(ticket, value)
             case LogEvent(level, text, fields):

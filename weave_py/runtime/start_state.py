@@ -8,15 +8,17 @@ that others can read or change, files of a newer version).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from weave_py.config.resolve import Config
 from weave_py.crypto.identity import Identity
 from weave_py.host.state.directory import StateDirectory
+from weave_py.host.state.names import service_state
 from weave_py.model.names import Target, name_text
 from weave_py.observe.log import event
-from weave_py.runtime.state_writer import initial_targets, tell_losses
+from weave_py.runtime.kept_targets import initial_targets
+from weave_py.runtime.state_writer import tell_losses
 
 _log = logging.getLogger(__name__)
 
@@ -54,3 +56,12 @@ def read_start_state(
     if state.unsaved:
         event(_log, logging.ERROR, "state not saved: tried again", error=state.trouble)
     return StartState(identity, incarnation, targets, dict(state.unsaved))
+
+
+def service_states(state: StateDirectory, names: Iterable[str]) -> dict[str, object]:
+    """What each of these services kept last, if anything. StateError for what stops us."""
+    try:
+        found = {name: state.load(service_state(name).name, lambda value: value) for name in names}
+    finally:
+        tell_losses(state)
+    return {name: value for name, value in found.items() if value is not None}

@@ -12,14 +12,13 @@ from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership
 from weave_py.link.egress import NextHop
 from weave_py.mesh.service import Service
-from weave_py.model.names import PeerName, PeerUID, parse_target
+from weave_py.model.names import DEFAULT_PORT, PeerName, PeerUID, parse_target
 from weave_py.router.engine import Engine
 from weave_py.router.settings import EngineSettings
 from weave_py.sim.host import Logged, SimHost
 from weave_py.sim.record_verifier import SharedVerifier
 from weave_py.sim.underlay import Underlay, Wire
 
-PORT = 6783
 SUITES = (1, 2)
 
 
@@ -92,7 +91,7 @@ class Network:
             uid=PeerUID(self.dice.getrandbits(63) + 1),
             incarnation=incarnation,
             nickname=f"h{number}",
-            port=PORT,
+            port=DEFAULT_PORT,
             suites=SUITES,
             token_bytes=self.dice.randbytes,
             now=self.now,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from weave_py.config.options import CONN_LIMIT
 from weave_py.router.settings import EngineSettings
 from weave_py.sim import drills
 from weave_py.sim.churn import Churn
@@ -48,7 +49,7 @@ class Options:
     """Whether the network is cut in two once meanwhile."""
     loss: float = 0.0
     latency: float = 0.01
-    conn_limit: int = 200
+    conn_limit: int = CONN_LIMIT.default
     pairs: int = 20
     """Drawn at random, which have to get direct paths."""
 

@@ -7,19 +7,18 @@ the same namespace is the same attachment.
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from weave_py.host.netlink import Netlink
 from weave_py.host.sysctl import try_sysctl
+from weave_py.model.addresses import usable_addresses, written_addresses
 from weave_py.model.errors import ConfigError, HostError
+from weave_py.model.marks import CONTAINER_IFNAME, VETH_PREFIX
 from weave_py.workloads import arp
 from weave_py.workloads.netns import Namespace, own_namespace, run_inside
 
-CONTAINER_IFNAME: Final = "ethwe"
-HOST_PREFIX: Final = "vethwepl"
 GSO_MAX_BYTES: Final = 61440
 """Super-frames fit a 64 KiB record with all its headers."""
 
@@ -52,7 +51,7 @@ def attach(
     Repeating it is harmless. HostError, with everything as before, when an address is in use on
     the network or the kernel refuses; ConfigError for what is no address.
     """
-    wanted = checked_addresses(addresses)
+    wanted = _checked(addresses, usable_addresses)
     _refuse_own(namespace)
     host_ifname = host_ifname_of(namespace)
     with Netlink() as netlink:
@@ -77,7 +76,7 @@ def detach(bridge: str, namespace: Namespace, addresses: Sequence[str]) -> list[
 
     With the last address the interface goes. HostError when it is not attached to `bridge`.
     """
-    wanted = checked_addresses(addresses)
+    wanted = _checked(addresses, written_addresses)
     host_ifname = host_ifname_of(namespace)
     with Netlink() as netlink:
         if not netlink.link_exists(host_ifname) or netlink.master_of(host_ifname) != bridge:
@@ -92,7 +91,7 @@ def detach(bridge: str, namespace: Namespace, addresses: Sequence[str]) -> list[
 
 def expose(bridge: str, addresses: Sequence[str]) -> list[str]:
     """Give this host `addresses` (CIDR) on the bridge itself; returns those it did not have yet."""
-    wanted = checked_addresses(addresses)
+    wanted = _checked(addresses, usable_addresses)
     with Netlink() as netlink:
         _require_bridge(netlink, bridge)
     return _add(bridge, wanted)
@@ -100,7 +99,7 @@ def expose(bridge: str, addresses: Sequence[str]) -> list[str]:
 
 def hide(bridge: str, addresses: Sequence[str]) -> list[str]:
     """Take `addresses` (all if none are given) from the bridge; returns those it had."""
-    wanted = checked_addresses(addresses)
+    wanted = _checked(addresses, written_addresses)
     with Netlink() as netlink:
         _require_bridge(netlink, bridge)
     removed, _ = _remove(bridge, wanted)
@@ -112,7 +111,7 @@ def attachments(bridge: str) -> list[Attachment]:
     with Netlink() as netlink:
         _require_bridge(netlink, bridge)
         return [
-            Attachment(port.ifname, port.ifindex, int(port.ifname[len(HOST_PREFIX) :], 36))
+            Attachment(port.ifname, port.ifindex, int(port.ifname[len(VETH_PREFIX) :], 36))
             for port in netlink.ports(bridge)
             if port.kind == "veth" and _is_ours(port.ifname)
         ]
@@ -124,25 +123,15 @@ def host_ifname_of(namespace: Namespace) -> str:
     while number:
         number, digit = divmod(number, 36)
         digits = _DIGITS[digit] + digits
-    return HOST_PREFIX + digits[-7:]
+    return VETH_PREFIX + digits[-7:]
 
 
-def checked_addresses(addresses: Sequence[str]) -> list[str]:
-    """The addresses in canonical form, each once; ConfigError for one that cannot be used."""
-    canonical: dict[str, None] = {}
-    for text in addresses:
-        try:
-            if "/" not in text:
-                raise ValueError("no prefix length")
-            interface = ipaddress.ip_interface(text)
-        except ValueError:
-            raise ConfigError(
-                f"not an address to attach: {text!r}: expected ADDRESS/LENGTH"
-            ) from None
-        if interface.ip.is_multicast or interface.ip.is_unspecified or interface.ip.is_loopback:
-            raise ConfigError(f"not an address for an interface: {text!r}: choose a unicast one")
-        canonical[str(interface)] = None
-    return list(canonical)
+def _checked(addresses: Sequence[str], check: Callable[[Iterable[str]], list[str]]) -> list[str]:
+    """The addresses as `check` lets them pass; ConfigError for one that it does not."""
+    try:
+        return check(addresses)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _ensure_pair(
@@ -233,5 +222,5 @@ def _refuse_own(namespace: Namespace) -> None:
 
 
 def _is_ours(ifname: str) -> bool:
-    digits = ifname.removeprefix(HOST_PREFIX)
+    digits = ifname.removeprefix(VETH_PREFIX)
     return digits != ifname and digits != "" and all(digit in _DIGITS for digit in digits)

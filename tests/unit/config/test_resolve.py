@@ -10,16 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weave_py.config.resolve import (
-    Config,
+from weave_py.config.options import (
+    OPTIONS,
+    RESUME,
+    STATE_DIR,
     HttpAddress,
-    Settings,
     parse_http_address,
-    resolve,
-    variable,
 )
+from weave_py.config.resolve import Config, Settings, resolve
 from weave_py.model.errors import ConfigError
 from weave_py.model.names import parse_target
+
+
+def variable(name: str) -> str:
+    (option,) = (option for option in OPTIONS if option.name == name)
+    return option.variable
 
 
 def test_the_defaults_are_weaves() -> None:
@@ -127,8 +132,8 @@ def test_an_empty_variable_is_not_set_but_for_the_http_address() -> None:
 
 @pytest.mark.parametrize(("text", "on"), [("1", True), ("yes", True), ("0", False), ("off", False)])
 def test_switches_from_the_environment(text: str, on: bool) -> None:
-    assert Settings({}, {"WEAVE_RESUME": text}).switch("resume") is on
-    assert Settings({"resume": True}, {"WEAVE_RESUME": text}).switch("resume") is True
+    assert Settings({}, {"WEAVE_RESUME": text}).value(RESUME) is on
+    assert Settings({"resume": True}, {"WEAVE_RESUME": text}).value(RESUME) is True
 
 
 def test_peers_are_parsed_and_bad_ones_named() -> None:
@@ -181,7 +186,7 @@ def test_an_empty_flag_is_refused(option: str) -> None:
 
 def test_a_state_directory_may_have_been_used(tmp_path: Path) -> None:
     def state_dir() -> Path:
-        return Settings({"state-dir": str(tmp_path)}, {}).state_dir()
+        return Settings({"state-dir": str(tmp_path)}, {}).value(STATE_DIR)
 
     (tmp_path / "lock").touch()
     assert state_dir() == tmp_path

@@ -8,7 +8,7 @@ import pytest
 
 from weave_py import __version__
 from weave_py.model.snapshot import RouterSnapshot
-from weave_py.observe import status
+from weave_py.observe import connections, paths, peers, status, targets
 from weave_py.observe.report import ReportExtras
 
 OVERVIEW = f"""\
@@ -82,34 +82,34 @@ def test_an_empty_router(snapshot: RouterSnapshot, extras: ReportExtras) -> None
     assert "     Encryption: disabled\n  PeerDiscovery: disabled\n        Targets: 0\n" in text
     assert "    Connections: 0\n          Peers: 0\n" in text
     assert " TrustedSubnets: 10.0.0.0/8, fd00::/8\n" in text
-    assert status.connections(empty) == status.peers(empty) == status.targets(empty) == ""
+    assert connections.text(empty) == peers.text(empty) == targets.text(empty) == ""
 
 
 def test_connections(snapshot: RouterSnapshot) -> None:
-    assert status.connections(snapshot) == CONNECTIONS
+    assert connections.text(snapshot) == CONNECTIONS
 
 
 def test_an_open_network_does_not_say_encrypted_in_the_info(snapshot: RouterSnapshot) -> None:
-    first = status.connections(replace(snapshot, encryption=False)).splitlines()[0]
+    first = connections.text(replace(snapshot, encryption=False)).splitlines()[0]
     assert "established sleeve 12:d2:48:0b:c6:52(host2) encrypted=true mtu=1376" in first
 
 
 def test_a_measured_round_trip_is_shown(snapshot: RouterSnapshot) -> None:
     measured = replace(snapshot.connections[0], rtt=0.0123)
-    text = status.connections(replace(snapshot, connections=(measured,)))
+    text = connections.text(replace(snapshot, connections=(measured,)))
     assert text.endswith("encrypted=true mtu=1376 rtt=12.3ms\n")
 
 
 def test_peers_with_escaped_nicknames(snapshot: RouterSnapshot) -> None:
-    assert status.peers(snapshot) == PEERS
+    assert peers.text(snapshot) == PEERS
 
 
 def test_targets_as_typed(snapshot: RouterSnapshot) -> None:
-    assert status.targets(snapshot) == "192.168.48.12\n10.2.2.1:6783\n"
+    assert targets.text(snapshot) == "192.168.48.12\n10.2.2.1:6783\n"
 
 
 def test_paths(snapshot: RouterSnapshot) -> None:
-    assert status.paths(snapshot) == PATHS
+    assert paths.text(snapshot) == PATHS
 
 
 @pytest.mark.parametrize("evil", ["\x1b]0;x\x07", "a\nb", "\u202e", "\x9b"])
@@ -124,4 +124,4 @@ def test_nothing_foreign_reaches_the_terminal_raw(
     assert not any(evil in text for text in texts)
 
 
-_TABLES = (status.connections, status.peers, status.paths)
+_TABLES = (connections.text, peers.text, paths.text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from weave_py.loop.main_loop import MainLoop
 from weave_py.model.errors import ConfigError, HostError
 from weave_py.model.names import parse_target
 from weave_py.runtime import daemon
+from weave_py.runtime.services import Offer
 
 
 def config(tmp_path: Path, *peers: str) -> Config:
@@ -20,7 +22,7 @@ def config(tmp_path: Path, *peers: str) -> Config:
 
 
 def _failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    async def main(config: Config, loop: MainLoop) -> None:
+    async def main(config: Config, loop: MainLoop, offers: Sequence[Offer]) -> None:
         raise error
 
     monkeypatch.setattr(daemon, "_main", main)
@@ -57,7 +59,7 @@ def test_a_bug_is_not_hidden_behind_an_expected_error(
 def test_a_router_that_ends_well_returns_zero(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    async def main(config: Config, loop: MainLoop) -> None: ...
+    async def main(config: Config, loop: MainLoop, offers: Sequence[Offer]) -> None: ...
 
     monkeypatch.setattr(daemon, "_main", main)
     monkeypatch.setattr(daemon, "configure", lambda level: None)

@@ -154,10 +154,15 @@ class Kit:
     def __init__(self, loop: TaskLoop | None = None) -> None:
         self.engine = FakeEngine()
         self.world = Recorder()
-        self.kept: list[KeepState] = []
+        self.kept: list[tuple[str, object]] = []
         self.loop = TaskLoop() if loop is None else loop
-        self.pump = Pump(cast(Engine, self.engine), None, self.kept.append, self.loop)
+        self.pump = Pump(cast(Engine, self.engine), None, self._keep, self.loop)
         self.pump.use(cast(Datapath, self.world), cast(PeerPorts, self.world))
+
+    def _keep(self, name: str, value: object, kept: Callable[[], None] | None) -> None:
+        self.kept.append((name, value))
+        if kept:
+            kept()
 
     def do(self, *outputs: Output) -> None:
         self.engine.outputs += outputs
@@ -205,7 +210,7 @@ async def test_every_output_reaches_its_place_in_order() -> None:
         ("remove_port", PEER),
         ("remove", PEER),
     ]
-    assert kit.kept == [KeepState("targets", ("a", "b"))]
+    assert kit.kept == [("targets", ("a", "b"))]
 
 
 async def test_what_the_fast_paths_want_reaches_the_kernels_side() -> None:
@@ -233,7 +238,7 @@ async def test_counters_are_read_once_all_is_carried_out(monkeypatch: pytest.Mon
         "weave_py.runtime.pump.counters.read", lambda peers: dict.fromkeys(peers, carried)
     )
     kit.do(ReadCounters((PEER,)), KeepState("targets", ("sooner",)))
-    assert kit.kept == [KeepState("targets", ("sooner",))]
+    assert kit.kept == [("targets", ("sooner",))]
     assert kit.engine.told[-1] == ("counted", {PEER: carried})
 
 
@@ -358,7 +363,7 @@ async def test_what_is_wanted_meanwhile_comes_last() -> None:
     kit.pump.datapath = cast(Datapath, nested := Nested())
     kit.do(TrainReceived(PEER, 3, b"abcd"), KeepState("targets", ("sooner",)))
     assert nested.calls == [("receive_train", PEER, 3, b"abcd")]
-    assert [kept.value for kept in kit.kept] == [("sooner",), ("later",)]
+    assert [value for _, value in kit.kept] == [("sooner",), ("later",)]
 
 
 async def test_a_refused_answer_is_nobodys_business() -> None:

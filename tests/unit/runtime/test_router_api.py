@@ -19,7 +19,6 @@ from weave_py.crypto.membership import Membership
 from weave_py.datapath.datapath import Datapath
 from weave_py.loop.host_thread import HostThread
 from weave_py.model.abilities import Abilities
-from weave_py.model.effects import KeepState
 from weave_py.model.errors import HostError, StateError
 from weave_py.model.names import PeerName, PeerUID
 from weave_py.router.engine import Engine
@@ -72,8 +71,10 @@ class Kit:
             token_bytes=dice.randbytes,
             now=trio.current_time(),
         )
-        self.saved: list[KeepState] = []
-        pump = Pump(self.engine, None, self.saved.append, TaskLoop())
+        self.saved: list[object] = []
+        pump = Pump(
+            self.engine, None, lambda name, value, kept: self.saved.append(value), TaskLoop()
+        )
         pump.use(cast(Datapath, Silent()), cast(PeerPorts, Silent()))
         pump._nursery = cast(trio.Nursery, Silent())  # calls go nowhere
         self.host = Host()
@@ -98,7 +99,7 @@ class Kit:
 
     async def _keep(self) -> str:
         await trio.lowlevel.checkpoint()
-        value = self.saved[-1].value
+        value = self.saved[-1]
         assert isinstance(value, tuple)
         self.kept.append(value)
         return self.trouble

@@ -10,21 +10,17 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from weave_py.crypto.identity import Identity
 from weave_py.host.state import file, generations, names
 from weave_py.host.state.generations import Loss
+from weave_py.host.state.names import IDENTITY, INCARNATION, StateFile
 from weave_py.model.errors import StateError
-
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
-_IDENTITY: Final = "identity"
-_INCARNATION: Final = "epoch"
 
 T = TypeVar("T")
 
@@ -93,13 +89,18 @@ class StateDirectory:
     def load(self, name: str, parse: Callable[[object], T]) -> T | None:
         """The value saved as `name`, as `parse` makes it of what was saved; None if there is
         none (any more: see `losses`). `parse` raises ValueError for what makes no sense."""
-        return self._load(name, parse, private=False)
+        declared = names.state_file(name)
+        value, loss = generations.load(self._file(declared), parse, private=declared.private)
+        if loss is not None:
+            self.losses.append(loss)
+        return value
 
     def save(self, name: str, value: object) -> None:
-        """Keep `value` as `name`; ValueError unless JSON returns it unchanged. StateError if it
+        """Keep `value` as `name`, one of `names.STATE_FILES`; ValueError unless JSON returns it
+        unchanged. StateError if it
         cannot be written: what was saved before is still there then."""
         data = file.encode_payload(value)
-        loss = generations.save(self._file(name), data)
+        loss = generations.save(self._file(names.state_file(name)), data)
         if loss is not None:
             self.losses.append(loss)
 
@@ -113,21 +114,21 @@ class StateDirectory:
 
     def load_identity(self) -> Identity | None:
         """Who we were last time; None at the first start, or if both generations are lost."""
-        return self._load(_IDENTITY, _identity, private=True)
+        return self.load(IDENTITY.name, _identity)
 
     def keep_identity(self, identity: Identity) -> None:
         """Keep the identity's secrets (0600)."""
         signing, static = identity.secrets()
-        self.keep(_IDENTITY, {"signing": signing.hex(), "static": static.hex()})
+        self.keep(IDENTITY.name, {"signing": signing.hex(), "static": static.hex()})
 
     def next_incarnation(self) -> int:
         """How often a router started on this directory, this time included: 1, 2, 3 …"""
         known = len(self.losses)
-        stored = self.load(_INCARNATION, _count)
+        stored = self.load(INCARNATION.name, _count)
         incarnation = 1 if stored is None else stored + 1
         if stored is not None and len(self.losses) > known:
             incarnation += 1  # of two generations the lost one counted one start more
-        self.keep(_INCARNATION, incarnation)
+        self.keep(INCARNATION.name, incarnation)
         return incarnation
 
     def wipe(self) -> None:
@@ -151,16 +152,8 @@ class StateDirectory:
         except OSError as error:
             raise StateError(f"cannot open {path}: {error.strerror}") from None
 
-    def _file(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"not a name for a state file: {name!r}")
-        return self.path / f"{name}.json"
-
-    def _load(self, name: str, parse: Callable[[object], T], *, private: bool) -> T | None:
-        value, loss = generations.load(self._file(name), parse, private=private)
-        if loss is not None:
-            self.losses.append(loss)
-        return value
+    def _file(self, declared: StateFile) -> Path:
+        return self.path / f"{declared.name}.json"
 
 
 def _identity(payload: object) -> Identity:

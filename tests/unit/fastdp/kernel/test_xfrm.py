@@ -25,7 +25,7 @@ from fastdp.esp.values import (
     only,
     request_id,
 )
-from fastdp.kernel.xfrm import NoEspError, _refusal, _verdict
+from fastdp.kernel.xfrm import NoEspError, _refusal
 from fastdp.kernel.xfrm_codec import (
     decode_policy,
     decode_state,
@@ -33,8 +33,6 @@ from fastdp.kernel.xfrm_codec import (
     encode_policy_id,
     encode_state,
     encode_state_id,
-    message,
-    messages,
 )
 from weave_py.model.errors import HostError
 
@@ -216,20 +214,6 @@ def test_a_changed_byte_makes_no_other_error(policy: Policy, data: st.DataObject
             continue
 
 
-@given(st.lists(st.tuples(st.integers(0, 0xFFFF), u32, st.binary(max_size=50)), max_size=8))
-def test_messages_come_back(sent: list[tuple[int, int, bytes]]) -> None:
-    data = b""
-    for kind, sequence, body in sent:
-        data += message(kind, 0, sequence, body)
-        data += bytes(-len(data) % 4)
-    assert list(messages(data)) == sent
-
-
-def test_a_message_cut_short_is_refused() -> None:
-    with pytest.raises(HostError, match="cut short"):
-        list(messages(message(1, 0, 1, b"body")[:-1]))
-
-
 def test_request_ids_tell_routers_apart_and_others_from_us() -> None:
     assert request_id(4789) != request_id(4790)
     assert is_ours(request_id(1))
@@ -254,14 +238,3 @@ def test_refusals_have_words() -> None:
     assert "another program" in str(_refusal(doing, errno.EEXIST, "", is_state=False))
     assert "CAP_NET_ADMIN" in str(_refusal(doing, errno.EPERM, "", is_state=True))
     assert str(_refusal(doing, errno.EINVAL, "Bad flag", is_state=True)).endswith("(Bad flag)")
-
-
-def test_the_kernels_own_words_are_read() -> None:
-    text = b"Unsupported flag\0"
-    echo = struct.pack("=IHHII", 16, 0x10, 5, 1, 0)
-    attribute = struct.pack("=HH", 4 + len(text), 1) + text + bytes(-len(text) % 4)
-    assert _verdict(struct.pack("=i", -22) + echo + attribute) == (22, "Unsupported flag")
-    assert _verdict(struct.pack("=i", 0) + echo) == (0, "")
-    assert _verdict(struct.pack("=i", -22) + echo + attribute[:-8]) == (22, "")
-    with pytest.raises(HostError):
-        _verdict(bytes(4))
