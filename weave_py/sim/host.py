@@ -30,7 +30,7 @@ from weave_py.router.outputs import (
     UseRoutes,
 )
 from weave_py.router.snapshot import snapshot
-from weave_py.sim.packets import Packets
+from weave_py.sim.packets import IngressSession, Packets
 from weave_py.sim.underlay import Station, StreamEnd, Underlay
 
 
@@ -62,7 +62,6 @@ class SimHost(Packets):
         super().__init__(engine, underlay)
         self._listener = listener
         self.address = address
-        self.streams: dict[int, StreamEnd] = {}
         self.log: list[Logged] = []
         self.saved_targets: tuple[str, ...] = ()
         self._todo: deque[Output] = deque()
@@ -146,17 +145,17 @@ class SimHost(Packets):
                 del self.egresses[peer]
             case OpenSession(peer, index, opener):
                 assert peer in self.egresses, "a session without a port"
-                assert index not in self.openers
-                self.openers[index] = (peer, opener)
+                assert index not in self.ingresses
+                self.ingresses[index] = IngressSession(peer, opener)
             case CloseSession(index):
-                del self.openers[index]
+                del self.ingresses[index]
             case SendControlRecord():
                 self.send_control(output)
             case TrainReceived(neighbour, size, datagrams):
                 for at in range(0, len(datagrams), size):
                     self.on_datagram(datagrams[at : at + size], None, neighbour)
             case UseRoutes(routes):
-                self.routes = routes
+                self.forwarding.routes = routes
             case SaveTargets(targets):
                 self.saved_targets = targets
             case LogEvent(level, event, fields):
