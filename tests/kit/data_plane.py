@@ -1,6 +1,6 @@
 """How does the data plane run without a kernel? Its sockets and TAPs, and a wire with faults.
 
-A `Host` has the data plane's own parts (Outbound, Inbound, Relaying); only what is below them is
+A `Host` has the data plane's own parts (Outbound, Inbound, Relay); only what is below them is
 replaced: a socket that cuts trains as UDP_SEGMENT does, and TAPs that are socket pairs, which keep
 frames apart as a TAP does. `merge` puts datagrams together as GRO may.
 """
@@ -20,6 +20,7 @@ from weave_py.datapath.inbound import Inbound
 from weave_py.datapath.outbound import Outbound
 from weave_py.datapath.port import IngressSession, Port
 from weave_py.datapath.relay import Relay
+from weave_py.datapath.tcp_tunnel import TcpTunnel
 from weave_py.datapath.udp_sender import UdpSender
 from weave_py.host.tap import Tap
 from weave_py.host.udp import UDP_GRO, UDP_SEGMENT, UdpSocket
@@ -156,8 +157,11 @@ class Host:
         self.counters = DatapathCounters()
         self.ports: dict[PeerName, Port] = {}
         self.taps: dict[PeerName, FakeTap] = {}
-        sockets = UdpSender([self.udp])
-        self.relay = Relay(sockets, self.ports, self.counters)
+        self.use_tunnel(None)
+
+    def use_tunnel(self, tcp: TcpTunnel | None) -> None:
+        """Before anything else: how to send inside control connections."""
+        self.relay = Relay(UdpSender([self.udp]), self.ports, self.counters, tcp)
         self.outbound = Outbound(self.relay)
         self.inbound = Inbound(self.name, self.relay, self.counters)
 
@@ -185,7 +189,7 @@ class Host:
         return port
 
     def routes(self, relay: dict[PeerName, PeerName]) -> None:
-        self.relay.routes = RouteTable(relay=relay)
+        self.relay.forwarding.routes = RouteTable(relay=relay)
 
     def send(self, peer: Host, frames: Iterable[bytes]) -> None:
         """Frames for a peer come out of its TAP, in as few turns as the TAP's queue allows."""

@@ -99,7 +99,7 @@ class Simulation(Network):
             assert host.egresses.keys() == peers, f"{host} ports: {self}"
             assert set(engine.topology.peers()) == peers, f"{host} records: {self}"
             keys = {key for link in engine.links for key in self._keys(link)}
-            assert host.openers.keys() == keys, f"{host} keys: {self}"
+            assert host.ingresses.keys() == keys, f"{host} keys: {self}"
             streams = {s.number for s in engine.neighbours if s.connection is not None}
             calls = {s.target for s in engine.neighbours if s.connection is None}
             lost = {key for key, a in engine.targets._attempts.items() if a.forgotten}

@@ -77,7 +77,7 @@ class TestEnds:
         simulation.run(5)
         assert leaver.messages == sent
         assert leaver.engine.next_deadline() is None
-        assert leaver.openers == {}
+        assert leaver.ingresses == {}
         assert leaver.egresses == {}
 
 

@@ -19,7 +19,9 @@ class TestUdp:
         for one, other in ((a, b), (b, a)):
             view = one.path_view(other)
             assert (view.kind, view.via, view.why) == ("relay", c.name, "direct-unanswered")
-            assert one.routes.unicast[other.name] == other.name, "the control connection is direct"
+            assert one.forwarding.routes.unicast[other.name] == other.name, (
+                "the control connection is direct"
+            )
         flow = simulation.flow(a, b)
         simulation.run(3)
         assert flow.longest_gap() < 0.3

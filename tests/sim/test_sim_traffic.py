@@ -57,7 +57,7 @@ class TestKeys:
         a, b, c = simulation.mesh(3)
         simulation.run_until(simulation.is_full_mesh, within=3)
         simulation.run(1)
-        early = [host.unknown for host in (a, b, c)]
+        early = [host.counters.datagrams_unknown_session for host in (a, b, c)]
         flows = [
             simulation.flow(one, other)
             for one in (a, b, c)
@@ -73,7 +73,9 @@ class TestKeys:
         sessions = [link.session for host in (a, b, c) for link in host.engine.links]
         assert len(sessions) == 6
         assert all(5 <= session.handshakes <= 7 for session in sessions)
-        assert [host.unknown for host in (a, b, c)] == early, "datagrams under unknown keys"
+        assert [host.counters.datagrams_unknown_session for host in (a, b, c)] == early, (
+            "datagrams under unknown keys"
+        )
 
     @over_seeds(2)
     def test_over_a_relay_too(self, seed: int) -> None:
@@ -87,7 +89,7 @@ class TestKeys:
             flow.stop()
         simulation.run(1)
         assert all(flow.lost == [] and flow.refused == [] for flow in flows)
-        assert b.relayed >= 6000
+        assert b.counters.datagrams_relayed >= 6000
 
     @over_seeds(2)
     def test_on_a_lossy_wire_keys_are_renewed_as_well(self, seed: int) -> None:
@@ -104,10 +106,10 @@ class TestKeys:
         simulation = Simulation(1)
         a, b = simulation.mesh(2)
         simulation.run_until(simulation.is_full_mesh, within=3)
-        first = set(a.openers)
+        first = set(a.ingresses)
         simulation.run(200)
-        assert len(a.openers) == len(b.openers) == 1
-        assert not first & set(a.openers)
+        assert len(a.ingresses) == len(b.ingresses) == 1
+        assert not first & set(a.ingresses)
 
 
 @over_seeds(2)

@@ -141,14 +141,14 @@ class Datapath:
             ingress.port.egress.counters.records_incomplete += lost
 
     def use_routes(self, routes: RouteTable) -> None:
-        self._relay.routes = routes
+        self._relay.forwarding.routes = routes
 
     def send_control(self, peer: PeerName, next_hop: NextHop, body: bytes) -> bool:
         """Seal and send a control record; False if it is larger than the interface's MTU."""
         port = self._ports.get(peer)
         if port is None or port.egress.sealer is None or port.egress.sealer.is_spent:
             return True
-        hop = self._relay.hop(next_hop)
+        hop = self._relay.forwarding.first_hop(next_hop)
         if hop is None:
             return True
         prefix = prefix_to(peer, next_hop)

@@ -125,7 +125,7 @@ class Outbound:
         counters = egress.counters
         next_hop = egress.next_hop
         assert next_hop is not None
-        hop = self._relay.hop(next_hop)
+        hop = self._relay.forwarding.first_hop(next_hop)
         if hop is None:
             counters.drop_no_path += frames
             return

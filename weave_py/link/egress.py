@@ -53,6 +53,7 @@ class Egress:
         "busy",
         "counters",
         "datagram_bytes",
+        "endpoint",
         "next_hop",
         "parity",
         "peer",
@@ -65,6 +66,8 @@ class Egress:
         self.peer = peer
         self.sealer: Sealer | None = None
         self.next_hop: NextHop | None = None
+        self.endpoint: Endpoint | None = None
+        """That of `next_hop`: where datagrams for the peer go straight, if they do."""
         self.prefix = b""
         """What goes in front of each datagram: the relay prefix, or nothing."""
         self.busy = False
@@ -81,5 +84,6 @@ class Egress:
         """Send this way from now on."""
         if next_hop != self.next_hop:
             self.next_hop = next_hop
+            self.endpoint = None if next_hop is None else next_hop.endpoint
             self.prefix = prefix_to(self.peer, next_hop)
         self.datagram_bytes = datagram_bytes

@@ -139,13 +139,8 @@ class Links:
         self._drain(link, now)
 
     def use_routes(self, routes: RouteTable, now: float) -> None:
-        """Which neighbours pass datagrams on follows from the routes.
-
-        Where UDP does not lead all the way, a hop of the control plane may be crossed inside TCP.
-        Every router on the way decides alike (see datapath.relay): once such datagrams are where
-        UDP leads to their destination they stay there, and until then each hop is one of the
-        control plane's shortest way; so they do not go in circles.
-        """
+        """Which neighbours pass datagrams on follows from the routes. (What these do with them,
+        and why nothing goes in circles: `link.forwarding`.)"""
         for link in list(self._links.values()):
             self._use_route(link, routes, now)
 

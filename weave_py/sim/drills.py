@@ -78,7 +78,7 @@ def loops(network: Network, is_lossy: bool) -> Iterator[str]:
         return
     for _ in range(TRIES):
         at_rest = _stirring(network, ring)
-        relayed, spent = _relayed(ring), sum(host.spent for host in ring)
+        relayed, spent = _relayed(ring), _spent(ring)
         tables = _catch(network, ring)
         meanwhile = _stirring(network, ring)
         if _relayed(ring) - relayed > FRAMES * HOP_LIMIT:
@@ -87,9 +87,9 @@ def loops(network: Network, is_lossy: bool) -> Iterator[str]:
             yield f"{FRAMES} looping messages made {meanwhile - at_rest} messages"
         if not _settles(network, ring, at_rest):
             yield "something still goes round"
-        if sum(host.spent for host in ring) > spent or is_lossy:
+        if _spent(ring) > spent or is_lossy:
             return
-        if [host.routes for host in ring] == tables:
+        if [host.forwarding.routes for host in ring] == tables:
             yield "no looping datagram ended by its hop limit"
             return
         # Somebody was just forgotten, say, and new tables were made: no loop any more. Again.
@@ -100,7 +100,7 @@ def _catch(network: Network, ring: Ring) -> list[RouteTable]:
     nobody = PeerName(network.dice.randbytes(NAME_BYTES))
     for host, via in zip(ring, (*ring[1:], ring[0]), strict=True):
         _bend(host, nobody, via)
-    tables = [host.routes for host in ring]
+    tables = [host.forwarding.routes for host in ring]
     for _ in range(FRAMES):
         ring[0].on_datagram(relay_prefix(nobody) + b"caught in a circle", None)
         message = Unicast("drill", ring[0].name, nobody, HOP_LIMIT, b"round and round")
@@ -156,12 +156,16 @@ def _bend(host: SimHost, destination: PeerName, via: SimHost) -> None:
     routes = host.engine.topology.routes
     unicast = MappingProxyType({**routes.unicast, destination: via.name})
     relay = MappingProxyType({**routes.relay, destination: via.name})
-    host.routes = RouteTable(routes.version, unicast, relay, routes.hops)
-    host.engine.topology.routes = host.routes
+    bent = RouteTable(routes.version, unicast, relay, routes.hops)
+    host.engine.topology.routes = host.forwarding.routes = bent
 
 
 def _relayed(hosts: Ring) -> int:
-    return sum(host.relayed for host in hosts)
+    return sum(host.counters.datagrams_relayed for host in hosts)
+
+
+def _spent(hosts: Ring) -> int:
+    return sum(host.counters.relay_hop_limit for host in hosts)
 
 
 def _is_direct(a: SimHost, b: SimHost) -> bool:

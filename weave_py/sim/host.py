@@ -29,7 +29,7 @@ from weave_py.router.outputs import (
     UseRoutes,
 )
 from weave_py.router.snapshot import snapshot
-from weave_py.sim.packets import Packets
+from weave_py.sim.packets import IngressSession, Packets
 from weave_py.sim.underlay import Station, StreamEnd, Underlay
 
 
@@ -61,7 +61,6 @@ class SimHost(Packets):
         super().__init__(engine, underlay)
         self._listener = listener
         self.address = address
-        self.streams: dict[int, StreamEnd] = {}
         self.log: list[Logged] = []
         self.kept: dict[str, object] = {}
         """What is on disk, by name."""
@@ -148,17 +147,17 @@ class SimHost(Packets):
                 del self.egresses[peer]
             case OpenSession(peer, index, opener):
                 assert peer in self.egresses, "a session without a port"
-                assert index not in self.openers
-                self.openers[index] = (peer, opener)
+                assert index not in self.ingresses
+                self.ingresses[index] = IngressSession(peer, opener)
             case CloseSession(index):
-                del self.openers[index]
+                del self.ingresses[index]
             case SendControlRecord():
                 self.send_control(output)
             case TrainReceived(neighbour, size, datagrams):
                 for at in range(0, len(datagrams), size):
                     self.on_datagram(datagrams[at : at + size], None, neighbour)
             case UseRoutes(routes):
-                self.routes = routes
+                self.forwarding.routes = routes
             case KeepState(name, value, ticket):
                 self.kept[name] = value
                 if ticket:

@@ -104,8 +104,8 @@ def nothing_leaks(network: Network) -> Iterator[str]:
         links = {link.peer for link in engine.links}
         if not host.egresses.keys() <= links:
             yield f"{engine.nickname} has ports of peers without a link"
-        if len(host.openers) > 3 * len(links):
-            yield f"{engine.nickname} holds {len(host.openers)} keys for {len(links)} links"
+        if len(host.ingresses) > 3 * len(links):
+            yield f"{engine.nickname} holds {len(host.ingresses)} keys for {len(links)} links"
 
 
 def sound(network: Network, conn_limit: int) -> list[str]:

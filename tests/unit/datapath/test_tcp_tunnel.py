@@ -3,54 +3,18 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping
-from typing import cast
+from collections.abc import Iterator
 
 import pytest
 
+from tests.kit.control_connections import ControlConnections, Stream
 from tests.kit.data_plane import Host, essence, make_frame, merge, pair, use_direct
-from weave_py.datapath.relay import Relay
-from weave_py.datapath.tcp_tunnel import MAX_WAITING, MAX_WAITING_CONTROL, TcpTunnel
-from weave_py.datapath.udp_sender import UdpSender
+from weave_py.datapath.tcp_tunnel import MAX_WAITING, MAX_WAITING_CONTROL
 from weave_py.link.egress import NextHop
-from weave_py.loop.control_stream import ControlStream
 from weave_py.model.names import PeerName
 from weave_py.model.routes import RouteTable
-from weave_py.router.engine import Engine
-from weave_py.wire.messages import (
-    MAX_MESSAGE_BYTES,
-    Train,
-    decode_message_untrusted,
-    encode_message,
-)
 
 NEIGHBOUR = PeerName(b"\x02neigh")
-
-
-class FakeEngine:
-    """Connections by neighbour; trains that were sent wait in `sent`."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[PeerName, int] = {}
-        self.sent: list[tuple[PeerName, Train]] = []
-        self.carried = 0
-
-    def stream_to(self, neighbour: PeerName) -> int | None:
-        return self.numbers.get(neighbour)
-
-    def send_train(self, neighbour: PeerName, size: int, datagrams: bytes) -> None:
-        message = encode_message(Train(size, datagrams))
-        assert len(message) <= MAX_MESSAGE_BYTES
-        decoded = decode_message_untrusted(message)
-        assert isinstance(decoded, Train)
-        self.sent.append((neighbour, decoded))
-
-    def carry_out(self) -> None:
-        self.carried += 1
-
-
-class FakeStream:
-    waiting = 0
 
 
 class Connected:
@@ -58,15 +22,10 @@ class Connected:
 
     def __init__(self, *hosts: Host) -> None:
         self.hosts = {host.name: host for host in hosts}
-        self.engines = {host.name: FakeEngine() for host in hosts}
-        self.stream = FakeStream()
+        self.engines = {host.name: ControlConnections() for host in hosts}
+        self.stream = Stream()
         for host in hosts:
-            engine = self.engines[host.name]
-            streams = cast(Mapping[int, ControlStream], {1: self.stream})
-            next_hop = TcpTunnel(cast(Engine, engine), streams, engine.carry_out)
-            sockets = UdpSender([host.udp])
-            host.relay = Relay(sockets, host.ports, host.counters, next_hop)
-            host.outbound._relay = host.inbound._relay = host.relay
+            host.use_tunnel(self.engines[host.name].tunnel(self.stream))
 
     def connect(self, one: Host, other: Host) -> None:
         self.engines[one.name].numbers[other.name] = 1
@@ -136,7 +95,7 @@ def test_from_tcp_to_udp_and_from_udp_to_tcp(three: tuple[Host, Host, Host]) -> 
 
     use_direct(b, relay, 1472)
     b.egress(a).use(NextHop(None, relay.name), 1472)
-    relay.relay.routes = RouteTable(unicast={a.name: a.name})
+    relay.relay.forwarding.routes = RouteTable(unicast={a.name: a.name})
     b.send(a, [make_frame(2, 30_000)])
     relay.receive(merge(b.socket.take()))
     assert net.deliver() >= 1
@@ -164,7 +123,7 @@ def test_nothing_goes_back_into_the_connection_it_came_from(
     net.connect(a, relay)
     pair(a, b, 7)
     a.egress(b).use(NextHop(None, relay.name, True), 1472)
-    relay.relay.routes = RouteTable(unicast={b.name: a.name})
+    relay.relay.forwarding.routes = RouteTable(unicast={b.name: a.name})
     a.send(b, [make_frame(1, 100)])
     net.deliver()
     assert relay.counters.relay_no_route == 1
@@ -189,7 +148,7 @@ def test_while_much_waits_data_is_refused_and_counted(three: tuple[Host, Host, H
     net.stream.waiting = MAX_WAITING + 1
     a.send(b, [make_frame(1, 100)])
     assert a.egress(b).counters.drop_send_refused == 1
-    hop = a.relay.hop(NextHop(None, b.name, True))
+    hop = a.relay.forwarding.first_hop(NextHop(None, b.name, True))
     assert hop == b.name
     assert a.relay.send(hop, (bytes(64),), 64, 1) == errno.ENOBUFS
     assert a.relay.send(hop, (bytes(64),), 64, 1, is_control=True) == 0

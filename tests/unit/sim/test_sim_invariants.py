@@ -92,7 +92,9 @@ class TestDrills:
         assert drills.directness(network, 5)[0] == []
         assert list(drills.broadcast(network, network.hosts, is_lossy=False)) == []
         assert list(drills.loops(network, is_lossy=False)) == []
-        assert any(host.spent for host in network.hosts), "something did go round"
+        assert any(host.counters.relay_hop_limit for host in network.hosts), (
+            "something did go round"
+        )
 
     def test_a_pair_without_a_direct_path(
         self, network: Network, monkeypatch: pytest.MonkeyPatch
