@@ -27,9 +27,6 @@ from weave_py.model.errors import HostError, StateError
 if TYPE_CHECKING:
     from weave_py.host.state.directory import StateDirectory
 
-PORT_PREFIXES = ("wvt", "vethwepl")
-"""Of a router's TAPs, and of attached containers' veth pairs."""
-
 
 @click.command("reset", short_help="Stop the router and delete all it made.")
 @click.option("--force", is_flag=True, help="Also if the router is not running.")
@@ -48,7 +45,8 @@ def reset_command(
     """Stop the router, detach all containers, delete the bridge and the state directory.
 
     The identity goes too: the next launch is a new peer, with a new name. Touches nothing while
-    another router, one that does not answer here, uses the bridge or the state.
+    another router, one that does not answer here, uses the bridge or the state. What others made
+    stays: their bridge, and their ports of it.
     """
     settings = Settings({"bridge": bridge, "state-dir": state_dir}, os.environ)
     bridge_name, directory = settings.bridge(), settings.state_dir()
@@ -67,7 +65,7 @@ def reset_command(
     if state is not None and str(directory) != running.get("StateDir"):
         with state.lock():  # or another router has it
             pass
-    deleted = [f"bridge {bridge_name}"] if _is_ours(bridge_name) else []
+    deleted = _what_is_ours(bridge_name)
     if state is not None:
         deleted.append(f"the state in {directory}, identity included")
     if router is not None:
@@ -121,11 +119,15 @@ def _state(directory: Path) -> StateDirectory | None:
     return StateDirectory(directory)
 
 
-def _is_ours(bridge: str) -> bool:
+def _what_is_ours(bridge: str) -> list[str]:
+    """In words: the bridge, or what we plugged into one that somebody else made."""
     from weave_py.host.netlink import Netlink
 
     with Netlink() as netlink:
-        return netlink.is_our_bridge(bridge)
+        if netlink.is_our_bridge(bridge):
+            return [f"bridge {bridge}"]
+        attached = len(netlink.our_ports(bridge)) if netlink.link_exists(bridge) else 0
+        return [f"{attached} attachment{'s' * (attached > 1)} to bridge {bridge}"] * (attached > 0)
 
 
 def _delete(bridge: str, state: StateDirectory | None, patience: float) -> None:
@@ -162,8 +164,8 @@ def _delete_bridge(bridge: str) -> None:
     with Netlink() as netlink:
         if not netlink.link_exists(bridge):
             return
-        for port in netlink.ports(bridge):
-            if port.ifname.startswith(PORT_PREFIXES):
-                netlink.delete_link(port.ifname)
+        # The original Weave's are called like ours. (A router's TAPs went with it.)
+        for port in netlink.our_ports(bridge):
+            netlink.delete_link(port.ifname)
         if netlink.is_our_bridge(bridge):  # else somebody else made it
             netlink.delete_bridge(bridge)

@@ -25,6 +25,7 @@ class PortInfo:
     """As in `ip -d link`: tun, veth, vxlan …; empty for physical interfaces."""
     isolated: bool
     ifindex: int
+    alias: str
 
 
 def alias_of(link: Any) -> str:
@@ -64,6 +65,7 @@ def port_info(link: Any) -> PortInfo:
         kind=kind_of(link),
         isolated=bool(port_attribute(link, "IFLA_BRPORT_ISOLATED")),
         ifindex=link["index"],
+        alias=alias_of(link),
     )
 
 

@@ -162,6 +162,10 @@ class Netlink:
             ]
         return sorted(map(port_info, links), key=lambda port: port.ifindex)
 
+    def our_ports(self, bridge: str) -> list[PortInfo]:
+        """The ports of `bridge` that `mark` was called for, whoever made the bridge."""
+        return [port for port in self.ports(bridge) if port.alias == BRIDGE_ALIAS]
+
     def macs(self, bridge: str) -> list[tuple[str, str, float]]:
         """What `bridge` learned: (MAC, port's name, seconds since a frame came from it)."""
         names = {port.ifindex: port.ifname for port in self.ports(bridge)}
@@ -226,6 +230,12 @@ class Netlink:
         peer = {"ifname": checked_ifname(inside), "net_ns_fd": namespace_fd, "mtu": mtu}
         with _doing(f"cannot create the veth pair {ifname}–{inside}"):
             self._ip.link("add", ifname=checked_ifname(ifname), kind="veth", mtu=mtu, peer=peer)
+
+    def mark(self, ifname: str) -> None:
+        """Write on `ifname` that it is ours. Names tell nothing: others use the same."""
+        index = self._get(ifname)["index"]
+        with _doing(f"cannot mark {ifname}"):
+            self._ip.link("set", index=index, IFLA_IFALIAS=BRIDGE_ALIAS)
 
     def delete_link(self, ifname: str) -> None:
         """Delete an interface; missing is fine."""

@@ -69,6 +69,7 @@ def attach(
         except BaseException:
             if created:
                 netlink.delete_link(host_ifname)
+            netlink.mark(host_ifname)
             raise
 
 
@@ -113,8 +114,8 @@ def attachments(bridge: str) -> list[Attachment]:
         _require_bridge(netlink, bridge)
         return [
             Attachment(port.ifname, port.ifindex, int(port.ifname[len(HOST_PREFIX) :], 36))
-            for port in netlink.ports(bridge)
-            if port.kind == "veth" and _is_ours(port.ifname)
+            for port in netlink.our_ports(bridge)
+            if _is_host_end(port.ifname)
         ]
 
 
@@ -232,6 +233,6 @@ def _refuse_own(namespace: Namespace) -> None:
         )
 
 
-def _is_ours(ifname: str) -> bool:
+def _is_host_end(ifname: str) -> bool:
     digits = ifname.removeprefix(HOST_PREFIX)
     return digits != ifname and digits != "" and all(digit in _DIGITS for digit in digits)
