@@ -1,4 +1,4 @@
-"""How is a network setting changed that netlink does not offer?
+"""How is a network setting read and changed that netlink does not offer?
 
 `/proc/sys/net` shows the network namespace of the thread that opens it, so the same calls work
 inside a container's namespace (`host.netns.run_inside`).
@@ -12,6 +12,14 @@ from pathlib import Path
 from weave_py.model.errors import HostError
 
 _ROOT = Path("/proc/sys/net")
+
+
+def read_sysctl(setting: str) -> str | None:
+    """What `/proc/sys/net/<setting>` says; None if this kernel lacks it or refuses."""
+    try:
+        return (_ROOT / setting).read_text().strip()
+    except OSError:
+        return None
 
 
 def try_sysctl(setting: str, value: int) -> bool:
