@@ -262,6 +262,7 @@ def test_stopping_what_does_not_run_is_no_mistake(lab: Lab) -> None:
         (["detach", "OTHER"], FAILED, ["not attached to bridge weave"]),
         (["expose", "nonsense"], USAGE, ["'nonsense'", "10.2.1.1/24"]),
         (["expose", "10.32.0.3/24"], FAILED, ["10.32.0.3 is already in use"]),
+        (["expose", "10.99.1.77/25"], FAILED, ["overlaps the route to 10.99.1.0/24", "--force"]),
         (["hide", "10.32.0.1"], USAGE, ["10.32.0.1"]),
         (["status", "nonsense"], USAGE, ["nonsense", "connections"]),
         (["nonsense"], USAGE, ["unknown command 'nonsense'"]),

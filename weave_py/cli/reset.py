@@ -25,7 +25,6 @@ from weave_py.config.resolve import Settings
 from weave_py.host.locks import claim_bridge, is_claimed
 from weave_py.host.state.names import holds_state
 from weave_py.model.errors import HostError, NotPermitted, RouterNotRunning, StateError
-from weave_py.model.marks import PORT_PREFIXES
 
 if TYPE_CHECKING:
     from weave_py.host.state.directory import StateDirectory
@@ -42,7 +41,8 @@ def reset_command(
     """Stop the router, detach all containers, delete the bridge and the state directory.
 
     The identity goes too: the next launch is a new peer, with a new name. Touches nothing while
-    another router, one that does not answer here, uses the bridge or the state.
+    another router, one that does not answer here, uses the bridge or the state. What others made
+    stays: their bridge, and their ports of it.
     """
     settings = Settings({BRIDGE.name: bridge, STATE_DIR.name: state_dir}, os.environ)
     bridge_name, directory = settings.value(BRIDGE), settings.value(STATE_DIR)
@@ -61,7 +61,7 @@ def reset_command(
     if state is not None and str(directory) != running.get("StateDir"):
         with state.lock():  # or another router has it
             pass
-    deleted = [f"bridge {bridge_name}"] if _is_ours(bridge_name) else []
+    deleted = _what_is_ours(bridge_name)
     if state is not None:
         deleted.append(f"the state in {directory}, identity included")
     if router is not None:
@@ -115,11 +115,15 @@ def _state(directory: Path) -> StateDirectory | None:
     return StateDirectory(directory)
 
 
-def _is_ours(bridge: str) -> bool:
+def _what_is_ours(bridge: str) -> list[str]:
+    """In words: the bridge, or what we plugged into one that somebody else made."""
     from weave_py.host.netlink import Netlink
 
     with Netlink() as netlink:
-        return netlink.is_our_bridge(bridge)
+        if netlink.is_our_bridge(bridge):
+            return [f"bridge {bridge}"]
+        attached = len(netlink.our_ports(bridge)) if netlink.link_exists(bridge) else 0
+        return [f"{attached} attachment{'s' * (attached > 1)} to bridge {bridge}"] * (attached > 0)
 
 
 def _delete(bridge: str, state: StateDirectory | None, patience: float) -> None:
@@ -159,8 +163,8 @@ def _delete_bridge(bridge: str) -> None:
     with Netlink() as netlink:
         if not netlink.link_exists(bridge):
             return
-        for port in netlink.ports(bridge):
-            if port.ifname.startswith(PORT_PREFIXES):
-                netlink.delete_link(port.ifname)
+        # The original Weave's are called like ours. (A router's TAPs went with it.)
+        for port in netlink.our_ports(bridge):
+            netlink.delete_link(port.ifname)
         if netlink.is_our_bridge(bridge):  # else somebody else made it
             netlink.delete_bridge(bridge)

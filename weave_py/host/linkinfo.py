@@ -71,6 +71,7 @@ class PortInfo:
     kind: str
     isolated: bool
     ifindex: int
+    alias: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ def address_fields(interface: ipaddress.IPv4Interface | ipaddress.IPv6Interface)
 
 def port_info(link: Interface) -> PortInfo:
     """An interface that is a port, as we show it."""
-    return PortInfo(link.name, link.kind, link.isolated, link.index)
+    return PortInfo(link.name, link.kind, link.isolated, link.index, link.alias)
 
 
 def underlay_of(

@@ -171,6 +171,10 @@ class Netlink:
             links = [link for link in self._links() if link.master == master]
         return sorted(map(port_info, links), key=lambda port: port.ifindex)
 
+    def our_ports(self, bridge: str) -> list[PortInfo]:
+        """The ports of `bridge` that `mark` was called for, whoever made the bridge."""
+        return [port for port in self.ports(bridge) if port.alias == MARK]
+
     def macs(self, bridge: str) -> list[tuple[str, str, float]]:
         """What `bridge` learned: (MAC, port's name, seconds since a frame came from it)."""
         names = {port.ifindex: port.ifname for port in self.ports(bridge)}
@@ -228,6 +232,12 @@ class Netlink:
         peer = {"ifname": checked_ifname(inside), "net_ns_fd": namespace_fd, "mtu": mtu}
         with doing(f"cannot create the veth pair {ifname}–{inside}"), iproute() as ip:
             ip.link("add", ifname=checked_ifname(ifname), kind="veth", mtu=mtu, peer=peer)
+
+    def mark(self, ifname: str) -> None:
+        """Write on `ifname` that it is ours. Names tell nothing: others use the same."""
+        index = self._get(ifname).index
+        with doing(f"cannot mark {ifname}"):
+            self._route.change(link_requests.changing(index, alias=MARK))
 
     def delete_link(self, ifname: str) -> None:
         """Delete an interface; missing is fine."""

@@ -8,6 +8,7 @@ import sys
 import threading
 import types
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -234,14 +235,40 @@ def test_attaching_and_exposing(cli: Cli, fake_router: Router, host: Host) -> No
     assert cli("detach", "c1") == (0, "10.2.9.9\n", "")
     assert cli("expose", "10.2.1.9/24") == (0, "10.2.1.9\n", "")
     assert cli("hide", "10.2.1.9/24") == (0, "10.2.1.9\n", "")
-    pair = ["10.2.1.1/24", "10.2.2.1/24"]
+    pair, six = ["10.2.1.1/24", "10.2.2.1/24"], ["fd00::1/64"]
     assert host.calls == [
-        ("attach", "wv0", 1400, "ns:c1", pair, ("multicast_route", True)),
-        ("attach", "wv0", 1400, "ns:c1", ["fd00::1/64"], ("multicast_route", False)),
+        ("attach", "wv0", 1400, "ns:c1", pair, ("multicast_route", True), ("force", False)),
+        ("attach", "wv0", 1400, "ns:c1", six, ("multicast_route", False), ("force", False)),
         ("detach", "wv0", "ns:c1", []),
-        ("expose", "wv0", ["10.2.1.9/24"]),
+        ("expose", "wv0", ["10.2.1.9/24"], ("peers", set()), ("force", False)),
         ("hide", "wv0", ["10.2.1.9/24"]),
     ]
+
+
+def test_insisting(cli: Cli, fake_router: Router, host: Host) -> None:
+    """t18"""
+    assert cli("attach", "--force", "10.2.1.1/24", "c1")[0] == 0
+    assert cli("expose", "--force", "10.2.1.1/24")[0] == 0
+    assert [call[-1] for call in host.calls] == [("force", True)] * 2
+
+
+def test_where_peers_are_is_to_stay_reachable(cli: Cli, fake_router: Router, host: Host) -> None:
+    """t18: connections that stand, and direct paths; not what is merely tried."""
+    report = json.loads(fake_router.answers["GET", "/report"][1])
+    report["Router"]["Connections"] = [
+        {"State": "established", "Address": "10.66.0.2:6783"},
+        {"State": "established", "Address": "[fe80::1%eth0]:6783"},
+        {"State": "retrying", "Address": "172.17.0.1:6783"},
+        {"State": "established", "Address": "somewhere"},
+    ]
+    report["Router"]["Paths"] = [
+        {"Kind": "fastdp", "Address": "[fd66::2]:6783"},
+        {"Kind": "relay", "Address": "10.66.0.9:6783"},
+    ]
+    fake_router.answers["GET", "/report"] = (200, json.dumps(report))
+    assert cli("expose", "10.2.1.1/24")[0] == 0
+    peers = {ip_address(each) for each in ("10.66.0.2", "fe80::1", "fd66::2")}
+    assert host.calls == [("expose", "wv0", ["10.2.1.1/24"], ("peers", peers), ("force", False))]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ class Kernel:
 
     def __init__(self, ports: list[str], exists: bool = True) -> None:
         self._ports, self.exists, self.deleted = ports, exists, list[str]()
+        self.is_ours = True
 
     def __enter__(self) -> Kernel:
         return self
@@ -32,9 +33,9 @@ class Kernel:
         return self.exists
 
     def is_our_bridge(self, name: str) -> bool:
-        return self.exists
+        return self.exists and self.is_ours
 
-    def ports(self, bridge: str) -> list[types.SimpleNamespace]:
+    def our_ports(self, bridge: str) -> list[types.SimpleNamespace]:
         return [types.SimpleNamespace(ifname=name) for name in self._ports]
 
     def delete_link(self, ifname: str) -> None:
@@ -46,7 +47,7 @@ class Kernel:
 
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
-    kernel = Kernel(["wvt1", "vethwepl1a", "eth7"])
+    kernel = Kernel(["vethwepl1a"])
     monkeypatch.setattr("weave_py.host.netlink.Netlink", lambda: kernel)
     monkeypatch.setattr("weave_py.host.privileges.may_administer", lambda: True)
     monkeypatch.setattr("fastdp.cleanup.remove", lambda bridge: None)
@@ -84,7 +85,7 @@ def test_reset_takes_what_the_running_router_used(
         f"deleted bridge wv0 and the state in {state_dir}, identity included\n",
         "",
     )
-    assert kernel.deleted == ["wvt1", "vethwepl1a", "bridge wv0", "rules of wv0"]
+    assert kernel.deleted == ["vethwepl1a", "bridge wv0", "rules of wv0"]
     assert wiped == [state_dir]
     assert cli("status")[0] == 3
 
@@ -105,7 +106,7 @@ def test_reset_of_what_does_not_run_needs_force(
     assert kernel.deleted == []
     assert wiped == []
     assert cli("reset", "--force", "--bridge", "b2", "--state-dir", str(state_dir))[0] == 0
-    assert kernel.deleted == ["wvt1", "vethwepl1a", "bridge b2", "rules of b2"]
+    assert kernel.deleted == ["vethwepl1a", "bridge b2", "rules of b2"]
     assert wiped == [state_dir]
 
 
@@ -121,6 +122,17 @@ def test_reset_tells_only_of_what_there_was(
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "targets.json.bak").touch()
     assert cli(*words) == (0, f"deleted the state in {tmp_path}, identity included\n", "")
+
+
+@pytest.mark.usefixtures("no_router")
+def test_reset_takes_only_what_was_plugged_into_a_foreign_bridge(
+    cli: Cli, kernel: Kernel, tmp_path: Path
+) -> None:
+    """F15"""
+    kernel.is_ours = False
+    words = ("reset", "--force", "--bridge", "b2", "--state-dir", str(tmp_path / "none"))
+    assert cli(*words) == (0, "deleted 1 attachment to bridge b2\n", "")
+    assert kernel.deleted == ["vethwepl1a", "rules of b2"]
 
 
 @pytest.mark.usefixtures("no_router")
@@ -171,7 +183,7 @@ def test_reset_waits_until_the_router_let_go_of_its_bridge(
     timer.start()
     assert cli("reset")[0] == 0
     timer.join()
-    assert kernel.deleted == ["wvt1", "vethwepl1a", "bridge wv0", "rules of wv0"]
+    assert kernel.deleted == ["vethwepl1a", "bridge wv0", "rules of wv0"]
 
 
 def test_who_may_not_reset_stops_no_router(
