@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from copy import copy
 from typing import Literal
 
 from cryptography.exceptions import InvalidTag
@@ -109,6 +110,10 @@ class SymmetricState:
         plaintext = self._cipher.open_untrusted(sealed, self.hash) if self._cipher else sealed
         self.mix_hash(sealed)
         return plaintext
+
+    def peek_untrusted(self, sealed: bytes) -> bytes:
+        """What `decrypt_and_hash_untrusted` would return now, without a step on."""
+        return copy(self._cipher).open_untrusted(sealed, self.hash) if self._cipher else sealed
 
     def split(self) -> tuple[bytes, bytes]:
         """Keys of 32 bytes: initiator to responder, then the other direction."""

@@ -107,6 +107,8 @@ class Connection:
         self._deviation = 0.0
         """Seconds, of single round trips from that, as there."""
         self.hash = b""
+        self.has_erred = False
+        """Whether it ended because of what the other side said."""
         self._settings = settings or ConnectionSettings()
         self._load = load or LocalLoad()
         self._grace = 0.0
@@ -143,12 +145,13 @@ class Connection:
         self._verifier.feed(data)
         try:
             if self.state is State.HANDSHAKE:
-                self._out += self._handshake.proceed_untrusted(self._verifier)
+                self._out += self._handshake.proceed_untrusted(self._verifier, now)
                 if self._handshake.step is not Step.DONE:
                     return
                 self._open(now)
             self._read_messages(now)
         except PeerError as error:
+            self.has_erred = True
             self._out += self._handshake.farewell
             self._end(str(error))
 

@@ -21,7 +21,7 @@ from weave_py.mesh.connection import (
 )
 from weave_py.mesh.gossip.replicator import CHANNEL as TOPOLOGY
 from weave_py.mesh.gossip.replicator import TopologyGossip
-from weave_py.mesh.handshake import Hello, hello_of
+from weave_py.mesh.handshake import ALERT_BUSY, ALERTS, Hello, hello_of
 from weave_py.mesh.ourself import Ourself
 from weave_py.mesh.record_verifier import RecordVerifier
 from weave_py.mesh.targets import Targets
@@ -50,6 +50,7 @@ from weave_py.router.outputs import (
     UseRoutes,
 )
 from weave_py.router.settings import EngineSettings
+from weave_py.router.strangers_log import StrangersLog
 from weave_py.wire.messages import ControlMessage, Gossip, Train, Unicast
 from weave_py.wire.sleeve import HOP_LIMIT
 
@@ -124,6 +125,7 @@ class Engine:
             self.topology, self.neighbours, self.links, self.targets, self.settings, self.load
         )
         self._duplicates = DuplicateIdentity(self.neighbours)
+        self._strangers = StrangersLog()
         self._due_at = float("inf")
         """When we asked to be woken (not before the moment when we did)."""
         self._told_at = now
@@ -169,10 +171,10 @@ class Engine:
     # --- streams -------------------------------------------------------------------------
 
     def accepted(self, remote: Endpoint, now: float) -> int | None:
-        """A TCP connection came in: its number from now on; None: close it."""
-        stream = None if self.is_stopped else self.neighbours.accept(remote, now)
-        if stream is None:
+        """A TCP connection came in: its number from now on; None: close it, we stop."""
+        if self.is_stopped:
             return None
+        stream = self.neighbours.accept(remote, now)
         self._drain(stream, now)
         evicted, self.neighbours.evicted = self.neighbours.evicted, []
         for old in evicted:
@@ -184,6 +186,7 @@ class Engine:
         """The Dial succeeded."""
         stream = self.neighbours.get(number)
         if stream is not None:
+            self.neighbours.admission.know([remote.host])  # it may call us, too
             self.neighbours.open(stream, remote, True, now)
             self._drain(stream, now)
         self._settle(now)
@@ -368,6 +371,7 @@ class Engine:
             if loser is stream:
                 return
         self._log(INFO, "connection established", stream)
+        self.neighbours.admission.know([connection.remote.host], hello.static)
         self._convergence.moved([hello.name])
         if len(self.neighbours) == 1:
             self._convergence.wait(now)
@@ -417,8 +421,6 @@ class Engine:
         self, stream: Stream, reason: str, planned: bool, now: float, is_silent: bool = False
     ) -> None:
         counted = self.neighbours.remove(stream)
-        if stream.peer is None:
-            self.neighbours.failed(stream, now)
         self._outputs.append(CloseStream(stream.number, is_silent))
         is_duplicate = planned and reason.endswith(DUPLICATE)
         # A duplicate of which the other half is not ours: somebody else has our identity.
@@ -429,9 +431,13 @@ class Engine:
             if reason.endswith(MADE_ROOM):
                 self.targets.rest(stream.target)
             futile = usurped or reason.endswith((MADE_ROOM, OURSELF))
-            self.targets.failed(stream.target, reason, now, FUTILE_PAUSE if futile else 0.0)
+            is_busy = reason == ALERTS[ALERT_BUSY]
+            pause = FUTILE_PAUSE if futile else 0.0
+            self.targets.failed(stream.target, reason, now, pause, backs_off=not is_busy)
         if usurped:
             self._complain_of_clone(stream, now)
+        elif stream.is_stranger:
+            self._tell_of_stranger(stream, reason, now)
         elif not is_duplicate and not self.is_stopped:
             self._log(INFO if planned else WARNING, "connection ended", stream, error=reason)
         if not counted:
@@ -450,6 +456,12 @@ class Engine:
         elif not planned:
             self.links.neighbour_lost(stream.peer, now)
         self._announcements.soon(now)
+
+    def _tell_of_stranger(self, stream: Stream, reason: str, now: float) -> None:
+        assert stream.connection is not None
+        line = None if self.is_stopped else self._strangers.ended(stream.connection, reason, now)
+        if line is not None:
+            self._outputs.append(line)
 
     def _make_room(self, newcomer: Stream | None, now: float) -> None:
         limit = self.settings.conn_limit
@@ -501,6 +513,7 @@ class Engine:
     def _call(self, now: float) -> None:
         for call in self.targets.due(now):
             stream = self.neighbours.dialling(call.key, now)
+            self.neighbours.admission.know([call.host])  # though it may not listen yet
             self._outputs.append(Dial(stream.number, call.host, call.port))
 
     def _set_connected(self) -> None:
