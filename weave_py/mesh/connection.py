@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from weave_py.crypto.noise import CipherState
-from weave_py.mesh.handshake import ControlHandshake, Hello, Step
+from weave_py.mesh.handshake import ControlHandshake, Hello, PeerIsBusy, Step
 from weave_py.model.close_codes import CloseCode
 from weave_py.model.deadlines import Deadline
 from weave_py.model.errors import PeerError
@@ -110,6 +110,8 @@ class Connection:
         self._deviation = 0.0
         """Seconds, of single round trips from that, as there."""
         self.hash = b""
+        self.has_erred = False
+        """Whether it ended because of what the other side said."""
         self._settings = settings or ConnectionSettings()
         self._load = load or LocalLoad()
         self._grace = 0.0
@@ -146,14 +148,16 @@ class Connection:
         self._reader.feed(data)
         try:
             if self.state is State.HANDSHAKE:
-                self._out += self._handshake.proceed_untrusted(self._reader)
+                self._out += self._handshake.proceed_untrusted(self._reader, now)
                 if self._handshake.step is not Step.DONE:
                     return
                 self._open(now)
             self._read_messages(now)
         except PeerError as error:
+            self.has_erred = True
             self._out += self._handshake.farewell
-            self._end(str(error))
+            is_busy = isinstance(error, PeerIsBusy)
+            self._end(str(error), code=CloseCode.BUSY if is_busy else CloseCode.UNSPECIFIED)
 
     def stream_ended(self, reason: str) -> None:
         """The stream was closed or broke under us."""

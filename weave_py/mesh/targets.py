@@ -297,9 +297,11 @@ class Targets:
             # expected is not there, and is to be remembered so that `discover` does not ask again.
             attempt.never = peer != attempt.peer
 
-    def failed(self, key: str, error: str, now: float, pause: float = 0.0) -> None:
-        """The call, or the connection it led to, failed. Next try after a growing, random time,
-        and not before `pause` seconds."""
+    def failed(
+        self, key: str, error: str, now: float, pause: float = 0.0, *, backs_off: bool = True
+    ) -> None:
+        """The call, or the connection it led to, failed. Next try after a random time, which grows
+        unless we need not back off, and not before `pause` seconds."""
         self._is_stale = True
         attempt = self._attempts.get(key)
         if attempt is None:
@@ -310,9 +312,8 @@ class Targets:
         attempt.calling = False
         attempt.error = error
         s = self._settings
-        attempt.interval = min(
-            max(attempt.interval * s.retry_factor, s.first_retry), s.longest_retry
-        )
+        factor = s.retry_factor if backs_off else 1.0
+        attempt.interval = min(max(attempt.interval * factor, s.first_retry), s.longest_retry)
         attempt.due = now + max(attempt.interval * (0.5 + self._jitter()), pause)
 
     def hurry(self, now: float) -> None:

@@ -28,6 +28,7 @@ from weave_py.router.duplicate_identity import CLONED, DuplicateIdentity
 from weave_py.router.eviction import least_useful
 from weave_py.router.neighbours import Neighbours, Stream
 from weave_py.router.outputs import CloseStream, Dial, Output, SendBytes
+from weave_py.router.strangers_log import StrangersLog
 from weave_py.wire.messages import ControlMessage
 
 # What people read of connections that end on purpose; what routers act on are the codes.
@@ -82,16 +83,15 @@ class Connections:
         self._limit = limit
         self._due: TimerQueue[int] = TimerQueue()
         """Each connection's next deadline, as of its last change, by its stream's number."""
+        self._strangers = StrangersLog()
         self._outputs: list[Output] = []
         self._is_stopped = False
 
     # --- streams -------------------------------------------------------------------------
 
-    def accepted(self, remote: Endpoint, now: float) -> int | None:
-        """A TCP connection came in: its number from now on; None: close it."""
-        stream = None if self._is_stopped else self._neighbours.accept(remote, now)
-        if stream is None:
-            return None
+    def accepted(self, remote: Endpoint, now: float) -> int:
+        """A TCP connection came in: its number from now on."""
+        stream = self._neighbours.accept(remote, now)
         self._drain(stream, now)
         evicted, self._neighbours.evicted = self._neighbours.evicted, []
         for old in evicted:
@@ -102,6 +102,7 @@ class Connections:
         """The Dial succeeded."""
         stream = self._neighbours.get(number)
         if stream is not None:
+            self._neighbours.admission.know([remote.host])  # it may call us, too
             self._neighbours.open(stream, remote, True, now)
             self._drain(stream, now)
 
@@ -157,6 +158,7 @@ class Connections:
         """Call whom we should."""
         for call in self._targets.due(now):
             stream = self._neighbours.dialling(call.key, now)
+            self._neighbours.admission.know([call.host])  # though it may not listen yet
             self._outputs.append(Dial(stream.number, call.host, call.port))
 
     def make_room(self, newcomer: Stream | None, now: float) -> None:
@@ -219,6 +221,7 @@ class Connections:
             if loser is stream:
                 return
         self._log(INFO, "connection established", stream)
+        self._neighbours.admission.know([connection.remote.host], hello.static)
         self._set_connected()
         self._router.neighbour_joined(hello, now)
         self.make_room(stream, now)
@@ -237,8 +240,6 @@ class Connections:
     def _ended(self, stream: Stream, end: ConnectionEnded, now: float) -> None:
         counted = self._neighbours.remove(stream)
         peer, code = stream.peer, end.code
-        if peer is None:
-            self._neighbours.failed(stream, now)
         self._outputs.append(CloseStream(stream.number, end.is_silent))
         # A duplicate of which the other half is not ours: somebody else has our identity.
         is_duplicate = code is CloseCode.DUPLICATE
@@ -248,9 +249,13 @@ class Connections:
             if code is CloseCode.MADE_ROOM:
                 self._targets.rest(stream.target)
             futile = usurped or code in FUTILE
-            self._targets.failed(stream.target, end.reason, now, FUTILE_PAUSE if futile else 0.0)
+            pause = FUTILE_PAUSE if futile else 0.0
+            backs_off = code is not CloseCode.BUSY
+            self._targets.failed(stream.target, end.reason, now, pause, backs_off=backs_off)
         if usurped:
             self._outputs += self._duplicates.complaint(stream.description, now)
+        elif stream.is_stranger:
+            self._tell_of_stranger(stream, end.reason, now)
         elif not is_duplicate and not self._is_stopped:
             level = INFO if end.planned else WARNING
             self._log(level, "connection ended", stream, error=end.reason)
@@ -263,6 +268,12 @@ class Connections:
             self._targets.leave_alone(peer, now + FUTILE_PAUSE)
         self._set_connected()
         self._router.neighbour_left(peer, end, now)
+
+    def _tell_of_stranger(self, stream: Stream, reason: str, now: float) -> None:
+        assert stream.connection is not None
+        line = None if self._is_stopped else self._strangers.ended(stream.connection, reason, now)
+        if line is not None:
+            self._outputs.append(line)
 
     def _set_connected(self) -> None:
         self._targets.set_connected(self._neighbours.names())

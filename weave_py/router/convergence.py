@@ -14,7 +14,7 @@ from weave_py.model.deadlines import Deadline
 from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.model.routes import RouteTable
-from weave_py.router.candidates import CandidateAddresses, RecordOf
+from weave_py.router.candidates import MAX_OWN_PLACES, CandidateAddresses, RecordOf
 from weave_py.router.links import Links
 from weave_py.router.neighbours import Neighbours
 from weave_py.router.settings import EngineSettings
@@ -102,6 +102,8 @@ class Convergence:
             record = self._topology.record(name)
             if record is None or name == self._topology.ourself.name or name not in routes.hops:
                 continue
+            its_places = record.endpoints[:MAX_OWN_PLACES]
+            self._neighbours.admission.know((place.host for place in its_places), record.static)
             if self._links.get(name) or self._links.is_eager() or self._neighbours.of(name):
                 self._links.peer_known(record, name, places[name], now)
         self._affected.clear()

@@ -41,7 +41,9 @@ class EngineSettings:
     record_datagrams: int = RECORD_DATAGRAMS.default
     """The most datagrams a record may take; 1 seals each by itself (for measurements)."""
     max_handshakes: int = 256
-    """Incoming connections that have not proved anything yet."""
+    """Incoming connections of strangers that have not proved anything yet."""
+    max_known_handshakes: int = 128
+    """… and of those who call from where a known peer is."""
     max_handshakes_per_source: int = 8
     fast_host: FastHost | None = None
     """What this host can do for fast paths; None: there are none, nor is anybody told."""

@@ -90,6 +90,18 @@ def test_a_pause_asked_for_is_kept() -> None:
     assert next_at(made) == 60.0
 
 
+def test_who_was_only_busy_is_called_as_often_as_before() -> None:
+    """F14: it attends to some of those who call at a time; whoever calls rarely would wait long."""
+    made = Targets(US, lambda: 0.5)
+    made.connect([parse_target("a")], 0.0)
+    now = 0.0
+    for _ in range(20):
+        assert called(made, now) == ["a"]
+        made.failed("a", "busy", now, backs_off=False)
+        assert next_at(made) - now == pytest.approx(S.first_retry)
+        now = next_at(made)
+
+
 def test_an_answer_for_a_forgotten_target_is_nothing() -> None:
     made = targets("a")
     called(made, 0.0)
