@@ -6,14 +6,11 @@ The messages are pyroute2's, which has no types: what leaves here and `host.netl
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-# linux/if.h, if_addr.h, rtnetlink.h
-_IFF_UP = 0x1
-_IFA_F_UNUSABLE = 0x08 | 0x20 | 0x40  # duplicate found, deprecated, tentative
-_SCOPE_GLOBAL = 0
+BRIDGE_ALIAS: Final = "weave-py"
+"""The mark on a bridge that we made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +70,3 @@ def port_info(link: Any) -> PortInfo:
         isolated=bool(port_attribute(link, "IFLA_BRPORT_ISOLATED")),
         ifindex=link["index"],
     )
-
-
-def underlay_of(
-    links: Iterable[Any], addresses: Iterable[Any], bridge: str
-) -> list[tuple[str, str]]:
-    """(address, interface) of the usable addresses outside `bridge`, its ports and loopback."""
-    up = {link["index"]: link for link in links if link["flags"] & _IFF_UP}
-    names = {index: str(link.get_attr("IFLA_IFNAME")) for index, link in up.items()}
-    outside = {
-        index: names[index]
-        for index, link in up.items()
-        if names[index] not in ("lo", bridge) and names.get(link.get_attr("IFLA_MASTER")) != bridge
-    }
-    return [
-        (address_of(entry), outside[entry["index"]])
-        for entry in addresses
-        if entry["index"] in outside
-        and entry["scope"] == _SCOPE_GLOBAL
-        and not (entry.get_attr("IFA_FLAGS") or 0) & _IFA_F_UNUSABLE
-    ]

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from weave_py.host.linkinfo import (
+    BRIDGE_ALIAS,
     PortInfo,
     address_fields,
     address_of,
@@ -25,14 +26,11 @@ from weave_py.host.linkinfo import (
     kind_of,
     port_attribute,
     port_info,
-    underlay_of,
 )
 from weave_py.host.pyroute import IPRoute, NetlinkError
 from weave_py.host.refusal import checked_ifname, refused
 from weave_py.host.sysctl import require_sysctl
 from weave_py.model.errors import HostError
-
-BRIDGE_ALIAS: Final = "weave-py"
 
 # linux/if_addr.h, neighbour.h, rtnetlink.h, if_bridge.h
 _IFA_F_NODAD = 0x02
@@ -291,13 +289,6 @@ class Netlink:
         with _doing(f"cannot route {destination} to {ifname}", errno.EEXIST) as outcome:
             self._ip.route("add", dst=destination, oif=index, scope=_SCOPE_LINK)
         return not outcome
-
-    def underlay_addresses(self, bridge: str) -> list[tuple[str, str]]:
-        """(address, interface) where others may reach this host: not loopback, not the overlay."""
-        with _doing("cannot list this host's addresses"):
-            links = list(self._ip.get_links())
-            found = list(self._ip.get_addr())
-        return underlay_of(links, found, bridge)
 
     def _find(self, ifname: str) -> Any | None:
         with _doing(f"cannot look up {ifname}", errno.ENODEV) as outcome:

@@ -43,6 +43,9 @@ class EngineSettings:
     max_handshakes: int = 256
     """Incoming connections that have not proved anything yet."""
     max_handshakes_per_source: int = 8
+    asks_routes: bool = False
+    """Whether the driver answers FindRoutes: then nothing is sent anywhere before it has. If not,
+    every way is as good as another."""
     fast_host: FastHost | None = None
     """What this host can do for fast paths; None: there are none, nor is anybody told."""
     mtu: int = 1376
