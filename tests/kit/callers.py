@@ -10,6 +10,7 @@ from weave_py.mesh.handshake import ControlHandshake, Step
 from weave_py.model.effects import LogEvent
 from weave_py.model.errors import PeerError
 from weave_py.model.names import Endpoint, PeerUID
+from weave_py.model.underlay import OwnAddress
 from weave_py.router.engine import Engine
 from weave_py.router.outputs import CloseStream, SendBytes
 from weave_py.wire.messages import ControlMessage, encode_message
@@ -87,7 +88,7 @@ class Called:
             token_bytes=tokens(1),
             now=self.now,
         )
-        self.engine.set_local_addresses(["192.0.2.1"], self.now)
+        self.engine.set_local_addresses([OwnAddress("192.0.2.1")], self.now)
         self._carry_out()
 
     def call(self, caller: Caller | Silent, host: str, port: int = 40_000) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.kit.simulation import Simulation, over_seeds
+from weave_py.model.underlay import OwnAddress
 from weave_py.sim.host import SimHost
 
 
@@ -50,7 +51,7 @@ def test_a_host_whose_address_comes_back_calls_at_once(seed: int) -> None:
     simulation.partition([hosts[3]], hosts[:3])
     simulation.run(300)
     simulation.partition([hosts[3]], hosts[:3], up=True)
-    hosts[3].engine.set_local_addresses([hosts[3].address], simulation.now)
+    hosts[3].engine.set_local_addresses([OwnAddress(hosts[3].address)], simulation.now)
     hosts[3].carry_out()
     simulation.run_until(simulation.is_full_mesh, within=3)
 

@@ -95,6 +95,14 @@ class ControlStream:
             return None
         return endpoint(address[0], address[1]).host
 
+    @property
+    def remote_host(self) -> str | None:
+        """That of the other end, likewise."""
+        try:
+            return remote_of(self._stream).host
+        except OSError:
+            return None
+
     def cut(self, reason: str) -> None:
         """End it at once, without a last word to the peer."""
         self._reason = reason

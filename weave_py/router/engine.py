@@ -31,7 +31,8 @@ from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.effects import KeepState
 from weave_py.model.fast import Carried, DesiredVxlan, PortsOutcome
 from weave_py.model.load import LocalLoad
-from weave_py.model.names import Endpoint, PeerName, PeerUID, Target, endpoint
+from weave_py.model.names import Endpoint, PeerName, PeerUID, Target
+from weave_py.model.underlay import OwnAddress, Route
 from weave_py.router.announcements import Announcements
 from weave_py.router.connections import Connections
 from weave_py.router.convergence import Convergence
@@ -185,18 +186,37 @@ class Engine:
         self.targets.forget(texts)
         self._targets_changed(now)
 
-    def set_local_addresses(self, hosts: Iterable[str], now: float) -> None:
+    def set_local_addresses(self, addresses: Iterable[OwnAddress], now: float) -> None:
         """The underlay addresses of this host: they have changed, or there are some again."""
         had = self._announcements.local
-        hosts = list(hosts)
-        self._announcements.set_local([endpoint(host, self.port) for host in hosts], now)
+        self._announcements.set_local(addresses, self.port, now)
+        hosts = [address.host for address in self._announcements.local]
+        self._convergence.own_hosts = frozenset(hosts)
         self.links.set_local(hosts, now)
-        self._convergence.own_hosts = {place.host for place in self._announcements.local}
-        self._convergence.moved(self.topology.peers())  # whose addresses may be ours now, or not
+        self._addresses_moved(now)
         if had:
             self.links.restart(now)
             self.targets.hurry(now)
         self._settle(now)
+
+    def route_hosts(self) -> tuple[str, ...]:
+        """To which addresses the ways matter: when the kernel's routes, or devices, have changed
+        they are to be found anew, as for FindRoutes."""
+        return self.links.route_hosts()
+
+    def routes_found(self, found: Mapping[str, Route], now: float) -> None:
+        """Which way the kernel sends to these addresses (see FindRoutes)."""
+        learned = self.links.routes_found(found, now)
+        if learned.moved or not self._convergence.own_hosts.isdisjoint(learned.fresh):
+            self._addresses_moved(now)
+        if learned.altered:
+            self._announcements.soon(now)  # others of our addresses may be the likely ones now
+        self._settle(now)
+
+    def _addresses_moved(self, now: float) -> None:
+        """Peers' addresses may be ours now, or not any more."""
+        self._convergence.moved(self.topology.peers())
+        self._convergence.soon(now)
 
     def stop(self, now: float) -> None:
         """Say goodbye to everybody. Carry out the outputs, then be done with the engine."""

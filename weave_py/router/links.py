@@ -10,18 +10,21 @@ from fastdp.path.values import FastState
 from weave_py.crypto.identity import Identity
 from weave_py.link.control_record import ControlRecord
 from weave_py.link.link import InstallOpener, Link, RemoveOpener, SendControl, SendUnicast
+from weave_py.link.route_book import Learned, RouteBook
 from weave_py.link.session import MIN_INDEX
 from weave_py.model.deadlines import Deadline, TimerQueue, earliest
-from weave_py.model.effects import WARNING, LogEvent
+from weave_py.model.effects import INFO, WARNING, LogEvent
 from weave_py.model.errors import WireError
 from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName, PeerUID
 from weave_py.model.routes import RouteTable
 from weave_py.model.token_bucket import TokenBucket
+from weave_py.model.underlay import INSIDE, Route
 from weave_py.router.fast_links import FastLinks
 from weave_py.router.outputs import (
     AddPort,
     CloseSession,
+    FindRoutes,
     OpenSession,
     Output,
     RemovePort,
@@ -32,6 +35,7 @@ from weave_py.wire import fast_status
 from weave_py.wire.topology import PeerRecord
 
 CHECK_EVERY = 1.0  # seconds between two checks of all links
+SAY_EVERY = 10.0  # … between two lines about an address that is no way to a peer
 
 
 class Links:
@@ -49,7 +53,11 @@ class Links:
     ) -> None:
         """`is_secret`: whether frames must be encrypted. `load`: the router's own."""
         self._load = load or LocalLoad()
-        self.fast = FastLinks(token_bytes, settings, is_secret, self._load)
+        self.routes = RouteBook(settings.asks_routes)
+        self._local: tuple[str, ...] = ()
+        self._asking: dict[str, set[PeerName]] = {}
+        """Whose links wait to hear about which address."""
+        self.fast = FastLinks(token_bytes, settings, is_secret, self.routes, self._load)
         self._identity = identity
         self._uid = uid
         self._suites = suites
@@ -72,7 +80,7 @@ class Links:
         """How often `observed` has changed."""
         self._suspect: set[PeerName] = set()
         self._check_soon = False
-        self._checked_at = float("-inf")
+        self._checked_at = self._said_at = float("-inf")
         self._outputs: list[Output] = []
         self._unicasts: list[tuple[PeerName, bytes]] = []
         self._is_full = False
@@ -97,6 +105,21 @@ class Links:
     def observed(self) -> Mapping[PeerName, Endpoint]:
         """Our address as each peer that we reach directly sees our datagrams coming."""
         return self._places
+
+    def reached(self) -> Iterator[Endpoint]:
+        """Where we reach peers directly."""
+        for peer in self._direct:
+            next_hop = self._links[peer].egress.next_hop
+            if next_hop is not None and next_hop.endpoint is not None:
+                yield next_hop.endpoint
+
+    def route_hosts(self) -> tuple[str, ...]:
+        """To which addresses the kernel's way matters. What is known of others is forgotten."""
+        hosts = set(self._local)
+        for link in self._links.values():
+            hosts.update(link.paths.hosts)
+        self.routes.keep(hosts)
+        return tuple(sorted(hosts))
 
     def is_eager(self) -> bool:
         """Whether a peer that becomes known gets a link, though nobody asked for it."""
@@ -131,6 +154,7 @@ class Links:
                 self._settings.path,
                 self._settings.record_datagrams,
                 self._load,
+                self.routes,
             )
             self._links[peer] = link
             self._load.links = len(self._links)
@@ -183,9 +207,33 @@ class Links:
 
     def set_local(self, hosts: Iterable[str], now: float) -> None:
         """The underlay addresses of this host."""
-        self.fast.set_local(hosts)
+        self._local = tuple(hosts)
+        self.fast.set_local(self._local)
+        for host in self._local:  # is it really here that datagrams to it would go?
+            self.routes.may_send(host)
+        if questions := self.routes.take_questions():
+            self._outputs.append(FindRoutes(questions))
         for link in self._links.values():
             self.fast.link_changed(link, now)
+
+    def routes_found(self, found: Mapping[str, Route], now: float) -> Learned:
+        """The kernel has said which way it sends to these."""
+        learned = self.routes.learn(found)
+        concerned: set[PeerName] = set()
+        for host in learned.fresh:
+            concerned |= self._asking.pop(host, set())
+        if altered := frozenset(learned.altered):
+            concerned.update(link.peer for link in self._links.values() if link.has_any(altered))
+        if learned.entered and now >= self._said_at + SAY_EVERY:
+            self._said_at = now
+            fields = {"address": learned.entered[0], "why": INSIDE}
+            self._outputs.append(LogEvent(INFO, "no way to a peer", fields))
+        for peer in sorted(concerned):
+            link = self._links.get(peer)
+            if link is not None:
+                link.routes_changed(now)
+                self._drain(link, now)
+        return learned
 
     def restart(self, now: float) -> None:
         """This host's addresses have changed: prove all paths anew, and so show where we are."""
@@ -294,6 +342,10 @@ class Links:
     # --- inside --------------------------------------------------------------------------
 
     def _drain(self, link: Link, now: float) -> None:
+        if questions := self.routes.take_questions():
+            self._outputs.append(FindRoutes(questions))
+            for host in questions:
+                self._asking.setdefault(host, set()).add(link.peer)
         for output in link.take_outputs():
             match output:
                 case SendUnicast(body):

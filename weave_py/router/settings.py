@@ -45,6 +45,9 @@ class EngineSettings:
     max_known_handshakes: int = 128
     """… and of those who call from where a known peer is."""
     max_handshakes_per_source: int = 8
+    asks_routes: bool = False
+    """Whether the driver answers FindRoutes: then nothing is sent anywhere before it has. If not,
+    every way is as good as another."""
     fast_host: FastHost | None = None
     """What this host can do for fast paths; None: there are none, nor is anybody told."""
     mtu: int = MTU.default

@@ -69,7 +69,7 @@ from weave_py.runtime.router_api import RouterControl
 from weave_py.runtime.services import OFFERS, Offer, Requests
 from weave_py.runtime.start_state import StartState, read_start_state, service_states
 from weave_py.runtime.state_writer import StateWriter
-from weave_py.runtime.underlay import watch_underlay
+from weave_py.runtime.underlay import HostUnderlay, watch_underlay
 
 GOODBYE_SECONDS = 1.0
 
@@ -118,6 +118,7 @@ class _Router:
     store: StateWriter
     control: RouterControl
     firewall: HostFirewall
+    underlay: HostUnderlay
     shutdown: trio.Event
     events: socket.socket
     """What the kernel tells of its devices."""
@@ -158,7 +159,15 @@ async def _main(config: Config, loop: MainLoop, offers: Sequence[Offer]) -> None
             rules = open_rule_events(config, fast_host)
             if rules is not None:
                 rungs.enter_context(rules)
-            pump = Pump(engine, config.host, partial(_keep, store, config), loop, replies.reply)
+            underlay = rungs.enter_context(HostUnderlay(config, host))
+            pump = Pump(
+                engine,
+                config.host,
+                partial(_keep, store, config),
+                loop,
+                underlay.find,
+                replies.reply,
+            )
             mac = name_text(known.identity.name)
             ports = PeerPorts(
                 host, kernel, config.bridge, pump.on_ports, partial(restore_bridge, config, mac)
@@ -200,6 +209,7 @@ async def _main(config: Config, loop: MainLoop, offers: Sequence[Offer]) -> None
                 store,
                 control,
                 firewall,
+                underlay,
                 shutdown,
                 events,
                 rules,
@@ -236,7 +246,7 @@ async def _serve(router: _Router, targets: list[Target]) -> bool:
         nursery.start_soon(router.loop.drive, datapath.turn)
         nursery.start_soon(ports.run, datapath, router.events, router.rules)
         nursery.start_soon(store.run)
-        nursery.start_soon(watch_underlay, config, pump, control)
+        await nursery.start(watch_underlay, router.underlay, pump)
         sockets = map(trio.socket.from_stdlib_socket, router.listeners)
         nursery.start_soon(serve_listeners, pump.serve_stream, [*map(trio.SocketListener, sockets)])
         nursery.start_soon(serve_api, api)
@@ -293,6 +303,7 @@ def _engine(
             discovery=config.discovery,
             conn_limit=config.conn_limit,
             record_datagrams=config.record_datagrams,
+            asks_routes=True,
             fast_host=fast_host,
             mtu=config.mtu,
             trusted_subnets=config.trusted_subnets,

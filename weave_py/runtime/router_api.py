@@ -95,16 +95,6 @@ class RouterControl:
     def stop(self) -> None:
         self._shutdown.set()
 
-    async def underlay_addresses(self) -> list[str] | None:
-        """This host's addresses, sorted, without those of the inner network; None if we cannot
-        look."""
-        bridge = self._config.bridge
-        try:
-            found = await self._host.netlink(lambda netlink: netlink.underlay_addresses(bridge))
-        except HostError:
-            return None
-        return sorted({address for address, _ in found})
-
     async def _macs(self) -> list[MacView]:
         bridge = self._config.bridge
         try:
