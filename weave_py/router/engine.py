@@ -49,7 +49,7 @@ from weave_py.router.session_channel import SESSION, SessionChannel
 from weave_py.router.settings import EngineSettings
 from weave_py.router.topology_channel import TOPOLOGY, TopologyChannel
 from weave_py.router.unicast_budget import UnicastBudget
-from weave_py.wire.messages import ControlMessage, Gossip, Train, Unicast
+from weave_py.wire.messages import MAX_CHANNEL, ControlMessage, Gossip, Train, Unicast
 from weave_py.wire.sleeve import HOP_LIMIT
 
 TARGETS = "targets"
@@ -80,7 +80,8 @@ class Engine:
     ) -> None:
         """`incarnation` is greater at every start of this identity; `port` is where we listen.
         `services` run here; the channels of those in `carried` are passed on all the same.
-        `states`: what each service kept last."""
+        `states`: what each service kept last. ValueError for a service's name that is no
+        channel's."""
         self.settings = settings or EngineSettings()
         self.name = identity.name
         self.uid = uid
@@ -100,6 +101,9 @@ class Engine:
             self.name, lambda: token_bytes(1)[0] / 256, self.settings.target, self.load
         )
         names = [*(service.name for service in services), *carried]
+        for name in names:
+            if name in (TOPOLOGY, SESSION, TARGETS) or not 0 < len(name.encode()) <= MAX_CHANNEL:
+                raise ValueError(f"no name for a service's channel: {name!r}")
         hello = hello_of(identity, uid, nickname, port, tuple(dict.fromkeys(names)))
         self.neighbours = Neighbours(
             identity, membership, hello, token_bytes, self.settings, self.load
@@ -393,6 +397,8 @@ class Engine:
         for name, channel in self._channels.items():
             if name in (TOPOLOGY, SESSION) or name in hello.channels:
                 channel.neighbour_joined(hello.name, now)
+            else:  # it may have been a neighbour on this one until now: see resolve_duplicate
+                channel.neighbour_left(hello.name)
         self._announcements.joined(now)
 
     def neighbour_said_untrusted(

@@ -97,6 +97,8 @@ class OwnedRecords:
         self._incarnation = min(max(self._rival.incarnation, self._incarnation) + 1, U63)
         self._rival = None
         ours = self._records.get(self.ourself, {})
+        if not ours:  # we only carry the channel: an earlier life of ours did not
+            return [self.begin()]
         return [self._sign(slot, record.payload) for slot, record in sorted(ours.items())]
 
     # --- views (mesh.service.Records) ------------------------------------------------------
@@ -117,6 +119,9 @@ class OwnedRecords:
 
     def take_missed(self, known: Collection[PeerName]) -> bool:
         """Whether records of these were refused, or not asked for, while we did not know them."""
+        if len(self._missed) >= MAX_MISSED:  # too many to note: anybody may be among them
+            self._missed.clear()
+            return bool(known)
         missed = self._missed.intersection(known)
         self._missed -= missed
         return bool(missed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple
 
@@ -55,19 +56,28 @@ class PendingRequests:
     same one at the same time, and one copy is enough."""
 
     def __init__(self) -> None:
-        self._open: dict[RecordKey, _Question] = {}
+        self._open: OrderedDict[RecordKey, _Question] = OrderedDict()
+        """The oldest first."""
 
     def ask(self, held: Held, of: PeerName, now: float) -> bool:
         """Whether to ask `of` for this record; it counts as asked for then."""
         question = self._open.get(held.key)
         if question is not None and question.mark == held.mark and now < question.until:
             return False
+        self._drop_old(now)
+        self._open.pop(held.key, None)
         if len(self._open) >= MAX_ASKED:
-            self._open = {key: q for key, q in self._open.items() if now < q.until}
-            if len(self._open) >= MAX_ASKED:
-                return False  # digests will mention it again
+            return False  # digests will mention it again
         self._open[held.key] = _Question(held.mark, of, now + ASK_AGAIN)
         return True
+
+    def _drop_old(self, now: float) -> None:
+        """The oldest come first: each is looked at once more than it is dropped."""
+        while self._open:
+            key = next(iter(self._open))
+            if now < self._open[key].until:
+                return
+            del self._open[key]
 
     def came(self, key: RecordKey) -> None:
         """A record of this key did."""
@@ -75,4 +85,5 @@ class PendingRequests:
 
     def lost(self, neighbour: PeerName) -> None:
         """It will not answer any more."""
-        self._open = {key: q for key, q in self._open.items() if q.to != neighbour}
+        left = ((key, q) for key, q in self._open.items() if q.to != neighbour)
+        self._open = OrderedDict(left)
