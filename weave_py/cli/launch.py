@@ -28,7 +28,7 @@ _OPTIONS = (
     ("--password", "SECRET", "The network's secret. Visible to every user of this host while the "
      "router runs: prefer --password-file."),
     ("--password-file", "FILE", "A file whose first line is the network's secret."),
-    ("--conn-limit", "N", "Most control connections, 0 for no limit [default: 200]."),
+    ("--conn-limit", "N", "Most control connections, up to 256 (or 0) [default: 200]."),
     ("--mtu", "BYTES", f"Largest IP packet in the overlay, {MIN_MTU} to {MAX_MTU}; the same on "
      "all hosts [default: 1376]. Larger ones than the underlay takes are cut and joined again."),
     ("--trusted-subnets", "CIDR,...", "Underlay networks that may be used without encryption."),

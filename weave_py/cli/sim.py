@@ -90,7 +90,7 @@ def _sizes(
     show_default=True,
     help="Seconds, one way.",
 )
-@click.option("--conn-limit", type=click.IntRange(0, 512), default=200, show_default=True)
+@click.option("--conn-limit", type=click.IntRange(0, 256), default=200, show_default=True)
 @click.option(
     "--pairs",
     type=click.IntRange(0, 1000),

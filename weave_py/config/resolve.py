@@ -23,6 +23,7 @@ from weave_py.host.state.names import holds_others, holds_state
 from weave_py.model.errors import ConfigError
 from weave_py.model.names import DEFAULT_PORT, Target, parse_target
 from weave_py.wire.sleeve import MAX_SEGMENTS
+from weave_py.wire.topology import MAX_NEIGHBOURS
 
 DEFAULT_MTU = 1376
 DEFAULT_STATE_DIR = "/var/lib/weave-py"
@@ -240,7 +241,8 @@ def _port(text: str) -> int:
 
 
 def _conn_limit(text: str) -> int:
-    return _whole_number(text, 0, 1_000_000, "use a number of connections, 0 for no limit")
+    advice = f"use a number of connections up to {MAX_NEIGHBOURS}, 0 for as many as that"
+    return _whole_number(text, 0, MAX_NEIGHBOURS, advice)
 
 
 def _mtu(text: str) -> int:

@@ -18,6 +18,7 @@ from weave_py.router.candidates import CandidateAddresses, RecordOf
 from weave_py.router.links import Links
 from weave_py.router.neighbours import Neighbours
 from weave_py.router.settings import EngineSettings
+from weave_py.wire.topology import MAX_NEIGHBOURS
 
 MANY = 100  # peers; with more than that it is done proportionally less often
 SOUGHT = 8  # forgotten peers that are called at a time
@@ -146,8 +147,9 @@ class Convergence:
 
     def _discover(self, places: CandidateAddresses, routes: RouteTable, now: float) -> None:
         """Call peers that we have heard of."""
-        limit, neighbours = self._settings.conn_limit, self._neighbours
-        room = limit - len(neighbours) if limit else len(places)
+        neighbours = self._neighbours
+        limit = min(self._settings.conn_limit or MAX_NEIGHBOURS, MAX_NEIGHBOURS)
+        room = limit - len(neighbours)
         called = frozenset(n for n, _, c in neighbours.established() if c.outbound)
         lost = self._to_seek(now)
         self._targets.discover(places, neighbours.names(), room, now, routes.hops, called, lost)
