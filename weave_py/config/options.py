@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from weave_py.model.names import DEFAULT_PORT
+from weave_py.model.names import DEFAULT_PORT, MAX_NEIGHBOURS
 from weave_py.wire.sleeve import MAX_SEGMENTS
 
 MIN_MTU: Final = 576
@@ -142,7 +142,8 @@ def _port(text: str) -> int:
 
 
 def _conn_limit(text: str) -> int:
-    return _whole_number(text, 0, 1_000_000, "use a number of connections, 0 for no limit")
+    advice = f"use a number of connections up to {MAX_NEIGHBOURS}, 0 for as many as that"
+    return _whole_number(text, 0, MAX_NEIGHBOURS, advice)
 
 
 def _mtu(text: str) -> int:
@@ -265,7 +266,8 @@ CONN_LIMIT: Final = Option(
     parse=_conn_limit,
     default=200,
     unit="connections",
-    help="Most control connections, both directions together, 0 for no limit.",
+    help="Most control connections, both directions together: up to 256, which is also what 0 "
+    "means: as many as a record names.",
 )
 MTU: Final = Option(
     name="mtu",

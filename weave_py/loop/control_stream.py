@@ -55,6 +55,8 @@ class ControlStream:
         self._end_reason = ""
         self._failure: Exception | None = None
         self._on_bytes: Callable[[bytes], None] = self._ignore
+        self._on_writable: Callable[[bool], None] = self._ignore
+        self._was_writable = True
 
     @property
     def waiting(self) -> int:
@@ -108,12 +110,18 @@ class ControlStream:
         self._reason = reason
         self._scope.cancel()
 
-    async def run(self, on_bytes: Callable[[bytes], None], on_end: Callable[[str], None]) -> None:
-        """Read and write until the stream ends. `on_end` is told why, unless we closed it.
+    async def run(
+        self,
+        on_bytes: Callable[[bytes], None],
+        on_end: Callable[[str], None],
+        on_writable: Callable[[bool], None],
+    ) -> None:
+        """Read and write until the stream ends. `on_end` is told why, unless we closed it;
+        `on_writable` that something waits, as the kernel takes no more, or that nothing does again.
 
-        What `on_bytes` raises, a bug, is raised here.
+        What `on_bytes` and `on_writable` raise, a bug, is raised here.
         """
-        self._on_bytes = on_bytes
+        self._on_bytes, self._on_writable = on_bytes, on_writable
         async with self._stream:
             self._fd = self._stream.socket.fileno()
             self._watch()
@@ -170,8 +178,12 @@ class ControlStream:
             self._end(why(error))
             return
         self._watch()
-        if self._is_closing and not self._queue:
-            self._end("")
+        if self._is_closing:
+            if not self._queue:
+                self._end("")
+        elif self._was_writable == self._is_full:
+            self._was_writable = not self._is_full
+            self._on_writable(self._was_writable)
 
     def _write(self) -> None:
         """As much as the kernel takes."""
@@ -213,7 +225,7 @@ class ControlStream:
         self._ended.set()
 
     @staticmethod
-    def _ignore(data: bytes) -> None:
+    def _ignore(news: object) -> None:
         """Nobody listens before `run`."""
 
 

@@ -8,7 +8,7 @@ that is different for every peer (`mesh.neighbour_choice`): a well-connected ran
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -45,6 +45,11 @@ class TargetSettings:
     `full_mesh_up_to`, or one peer that comes and goes would make and end hundreds.)"""
     trim_after: float = 5.0
     """… once they have been superfluous for so long."""
+    known_after: float = 180.0
+    """… and never in favour of peers that we have known for less than this: identities are free,
+    and whoever makes up many would else be everybody's only neighbours within seconds."""
+    kept_longest: int = 2
+    """… nor those with the peers that we have known longest."""
     courtesy: float = 1.0
     """Of two peers that discover each other the lower-named calls; the other waits this long, and
     a pace more for each one above `enough` that has to be called."""
@@ -113,6 +118,10 @@ class Targets:
         self._connected: frozenset[PeerName] = frozenset()
         self._left_alone: dict[PeerName, float] = {}
         self._choice = NeighbourChoice(ourself, self._settings.sparse_degree)
+        self._known_since: dict[PeerName, float] = {}
+        """When we first heard of each peer that there is."""
+        self._old_choice = NeighbourChoice(ourself, self._settings.sparse_degree)
+        """As `_choice`, among peers that we have known for long."""
         self._superfluous: dict[PeerName, float] = {}
         """Since when each of the connections we made is one that we would not make today."""
         self._reachable: Collection[PeerName] = ()
@@ -198,10 +207,31 @@ class Targets:
                     self._attempts[place.text] = _Attempt(
                         place.host, place.port, configured=False, peer=name, due=now + wait
                     )
-        spare: frozenset[PeerName] = frozenset()
-        if len(peers) > self._settings.trim_above:
-            spare = called - chosen
+        spare = self._spare(peers.keys(), chosen, called, now)
         self._superfluous = {name: self._superfluous.get(name, now) for name in sorted(spare)}
+
+    def _spare(
+        self,
+        peers: Set[PeerName],
+        chosen: frozenset[PeerName],
+        called: frozenset[PeerName],
+        now: float,
+    ) -> frozenset[PeerName]:
+        """Those we called that we would not call today, even if there were only those peers that
+        we have known for long."""
+        s = self._settings
+        since = self._known_since = {name: self._known_since.get(name, now) for name in peers}
+        if len(peers) <= s.trim_above:
+            return frozenset()
+        old = {name for name, at in since.items() if at <= now - s.known_after}
+        self._old_choice.choose(old, self._reachable)
+        ahead = self._old_choice.last_chosen
+        longest = sorted(called & peers, key=lambda name: (since[name], name))[: s.kept_longest]
+        return frozenset(
+            name
+            for name in called - chosen - frozenset(longest)
+            if ahead is not None and self._old_choice.rank(name) > ahead
+        )
 
     def _seek(self, forgotten: Mapping[PeerName, tuple[Endpoint, ...]], now: float) -> None:
         """From now on call these, too, each as rarely as we ever do."""

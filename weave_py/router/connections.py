@@ -21,11 +21,11 @@ from weave_py.mesh.handshake import Hello
 from weave_py.mesh.targets import Targets
 from weave_py.mesh.topology import Topology
 from weave_py.model.close_codes import CloseCode
-from weave_py.model.deadlines import Deadline, TimerQueue
+from weave_py.model.deadlines import Deadline, TimerQueue, earliest
 from weave_py.model.effects import DEBUG, INFO, WARNING, LogEvent
-from weave_py.model.names import Endpoint, PeerName, PeerUID
+from weave_py.model.names import MAX_NEIGHBOURS, Endpoint, PeerName, PeerUID
 from weave_py.router.duplicate_identity import CLONED, DuplicateIdentity
-from weave_py.router.eviction import least_useful
+from weave_py.router.eviction import HEARING, too_many
 from weave_py.router.neighbours import Neighbours, Stream
 from weave_py.router.outputs import CloseStream, Dial, Output, SendBytes
 from weave_py.router.strangers_log import StrangersLog
@@ -41,6 +41,7 @@ FAREWELLS = {
     CloseCode.CLONED: CLONED,
 }
 FUTILE = (CloseCode.MADE_ROOM, CloseCode.OURSELF)
+MOST_WAITING = 256 * 1024  # bytes of unicasts, until what waits in a stream has been taken
 FUTILE_PAUSE = 60.0  # seconds before we call again who had no room for us, or was ourself
 
 
@@ -72,7 +73,8 @@ class Connections:
         authorizer: Authorizer,
         limit: int,
     ) -> None:
-        """`uid`: our own; `limit`: of neighbours, 0 for none."""
+        """`uid`: our own; `limit`: of neighbours, at most as many as a record can name, which is
+        what 0 stands for."""
         self._router = router
         self._uid = uid
         self._neighbours = neighbours
@@ -80,10 +82,12 @@ class Connections:
         self._targets = targets
         self._duplicates = duplicates
         self._authorizer = authorizer
-        self._limit = limit
+        self._limit = min(limit or MAX_NEIGHBOURS, MAX_NEIGHBOURS)
         self._due: TimerQueue[int] = TimerQueue()
         """Each connection's next deadline, as of its last change, by its stream's number."""
         self._strangers = StrangersLog()
+        self._room_at: float | None = None
+        """When to look again at whether there are too many."""
         self._outputs: list[Output] = []
         self._is_stopped = False
 
@@ -134,6 +138,28 @@ class Connections:
             stream.connection.send(message)
             self._flush(stream)
 
+    def send_if_taken(self, neighbour: PeerName, message: ControlMessage, size: int) -> bool:
+        """Send what may get lost, about `size` bytes: False if too much waits there already."""
+        stream = self._neighbours.of(neighbour)
+        if stream is None:
+            return True
+        if not stream.is_writable:
+            stream.waiting += size
+            if stream.waiting > MOST_WAITING:
+                return False
+        self.send(neighbour, message)
+        return True
+
+    def stream_writable(self, number: int, is_writable: bool) -> PeerName | None:
+        """A stream takes no more bytes for now, or takes more again: with which neighbour it
+        connects us."""
+        stream = self._neighbours.get(number)
+        if stream is None:
+            return None
+        stream.is_writable, stream.waiting = is_writable, 0
+        counts = stream.peer is not None and self._neighbours.of(stream.peer) is stream
+        return stream.peer if counts else None
+
     def stop(self, now: float) -> None:
         """Say goodbye to everybody."""
         self._is_stopped = True
@@ -149,10 +175,13 @@ class Connections:
             if stream is not None and stream.connection is not None:
                 stream.connection.advance(now)
                 self._drain(stream, now)
+        if self._room_at is not None and now >= self._room_at:
+            self.make_room(None, now)
         self._trim(now)
 
     def next_deadline(self) -> Deadline | None:
-        return self._due.first()
+        room = None if self._room_at is None else Deadline(self._room_at, "too many connections?")
+        return earliest((self._due.first(), room))
 
     def call(self, now: float) -> None:
         """Call whom we should."""
@@ -163,11 +192,12 @@ class Connections:
 
     def make_room(self, newcomer: Stream | None, now: float) -> None:
         """End the least useful connections if there are too many."""
-        excess = len(self._neighbours) - self._limit
-        if not self._limit or excess <= 0:
+        self._room_at = None
+        if len(self._neighbours) <= self._limit:
             return
-        for victim in least_useful(
-            self._neighbours, self._topology, self._targets, newcomer, excess
+        self._room_at = now + HEARING
+        for victim in too_many(
+            self._neighbours, self._topology, self._targets, newcomer, self._limit, now
         ):
             self._close(victim, CloseCode.MADE_ROOM, now)
 
@@ -220,6 +250,7 @@ class Connections:
             self._close(loser, CloseCode.DUPLICATE, now)
             if loser is stream:
                 return
+        stream.joined_at = now
         self._log(INFO, "connection established", stream)
         self._neighbours.admission.know([connection.remote.host], hello.static)
         self._set_connected()
@@ -248,7 +279,9 @@ class Connections:
         if stream.target is not None and (refused or not is_duplicate):
             if code is CloseCode.MADE_ROOM:
                 self._targets.rest(stream.target)
-            futile = usurped or code in FUTILE
+            # (Who knows nobody else asks again soon: places become free.)
+            is_alone = code is CloseCode.MADE_ROOM and not len(self._neighbours)
+            futile = usurped or (code in FUTILE and not is_alone)
             pause = FUTILE_PAUSE if futile else 0.0
             backs_off = code is not CloseCode.BUSY
             self._targets.failed(stream.target, end.reason, now, pause, backs_off=backs_off)
@@ -288,7 +321,8 @@ class Connections:
         due = self._targets.next_trim()
         if due is None or now < due.at:
             return
-        for name in sorted(self._topology.reachable_without(self._targets.take_superfluous(now))):
+        superfluous, near = self._targets.take_superfluous(now), self._neighbours.names()
+        for name in sorted(self._topology.reachable_without(superfluous, near)):
             stream = self._neighbours.of(name)
             if stream is not None and stream.connection is not None:
                 if stream.target is not None:

@@ -12,7 +12,7 @@ from weave_py.mesh.targets import Targets
 from weave_py.mesh.topology import Topology
 from weave_py.model.deadlines import Deadline
 from weave_py.model.load import LocalLoad
-from weave_py.model.names import Endpoint, PeerName
+from weave_py.model.names import MAX_NEIGHBOURS, Endpoint, PeerName
 from weave_py.model.routes import RouteTable
 from weave_py.router.candidates import CandidateAddresses, RecordOf
 from weave_py.router.links import Links
@@ -148,8 +148,9 @@ class Convergence:
 
     def _discover(self, places: CandidateAddresses, routes: RouteTable, now: float) -> None:
         """Call peers that we have heard of."""
-        limit, neighbours = self._settings.conn_limit, self._neighbours
-        room = limit - len(neighbours) if limit else len(places)
+        neighbours = self._neighbours
+        limit = min(self._settings.conn_limit or MAX_NEIGHBOURS, MAX_NEIGHBOURS)
+        room = limit - len(neighbours)
         called = frozenset(n for n, _, c in neighbours.established() if c.outbound)
         lost = self._to_seek(now)
         self._targets.discover(places, neighbours.names(), room, now, routes.hops, called, lost)

@@ -8,6 +8,7 @@ It owns no socket, clock or task. A driver (the trio shell in `runtime`, or the 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership
@@ -109,7 +110,15 @@ class Engine:
             identity, membership, hello, token_bytes, self.settings, self.load
         )
         self.links = Links(
-            identity, uid, suites, token_bytes, self.settings, self.is_secret, self.load
+            identity,
+            uid,
+            suites,
+            token_bytes,
+            self.settings,
+            self.is_secret,
+            self.topology.way_to,
+            lambda peer: self.neighbours.of(peer) is not None,
+            self.load,
         )
         self._announcements = Announcements(
             self.ourself,
@@ -260,6 +269,14 @@ class Engine:
         self.connections.stream_ended(number, reason, now)
         self._settle(now)
 
+    def stream_writable(self, number: int, is_writable: bool, now: float) -> None:
+        """A stream takes no more bytes for now, so that some wait, or none wait any more."""
+        neighbour = self.connections.stream_writable(number, is_writable)
+        if neighbour is not None:
+            for channel in self._channels.values():
+                channel.stream_writable(neighbour, is_writable, now)
+        self._settle(now)
+
     # --- datagrams -----------------------------------------------------------------------
 
     def controls_received(self, records: Iterable[ControlRecord], now: float) -> None:
@@ -278,6 +295,7 @@ class Engine:
 
     def link_to(self, peer: PeerName, now: float) -> None:
         """Frames are going to be sent to this peer: see EngineSettings.eager_links."""
+        self.links.want(peer)
         self._convergence.make_link(peer, now)
         self.links.call(peer, now)
         self._settle(now)
@@ -488,7 +506,6 @@ class Engine:
             self.unicasts_undeliverable += 1
             return
         hop_limit = min(message.hop_limit, HOP_LIMIT) - 1
-        self.connections.send(
-            via,
-            Unicast(message.channel, message.source, message.destination, hop_limit, message.body),
-        )
+        onward = replace(message, hop_limit=hop_limit)
+        if not self.connections.send_if_taken(via, onward, len(message.body)):
+            self.unicasts_undeliverable += 1

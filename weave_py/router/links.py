@@ -30,6 +30,7 @@ from weave_py.router.outputs import (
     RemovePort,
     SendControlRecord,
 )
+from weave_py.router.places import Places
 from weave_py.router.settings import EngineSettings
 from weave_py.wire import fast_status
 from weave_py.wire.topology import PeerRecord
@@ -49,9 +50,12 @@ class Links:
         token_bytes: Callable[[int], bytes],
         settings: EngineSettings,
         is_secret: bool,
+        way_to: Callable[[PeerName], Sequence[PeerName]],
+        is_neighbour: Callable[[PeerName], bool],
         load: LocalLoad | None = None,
     ) -> None:
-        """`is_secret`: whether frames must be encrypted. `load`: the router's own."""
+        """`is_secret`: whether frames must be encrypted. `way_to`: over whom a peer is reached, and
+        `is_neighbour`: whether by a connection (see router.places). `load`: the router's own."""
         self._load = load or LocalLoad()
         self.routes = RouteBook(settings.asks_routes)
         self._local: tuple[str, ...] = ()
@@ -65,7 +69,14 @@ class Links:
         self._settings = settings
         self._links: dict[PeerName, Link] = {}
         self._by_index: dict[int, Link] = {}
-        self._ported: set[PeerName] = set()
+        self._wanted: set[PeerName] = set()
+        """Those that frames were to be sent to."""
+
+        def is_needed(peer: PeerName) -> bool:
+            return peer in self._wanted or is_neighbour(peer)
+
+        self._link_places = Places(settings.max_links, way_to, is_needed)
+        self._port_places = Places(settings.max_ports, way_to, is_needed)
         self._told: dict[PeerName, tuple[PeerRecord, tuple[Endpoint, ...]]] = {}
         """What each link was told last."""
         self._due: TimerQueue[PeerName] = TimerQueue()
@@ -140,7 +151,7 @@ class Links:
             return
         link = self._links.get(peer)
         if link is None:
-            if len(self._links) >= self._settings.max_links:
+            if not self._find_place(self._link_places, peer, now):
                 return
             link = Link(
                 self._identity,
@@ -165,6 +176,8 @@ class Links:
     def use_routes(self, routes: RouteTable, now: float) -> None:
         """Which neighbours pass datagrams on follows from the routes. (What these do with them,
         and why nothing goes in circles: `link.forwarding`.)"""
+        self._link_places.routes_changed()
+        self._port_places.routes_changed()
         for link in list(self._links.values()):
             self._use_route(link, routes, now)
 
@@ -184,6 +197,10 @@ class Links:
         if (link.paths.relay, link.paths.tcp) != (relay, hop):
             link.set_relay(relay, hop, now)
             self._drain(link, now)
+
+    def want(self, peer: PeerName) -> None:
+        """Frames are going to be sent to it."""
+        self._wanted.add(peer)
 
     def call(self, peer: PeerName, now: float) -> None:
         """Its link is wanted at once; the peer may have none with us yet."""
@@ -253,12 +270,14 @@ class Links:
         link = self._links.pop(peer, None)
         self._load.links = len(self._links)
         self._told.pop(peer, None)
+        self._link_places.leave(peer)
+        self._wanted.discard(peer)
         if link is not None:
             link.drop(now)
             self._drain(link, now)
             self.fast.forget(peer)
-            if peer in self._ported:
-                self._ported.discard(peer)
+            if peer in self._port_places:
+                self._port_places.leave(peer)
                 self._outputs.append(RemovePort(peer))
 
     def is_carrying(self, peer: PeerName, now: float) -> bool:
@@ -281,7 +300,9 @@ class Links:
             if link is not None:
                 by_peer.setdefault(link.peer, []).append(record)
         for peer, theirs in by_peer.items():
-            link = self._links[peer]
+            link = self._links.get(peer)
+            if link is None:
+                continue
             errors = link.receive_controls_untrusted(theirs, now)
             for body in (r.body for r in theirs if r.body and fast_status.is_fast_status(r.body)):
                 try:
@@ -317,9 +338,10 @@ class Links:
 
     def advance(self, now: float) -> None:
         for peer in self._due.take_due(now):
-            link = self._links[peer]
-            link.advance(now)
-            self._drain(link, now)
+            link = self._links.get(peer)
+            if link is not None:  # (Another may just have had to have its place.)
+                link.advance(now)
+                self._drain(link, now)
         if self._check_soon:
             self._check_all(now)
         self.fast.paths.advance(now)
@@ -351,12 +373,12 @@ class Links:
                 case SendUnicast(body):
                     self._unicasts.append((link.peer, body))
                 case InstallOpener(index, opener):
-                    self._add_port(link)
-                    self._by_index[index] = link
-                    self._outputs.append(OpenSession(link.peer, index, opener))
+                    if self._add_port(link, now):
+                        self._by_index[index] = link
+                        self._outputs.append(OpenSession(link.peer, index, opener))
                 case RemoveOpener(index):
-                    self._by_index.pop(index, None)
-                    self._outputs.append(CloseSession(index))
+                    if self._by_index.pop(index, None) is not None:
+                        self._outputs.append(CloseSession(index))
                 case SendControl(next_hop, body, probe):
                     self._outputs.append(SendControlRecord(link.peer, next_hop, body, probe))
         self._note(link)
@@ -442,21 +464,31 @@ class Links:
             if index >= MIN_INDEX and index not in self._by_index:
                 return index
 
-    def _add_port(self, link: Link) -> None:
+    def _find_place(self, places: Places, peer: PeerName, now: float) -> bool:
+        if places.take(peer):
+            return True
+        other = places.in_the_way(peer)
+        if other is None:
+            return False
+        self.peer_forgotten(other, now)
+        return places.take(peer)
+
+    def _add_port(self, link: Link, now: float) -> bool:
         """A peer gets its port with its first session: what a record says anybody could make up,
-        but there it has proved to be alive and to hold its key."""
-        if link.peer in self._ported:
-            return
-        if len(self._ported) >= self._settings.max_ports:
+        but there it has proved to be alive and to hold its key. False if there is none for it."""
+        if link.peer in self._port_places:
+            return True
+        if not self._find_place(self._port_places, link.peer, now):
             self._complain_once()
-            return
-        self._ported.add(link.peer)
+            return False
         self._outputs.append(AddPort(link.peer, link.egress))
+        return True
 
     def _complain_once(self) -> None:
         if not self._is_full:
             self._is_full = True
             text = (
-                f"more than {self._settings.max_ports} peers: the bridge has no port for the rest"
+                f"more peers than the bridge has ports for ({self._settings.max_ports}): "
+                "not all of them get one"
             )
             self._outputs.append(LogEvent(WARNING, text))

@@ -32,6 +32,12 @@ class Stream:
     opened_at: float
     peer: PeerName | None = None
     """Set once the handshake is done."""
+    joined_at: float = float("inf")
+    """When that was."""
+    is_writable: bool = True
+    """False while bytes wait that the kernel does not take."""
+    waiting: int = 0
+    """Bytes of unicasts since it is not writable."""
 
     @property
     def is_stranger(self) -> bool:

@@ -19,11 +19,13 @@ from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.effects import ERROR, WARNING, Effect, KeepState, LogEvent
 from weave_py.model.errors import PeerError
 from weave_py.model.names import PeerName
+from weave_py.model.token_bucket import TokenBucket
 from weave_py.router.unicast_budget import UnicastBudget
 from weave_py.wire.owned_record import OwnedRecord
 
 MAX_WAITING = 1024  # outputs behind a Keep from which on unicasts get lost: is the disk full?
 MAX_LOGGED = 3  # of a neighbour's bad records, per message
+LOGGED, LOGGED_PER_SECOND = 20, 0.2  # of all neighbours': a flood of them must not fill the log
 OUTRANK_FIRST, OUTRANK_LONGEST = 0.2, 60.0  # seconds, doubling: another router may have our key
 
 
@@ -62,6 +64,7 @@ class RecordChannel:
         """The last Keep that is on disk."""
         self._out: list[tuple[PeerName, bytes]] = []
         self._effects: list[Effect] = []
+        self._log_budget = TokenBucket(LOGGED, LOGGED_PER_SECOND)
         self._outrank_at: float | None = None
         self._outrank_pause = OUTRANK_FIRST
 
@@ -113,11 +116,16 @@ class RecordChannel:
         self._neighbours.discard(neighbour)
         self._gossip.neighbour_left(neighbour)
 
+    def stream_writable(self, neighbour: PeerName, is_writable: bool, now: float) -> None:
+        self._gossip.stream_writable(neighbour, is_writable, now)
+
     def receive_gossip_untrusted(self, neighbour: PeerName, body: bytes, now: float) -> None:
         if neighbour not in self._neighbours:
             return
         self._gossip.receive_untrusted(neighbour, body, now)
         for error in self._gossip.errors[:MAX_LOGGED]:
+            if not self._log_budget.take(now):
+                break
             fields = {"channel": self.name, "neighbour": neighbour.hex(":"), "error": error}
             self._effects.append(LogEvent(WARNING, "record refused", fields))
         self._gossip.errors.clear()

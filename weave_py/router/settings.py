@@ -25,7 +25,8 @@ class EngineSettings:
     """Until then a router that has just found its first neighbour calls nobody that it hears of:
     soon it knows how large the network is, and whom it wants."""
     conn_limit: int = CONN_LIMIT.default
-    """Control connections; 0: no limit."""
+    """Control connections; 0: as many as our record can name (wire.topology.MAX_NEIGHBOURS), which
+    is the most in any case."""
     refresh_every: float = 0.1
     """Routes are computed at most that often (Weave defers by as much)."""
     announce_every: float = 0.2

@@ -297,9 +297,12 @@ class Pump:
             self._streams.pop(number, None)
             self.tell(self.engine.stream_ended, number, reason)
 
+        def on_writable(is_writable: bool) -> None:
+            self.tell(self.engine.stream_writable, number, is_writable)
+
         self._serving += 1
         try:
-            await control.run(on_bytes, on_end)
+            await control.run(on_bytes, on_end, on_writable)
         finally:
             self._serving -= 1
             if not self._serving and self.engine.is_stopped:

@@ -54,10 +54,11 @@ class Ears:
     def __init__(self) -> None:
         self.data = bytearray()
         self.ends: list[str] = []
+        self.writable: list[bool] = []
         self.closed = trio.Event()
 
     async def run(self, control: ControlStream) -> None:
-        await control.run(self.data.extend, self.ends.append)
+        await control.run(self.data.extend, self.ends.append, self.writable.append)
         self.closed.set()
 
 
@@ -264,7 +265,7 @@ async def test_a_listener_that_fails_is_not_swallowed() -> None:
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            await control_of(ours).run(broken, lambda _: None)
+            await control_of(ours).run(broken, lambda _: None, lambda _: None)
         assert ours.socket.fileno() == -1
 
 
@@ -378,3 +379,29 @@ async def test_a_stream_that_is_cut_says_why_and_sends_no_more() -> None:
         assert ears.ends == ["this host's address is gone"]
         assert await read_all(theirs) == b""
         assert control.local_host is None
+
+
+async def test_it_says_when_bytes_wait_and_when_none_do_any_more() -> None:
+    """F5b: answers are paced by what the stream takes."""
+    async with pair() as (ours, theirs), trio.open_nursery() as nursery:
+        one, ears = control_of(ours), Ears()
+        nursery.start_soon(ears.run, one)
+        one.send(b"a little")
+        with trio.fail_after(10):
+            assert await theirs.receive_some(100) == b"a little"
+            assert ears.writable == []
+            sent = 8
+            while not one.waiting:
+                one.send(bytes(60_000))
+                sent += 60_000
+                await trio.testing.wait_all_tasks_blocked()
+            assert ears.writable == [False]
+            one.send(b"more")
+            taken = 8
+            while taken < sent + 4:
+                taken += len(await theirs.receive_some(65_536))
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        assert ears.writable == [False, True]
+        assert one.waiting == 0
+        one.close()
+        await theirs.aclose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Generic, NamedTuple
 
 from weave_py.mesh.gossip.store import R
@@ -14,20 +15,41 @@ ASK_AGAIN = 1.0  # seconds in which who was asked has answered
 MAX_ASKED = 20_000  # records at a time: more keys than that are somebody's invention
 
 
+class Kind(Enum):
+    """What there is to say to a neighbour."""
+
+    RECORDS = "send {} delta"
+    HINTS = "mention {} records"
+    ANSWERS = "answer about {}"
+
+
 @dataclass(slots=True)
 class OutboundQueue(Generic[R]):
-    """One neighbour that hears our gossip."""
+    """One neighbour that hears our gossip: what it is owed, each thing once, however often it asks
+    and however little its connection takes. It becomes bytes a message at a time."""
 
     draw: int = 0
     """32 bits, the same at both ends: see Replicator._is_eager."""
     pending: dict[RecordKey, R] = field(default_factory=dict)
     """Records to be sent."""
     hints: dict[RecordKey, R] = field(default_factory=dict)
-    """Records to be mentioned."""
+    """Records to be mentioned, in good time."""
+    buckets: dict[int, None] = field(default_factory=dict)
+    """Of whose contents it wants to be told."""
+    mentions: dict[RecordKey, None] = field(default_factory=dict)
+    """Records that it does not seem to have."""
+    wanted: dict[RecordKey, None] = field(default_factory=dict)
+    """Records that it has asked for."""
     last_flush: float = float("-inf")
     last_hint: float = float("-inf")
-    is_flush_due: bool = False
-    is_hint_due: bool = False
+    due: set[Kind] = field(default_factory=set)
+    """What a timer is set for."""
+    is_blocked: bool = False
+    """Whether its connection takes no more for now."""
+
+    @property
+    def is_answered(self) -> bool:
+        return not (self.buckets or self.mentions or self.wanted)
 
     def add(self, key: RecordKey, record: R, is_eager: bool) -> None:
         """It is to be told of this record, instead of an older one."""
