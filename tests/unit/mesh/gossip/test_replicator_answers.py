@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.kit.builders import identity
 from weave_py.loop.control_stream import MAX_QUEUED_BYTES
 from weave_py.mesh.gossip.owned_records import OwnedRecords
@@ -44,7 +42,6 @@ def replicator() -> Replicator[OwnedRecord]:
     return made
 
 
-@pytest.mark.xfail(strict=True, reason="an answer is all that somebody lacks, at once")
 def test_an_answer_fits_what_a_control_stream_queues() -> None:
     """What 33 owners may publish is more than MAX_QUEUED_BYTES. Whoever lacks it (a newcomer, one
     after a partition) is answered with all of it in one turn, and cut off for taking no bytes;
@@ -56,7 +53,6 @@ def test_an_answer_fits_what_a_control_stream_queues() -> None:
     assert sum(len(body) for _, body in ours.take_messages()) < MAX_QUEUED_BYTES / 2
 
 
-@pytest.mark.xfail(strict=True, reason="every question is answered, however often it came")
 def test_a_question_asked_again_at_once_is_not_answered_again() -> None:
     """70 bytes ask for all we hold. A neighbour that repeats them has us sort, pack and seal all of
     it each time, some 70,000 bytes for each of its own, though none of it changed."""
