@@ -10,10 +10,13 @@ from fastdp.path.paths import FastPathForgotten, FastPaths, PathsOutput
 from fastdp.path.values import Direct
 from weave_py.link.link import Link
 from weave_py.model.deadlines import Deadline
+from weave_py.model.effects import INFO, WARNING, LogEvent
 from weave_py.model.fast import DesiredEsp, DesiredVxlan, FastHost
 from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.router.settings import EngineSettings
+
+MTU_DIFFERS = "inner MTU differs from the peer's: packets above the smaller one are lost"
 
 
 class FastLinks:
@@ -34,6 +37,8 @@ class FastLinks:
         self._trusted = settings.trusted_subnets
         self._local: tuple[str, ...] = ()
         self._encrypted: dict[PeerName, bool] = {}
+        self._mtu = settings.mtu
+        self._mtus: dict[PeerName, int] = {}
         self._offered: dict[PeerName, tuple[int, ...]] = {}
         """Session indexes of the epochs whose keys each path was offered last."""
 
@@ -64,7 +69,20 @@ class FastLinks:
         if encrypted and self._host.esp:
             self._offer_keys(link, now)
 
+    def mtu_news(self, peer: PeerName) -> LogEvent | None:
+        """What to say once the peer has said what its inner MTU is (in its fast path's statuses,
+        which it sends also where it has no fast path)."""
+        status = path.peer if (path := self.paths.get(peer)) is not None else None
+        if status is None or status.mtu == self._mtus.get(peer, self._mtu):
+            return None
+        self._mtus[peer] = status.mtu
+        fields = {"peer": peer.hex(":"), "ours": self._mtu, "theirs": status.mtu}
+        if status.mtu == self._mtu:
+            return LogEvent(INFO, "inner MTU is the peer's again", fields)
+        return LogEvent(WARNING, MTU_DIFFERS, fields)
+
     def forget(self, peer: PeerName) -> None:
+        self._mtus.pop(peer, None)
         self.paths.forget(peer)
         self._encrypted.pop(peer, None)
         self._offered.pop(peer, None)
@@ -74,6 +92,10 @@ class FastLinks:
     def is_encrypted(self, peer: PeerName) -> bool:
         """Whether plain VXLAN to the peer, where it was reached last, is forbidden."""
         return self._encrypted.get(peer, self._is_secret)
+
+    def peer_mtu(self, peer: PeerName) -> int:
+        """The peer's inner MTU; ours until it says otherwise."""
+        return self._mtus.get(peer, self._mtu)
 
     def take_outputs(self) -> list[PathsOutput]:
         outputs = self.paths.take_outputs()
