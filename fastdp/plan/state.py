@@ -64,6 +64,14 @@ def is_other(alias: str, bridge: str) -> bool:
     return alias.startswith(f"{MARK} ") and alias not in ours
 
 
+def is_foreign(ifname: str, alias: str, bridge: str) -> bool:
+    """Whether a VXLAN device is not one of this network's: it must not share our UDP port. (Ours
+    get their mark a moment after their name.)"""
+    if alias:
+        return alias not in (alias_of(bridge), SELF_TEST_ALIAS)
+    return not ifname.startswith(f"{Device.VXLAN.value}-") and peer_of(ifname) is None
+
+
 @dataclass(frozen=True, slots=True)
 class Port:
     """A device as a port of our bridge."""

@@ -31,8 +31,9 @@ class FastLinks:
     ) -> None:
         """`load`: the router's own."""
         self._is_off = settings.fast_host is None
-        self._host = settings.fast_host or FastHost(0, "disabled")
-        self.paths = FastPaths(token_bytes, self._host, settings.mtu, settings.fast, load)
+        self.host = settings.fast_host or FastHost(0, "disabled")
+        """What this host can do."""
+        self.paths = FastPaths(token_bytes, self.host, settings.mtu, settings.fast, load)
         self._is_secret = is_secret
         self._trusted = settings.trusted_subnets
         self._local: tuple[str, ...] = ()
@@ -57,6 +58,10 @@ class FastLinks:
         """The underlay addresses of this host."""
         self._local = tuple(hosts)
 
+    def set_host(self, host: FastHost, now: float) -> None:
+        self.host = host
+        self.paths.set_host(host, now)
+
     def link_changed(self, link: Link, now: float) -> None:
         """Tell it as often as you like."""
         if self._is_off or (link.session.current is None and self.paths.get(link.peer) is None):
@@ -66,7 +71,7 @@ class FastLinks:
             self._encrypted[link.peer] = self._is_secret and not self._is_trusted(direct.host)
         encrypted = self.is_encrypted(link.peer)
         self.paths.permit(link.peer, direct, encrypted, now)
-        if encrypted and self._host.esp:
+        if encrypted and self.host.esp:
             self._offer_keys(link, now)
 
     def mtu_news(self, peer: PeerName) -> LogEvent | None:

@@ -300,3 +300,26 @@ def test_a_peer_that_comes_back_with_our_mtu_ends_it() -> None:
     assert a.path_view(b).peer_mtu is None
     path._machine.peer = None  # it says goodbye
     assert fast.mtu_news(b.name) is None
+
+
+@pytest.mark.parametrize("password", [None, SECRET])
+def test_a_host_that_goes_to_another_port_tells_its_peers(password: str | None) -> None:
+    """t24: somebody else's VXLAN devices came to ours."""
+    net = FastSimulation(password)
+    a, b = fast_pair(net)
+    net.run(2)
+    a.engine.fast_host_changed(replace(HOST, udp_port=6784), net.now)
+    a.carry_out()
+
+    def has_moved() -> bool:
+        desired = net.kernels[b.name].desired_ports[a.name]
+        if desired is None or desired.remote is None:
+            return False
+        return desired.through and desired.remote.udp_port == 6784
+
+    net.run_until(lambda: has_moved() and net.is_fast(a, b), within=3)
+    a.engine.fast_host_changed(FastHost(0, "port-taken"), net.now)
+    a.carry_out()
+    net.run_until(lambda: not net.is_fast(a, b) and not net.is_fast(b, a), within=1)
+    assert why(a, b) == "port-taken"
+    assert why(b, a) == "peer-port-taken"
