@@ -145,9 +145,9 @@ class Kernel:
         return [remote for remotes in found.values() for remote in remotes]
 
     def foreign_ports(self) -> set[int]:
-        """UDP ports where VXLAN devices listen that are not this network's."""
+        """UDP ports where VXLAN devices listen that no router of ours made."""
         with doing("cannot look at others' VXLAN devices"):
-            return selftest.foreign_ports(self._route, self._bridge)
+            return selftest.foreign_ports(self._route)
 
     # VXLAN devices
 

@@ -87,7 +87,7 @@ def concerned(data: bytes, bridge: str, owners: Mapping[int, PeerName]) -> Conce
             is_bridge = is_bridge or link.name == bridge
             peers |= _owner_of(link, owners)
             if kind == RTM_NEWLINK and link.kind == "vxlan":
-                ports |= _foreign_port(link, bridge)
+                ports |= _foreign_port(link)
         elif kind in (RTM_NEWNEIGH, RTM_DELNEIGH) and len(payload) >= _NDMSG.size:
             _, index, _, flags, _ = _NDMSG.unpack_from(payload)
             if flags & _NTF_SELF and index in owners:
@@ -102,8 +102,8 @@ def concerned(data: bytes, bridge: str, owners: Mapping[int, PeerName]) -> Conce
 _FILTERS: Final = (RTM_NEWQDISC, RTM_DELQDISC, RTM_NEWTFILTER, RTM_DELTFILTER)
 
 
-def _foreign_port(link: Link, bridge: str) -> set[int]:
-    if not is_foreign(link.name, link.alias, bridge):
+def _foreign_port(link: Link) -> set[int]:
+    if not is_foreign(link.name, link.alias):
         return set()
     try:
         return {vxlan_identity(link)[1]}

@@ -26,6 +26,7 @@ from fastdp.plan.state import (
     Device,
     alias_of,
     is_foreign,
+    is_other,
     peer_of,
 )
 from weave_py.host.link_requests import deleting
@@ -70,7 +71,7 @@ def probe_host(
         with RouteSocket() as sock:
             _remove_leftovers(sock)
             # Whose port it is, his protection is: two routers on one host have one each.
-            others = foreign_ports(sock, bridge) | set(avoid)
+            others = foreign_ports(sock) | _ports_of_others(sock, bridge) | set(avoid)
             adopted = _port_of_predecessor(sock, bridge)
             if adopted and adopted not in others:
                 ports = [adopted]
@@ -99,10 +100,15 @@ def _port_of_predecessor(sock: RouteSocket, bridge: str) -> int:
     return 0
 
 
-def foreign_ports(sock: RouteSocket, bridge: str) -> set[int]:
-    """Where VXLAN devices listen that are not this network's."""
+def _ports_of_others(sock: RouteSocket, bridge: str) -> set[int]:
     links = links_of_kind(sock, "vxlan")
-    return {vxlan_identity(e)[1] for e in links if is_foreign(e.name, e.alias, bridge)}
+    return {vxlan_identity(link)[1] for link in links if is_other(link.alias, bridge)}
+
+
+def foreign_ports(sock: RouteSocket) -> set[int]:
+    """Where VXLAN devices listen that no router of ours made."""
+    links = links_of_kind(sock, "vxlan")
+    return {vxlan_identity(link)[1] for link in links if is_foreign(link.name, link.alias)}
 
 
 def _is_held(port: int) -> bool:

@@ -64,11 +64,11 @@ def is_other(alias: str, bridge: str) -> bool:
     return alias.startswith(f"{MARK} ") and alias not in ours
 
 
-def is_foreign(ifname: str, alias: str, bridge: str) -> bool:
-    """Whether a VXLAN device is not one of this network's: it must not share our UDP port. (Ours
+def is_foreign(ifname: str, alias: str) -> bool:
+    """Whether a VXLAN device is none of ours, nor of another network's router. (Devices of a router
     get their mark a moment after their name.)"""
     if alias:
-        return alias not in (alias_of(bridge), SELF_TEST_ALIAS)
+        return not alias.startswith(f"{MARK} ")
     return not ifname.startswith(f"{Device.VXLAN.value}-") and peer_of(ifname) is None
 
 

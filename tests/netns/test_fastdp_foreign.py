@@ -45,6 +45,10 @@ def is_as_fast_as_can_be(mesh: LabMesh) -> bool:
     return True
 
 
+def is_elsewhere(mesh: LabMesh, name: str) -> bool:
+    return port_of(mesh, name) == str(OTHER_PORT)
+
+
 def port_of(mesh: LabMesh, name: str) -> str:
     line = next(line for line in mesh[name].get("/status").splitlines() if "FastDatapath:" in line)
     return line.partition("UDP port ")[2].partition(",")[0]
@@ -76,8 +80,7 @@ def test_both_work_when_theirs_comes_later(
     assert port_of(mesh, "h1") == str(VXLAN_PORT)
     make_theirs(lab)
     for name in ("h1", "h2"):
-        where = partial(port_of, mesh, name)
-        until(lambda: where() == str(OTHER_PORT), MOVED_SECONDS, f"{name} elsewhere")
+        until(partial(is_elsewhere, mesh, name), MOVED_SECONDS, f"{name} elsewhere")
         assert events(mesh[name], f"port={VXLAN_PORT} new={OTHER_PORT}")
     until(partial(is_as_fast_as_can_be, mesh), MOVED_SECONDS, "a fast path again")
     assert theirs_works(lab)
