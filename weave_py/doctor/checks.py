@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from fastdp import descriptions
 from fastdp.kernel.selftest import probe_host
@@ -26,13 +27,14 @@ from weave_py.host.self_test import (
     udp_offloads,
 )
 from weave_py.model.errors import HostError
+from weave_py.model.snapshot import MTU_MISMATCH
 
 
 class Verdict(StrEnum):
     OK = "ok"
     SLOWER = "slower"  #: it works without, more slowly
     NOTE = "note"  #: worth knowing
-    FAILED = "failed"  #: a router cannot run
+    FAILED = "failed"  #: a router cannot run, or loses frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,22 @@ def examine(config: Config) -> Iterator[Finding]:
     yield _port(config.port, config.bridge)
     yield _firewall(config.bridge)
     yield from _fast(config)
+
+
+def inner_mtu(router: Mapping[str, Any]) -> Iterator[Finding]:
+    """What the report of a router that runs here (its part `Router`) says of its peers' MTU."""
+    others = {
+        path["NickName"] or path["Peer"]: mtu
+        for path in router.get("Paths", ())
+        if (mtu := path.get("PeerMTU")) is not None
+    }
+    if others:
+        named = ", ".join(f"{name} {mtu}" for name, mtu in others.items())
+        text = (
+            f"{MTU_MISMATCH}: {router.get('MTU')} here, {named}: packets above the smaller one "
+            "are lost: start all routers with the same --mtu"
+        )
+        yield Finding(Verdict.FAILED, "mtu", text)
 
 
 def _privileges() -> Finding:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from weave_py.lab import http_get
 from weave_py.lab.namespaces import Lab
@@ -68,15 +68,16 @@ class Host:
 
     # Life
 
-    def launch(self, peers: Sequence[str] | None = None) -> None:
-        """Start the router, told to call `peers` (by default the topology's seeds)."""
+    def launch(self, peers: Sequence[str] | None = None, log: IO[bytes] | None = None) -> None:
+        """Start the router, told to call `peers` (by default the topology's seeds); what it says
+        goes to `log` (by default the file at `log_path`)."""
         if self.running:
             raise HostError(f"{self.name}: the router runs already; stop it first")
         self._let_go()
         self.state_dir.mkdir(mode=0o700, exist_ok=True)
         words = self._launch_words(self._seed_addresses() if peers is None else peers)
-        with self.log_path.open("ab") as log:
-            self._process = self.lab.popen(self.name, words, log=log, extra=self._secret())
+        with self.log_path.open("ab") as file:
+            self._process = self.lab.popen(self.name, words, log=log or file, extra=self._secret())
 
     def wait_ready(self, seconds: float = 15.0) -> None:
         """Return once GET /status answers; HostError with the end of the log if it never does."""

@@ -30,7 +30,7 @@ from weave_py.mesh.topology import Topology
 from weave_py.model.close_codes import CloseCode
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.effects import KeepState
-from weave_py.model.fast import Carried, DesiredVxlan, PortsOutcome
+from weave_py.model.fast import Carried, DesiredVxlan, FastHost, PortsOutcome
 from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName, PeerUID, Target
 from weave_py.model.underlay import OwnAddress, Route
@@ -355,6 +355,11 @@ class Engine:
         """What peers' VXLAN devices have carried."""
         for peer, carried in counts.items():
             self.links.fast_counted(peer, carried.packets_out, carried.packets_in, now)
+        self._settle(now)
+
+    def fast_host_changed(self, host: FastHost, now: float) -> None:
+        """What this host can do for the fast datapath is something else now."""
+        self.links.fast.set_host(host, now)
         self._settle(now)
 
     def fast_ports_changed(self, outcome: PortsOutcome, now: float) -> None:

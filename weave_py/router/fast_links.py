@@ -18,12 +18,14 @@ from fastdp.path.values import Direct
 from weave_py.link.link import Link
 from weave_py.link.route_book import RouteBook
 from weave_py.model.deadlines import Deadline
+from weave_py.model.effects import INFO, WARNING, LogEvent
 from weave_py.model.fast import DesiredEsp, DesiredVxlan, FastHost
 from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.router.settings import EngineSettings
 
 TRY_FOR = 5.0  # seconds without an answer, after which another way has its turn
+MTU_DIFFERS = "inner MTU differs from the peer's: packets above the smaller one are lost"
 
 
 class FastLinks:
@@ -40,8 +42,9 @@ class FastLinks:
         """`routes` and `load`: the router's own."""
         self._routes = routes or RouteBook(is_asked=False)
         self._is_off = settings.fast_host is None
-        self._host = settings.fast_host or FastHost(0, "disabled")
-        self.paths = FastPaths(token_bytes, self._host, settings.mtu, settings.fast, load)
+        self.host = settings.fast_host or FastHost(0, "disabled")
+        """What this host can do."""
+        self.paths = FastPaths(token_bytes, self.host, settings.mtu, settings.fast, load)
         self._is_secret = is_secret
         self._trusted = settings.trusted_subnets
         self._local: tuple[str, ...] = ()
@@ -50,6 +53,8 @@ class FastLinks:
         """Which way each path takes, and since when."""
         self._failed: dict[PeerName, dict[str, float]] = {}
         """When each of a peer's addresses last had its turn in vain."""
+        self._mtu = settings.mtu
+        self._mtus: dict[PeerName, int] = {}
         self._offered: dict[PeerName, tuple[int, ...]] = {}
         """Session indexes of the epochs whose keys each path was offered last."""
 
@@ -68,6 +73,10 @@ class FastLinks:
         """The underlay addresses of this host."""
         self._local = tuple(hosts)
 
+    def set_host(self, host: FastHost, now: float) -> None:
+        self.host = host
+        self.paths.set_host(host, now)
+
     def link_changed(self, link: Link, now: float) -> None:
         """Tell it as often as you like."""
         if self._is_off or (link.session.current is None and self.paths.get(link.peer) is None):
@@ -77,10 +86,23 @@ class FastLinks:
             self._encrypted[link.peer] = self._needs_keys(direct)
         encrypted = self.is_encrypted(link.peer)
         self.paths.permit(link.peer, direct, encrypted, now)
-        if encrypted and self._host.esp:
+        if encrypted and self.host.esp:
             self._offer_keys(link, now)
 
+    def mtu_news(self, peer: PeerName) -> LogEvent | None:
+        """What to say once the peer has said what its inner MTU is (in its fast path's statuses,
+        which it sends also where it has no fast path)."""
+        status = path.peer if (path := self.paths.get(peer)) is not None else None
+        if status is None or status.mtu == self._mtus.get(peer, self._mtu):
+            return None
+        self._mtus[peer] = status.mtu
+        fields = {"peer": peer.hex(":"), "ours": self._mtu, "theirs": status.mtu}
+        if status.mtu == self._mtu:
+            return LogEvent(INFO, "inner MTU is the peer's again", fields)
+        return LogEvent(WARNING, MTU_DIFFERS, fields)
+
     def forget(self, peer: PeerName) -> None:
+        self._mtus.pop(peer, None)
         self.paths.forget(peer)
         self._encrypted.pop(peer, None)
         self._offered.pop(peer, None)
@@ -92,6 +114,10 @@ class FastLinks:
     def is_encrypted(self, peer: PeerName) -> bool:
         """Whether plain VXLAN to the peer, where it was reached last, is forbidden."""
         return self._encrypted.get(peer, self._is_secret)
+
+    def peer_mtu(self, peer: PeerName) -> int:
+        """The peer's inner MTU; ours until it says otherwise."""
+        return self._mtus.get(peer, self._mtu)
 
     def take_outputs(self) -> list[PathsOutput]:
         outputs = self.paths.take_outputs()
@@ -123,7 +149,7 @@ class FastLinks:
             # The kernel's own probes tell sooner, and better, than the sleeve's whether it works.
             is_doubtful = path.is_doubtful(now) and (known is None or direct != known[0])
             rank = (
-                sealed and not self._host.esp,
+                sealed and not self.host.esp,
                 failed.get(direct.host, float("-inf")),
                 sealed,
                 is_doubtful,

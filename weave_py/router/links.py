@@ -309,6 +309,8 @@ class Links:
                     self.fast.paths.receive_status_untrusted(peer, body, now)
                 except WireError as error:
                     errors.append(error)
+                if news := self.fast.mtu_news(peer):
+                    self._outputs.append(news)
             for wrong in errors:
                 fields = {"peer": peer.hex(":"), "error": str(wrong)}
                 self._outputs.append(LogEvent(WARNING, "malformed control record", fields))

@@ -55,6 +55,7 @@ from weave_py.router.settings import EngineSettings
 from weave_py.runtime import kept_targets
 from weave_py.runtime.bridge import bridge, restore_bridge
 from weave_py.runtime.fast_host import (
+    OtherPort,
     adopt,
     find_out,
     open_rule_events,
@@ -170,7 +171,12 @@ async def _main(config: Config, loop: MainLoop, offers: Sequence[Offer]) -> None
             )
             mac = name_text(known.identity.name)
             ports = PeerPorts(
-                host, kernel, config.bridge, pump.on_ports, partial(restore_bridge, config, mac)
+                host,
+                kernel,
+                config.bridge,
+                pump.on_ports,
+                partial(restore_bridge, config, mac),
+                make_room=OtherPort(config, host, kernel, fast_host, pump.on_fast_host).make_room,
             )
             probes = None
             if fast_host.udp_port:

@@ -26,7 +26,7 @@ from weave_py.link.control_record import ControlRecord
 from weave_py.loop.control_stream import ControlStream, dial, remote_of, tune, why
 from weave_py.loop.main_loop import Loop
 from weave_py.model.effects import KeepState, LogEvent, Reply
-from weave_py.model.fast import PortsOutcome
+from weave_py.model.fast import FastHost, PortsOutcome
 from weave_py.model.names import PeerName
 from weave_py.model.underlay import INSIDE, NO_ROUTE, Route
 from weave_py.observe.log import event
@@ -143,6 +143,9 @@ class Pump:
 
     def on_ports(self, outcome: PortsOutcome) -> None:
         self.tell(self.engine.fast_ports_changed, outcome)
+
+    def on_fast_host(self, host: FastHost) -> None:
+        self.tell(self.engine.fast_host_changed, host)
 
     def cut_streams_of(self, gone: Collection[str]) -> None:
         """This host has these addresses no more: their connections are dead, though TCP will not

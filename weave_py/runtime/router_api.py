@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import trio
 
@@ -64,7 +65,7 @@ class RouterControl:
             macs=tuple(await self._macs()),
             http_address=address.text if address else "",
             state_dir=str(self._config.state_dir),
-            abilities=self._abilities,
+            abilities=replace(self._abilities, fast=self._pump.engine.links.fast.host),
             firewall=self._firewall.view,
         )
 

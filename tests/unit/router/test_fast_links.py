@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
@@ -15,7 +16,7 @@ from weave_py.link.route_book import RouteBook
 from weave_py.model.fast import Carried, DesiredVxlan, FastHost, FastRemote, PortsOutcome
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.model.underlay import Route
-from weave_py.router.fast_links import FastLinks
+from weave_py.router.fast_links import MTU_DIFFERS, FastLinks
 from weave_py.router.settings import EngineSettings
 from weave_py.router.snapshot import snapshot
 from weave_py.sim.host import SimHost
@@ -326,3 +327,78 @@ def test_who_does_not_answer_gives_way_to_the_next() -> None:
         net.run(0.5)
     assert seen[:4] == [b.address, "10.77.0.2", b.address, "10.77.0.2"]
     assert len(seen) < 10, "each has its time"
+
+
+MTU_EVENTS = (MTU_DIFFERS, "inner MTU is the peer's again")
+
+
+def mtu_lines(host: SimHost) -> list[tuple[str, object, object]]:
+    return [
+        (entry.event, entry.fields["ours"], entry.fields["theirs"])
+        for entry in host.log
+        if entry.event in MTU_EVENTS
+    ]
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_hosts_with_different_mtus_both_say_so(able: bool) -> None:
+    """t34: packets between the two sizes vanished without a word. (Also without --fastdp.)"""
+    net = FastSimulation(host=HOST if able else FastHost(0, "disabled"))
+    a = net.start(mtu=8000)
+    b = net.start(a)
+    net.run_until(lambda: bool(mtu_lines(a) and mtu_lines(b)), within=10)
+    net.run(60)
+    assert mtu_lines(a) == [(MTU_DIFFERS, 8000, 1376)]
+    assert mtu_lines(b) == [(MTU_DIFFERS, 1376, 8000)]
+    assert (a.path_view(b).peer_mtu, b.path_view(a).peer_mtu) == (1376, 8000)
+    other = "" if able else "disabled,"
+    assert why(a, b) == why(b, a) == f"{other}mtu-mismatch"
+
+
+def test_hosts_with_the_same_mtu_say_nothing() -> None:
+    net = FastSimulation()
+    a, b = fast_pair(net)
+    net.run(30)
+    assert not mtu_lines(a)
+    assert a.path_view(b).peer_mtu is None
+
+
+def test_a_peer_that_comes_back_with_our_mtu_ends_it() -> None:
+    net = FastSimulation()
+    a = net.start(mtu=8000)
+    b = net.start(a)
+    net.run_until(lambda: bool(mtu_lines(a)), within=10)
+    fast = a.engine.links.fast
+    path = fast.paths.get(b.name)
+    assert path is not None
+    assert path.peer is not None
+    path._machine.peer = replace(path.peer, mtu=8000)
+    news = fast.mtu_news(b.name)
+    assert news is not None
+    assert (news.event, fast.mtu_news(b.name)) == (MTU_EVENTS[1], None)
+    assert a.path_view(b).peer_mtu is None
+    path._machine.peer = None  # it says goodbye
+    assert fast.mtu_news(b.name) is None
+
+
+@pytest.mark.parametrize("password", [None, SECRET])
+def test_a_host_that_goes_to_another_port_tells_its_peers(password: str | None) -> None:
+    """t24: somebody else's VXLAN devices came to ours."""
+    net = FastSimulation(password)
+    a, b = fast_pair(net)
+    net.run(2)
+    a.engine.fast_host_changed(replace(HOST, udp_port=6784), net.now)
+    a.carry_out()
+
+    def has_moved() -> bool:
+        desired = net.kernels[b.name].desired_ports[a.name]
+        if desired is None or desired.remote is None:
+            return False
+        return desired.through and desired.remote.udp_port == 6784
+
+    net.run_until(lambda: has_moved() and net.is_fast(a, b), within=3)
+    a.engine.fast_host_changed(FastHost(0, "port-taken"), net.now)
+    a.carry_out()
+    net.run_until(lambda: not net.is_fast(a, b) and not net.is_fast(b, a), within=1)
+    assert why(a, b) == "port-taken"
+    assert why(b, a) == "peer-port-taken"
