@@ -13,7 +13,7 @@ that it is reachable again (a partition that healed while nothing changed on its
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, KeysView, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, KeysView, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
@@ -28,7 +28,7 @@ from weave_py.mesh.record_verifier import RecordVerifier
 from weave_py.mesh.spf import ShortestPathTree
 from weave_py.model.deadlines import Deadline
 from weave_py.model.errors import PeerError
-from weave_py.model.names import PeerName
+from weave_py.model.names import PeerName, PeerUID
 from weave_py.model.routes import RouteTable
 from weave_py.wire.gossip import Held, RecordKey, owner_of, record_key, slot_of
 from weave_py.wire.topology import PeerRecord, SignedRecord
@@ -51,8 +51,11 @@ class Topology:
         settings: TopologySettings | None = None,
         verifier: RecordVerifier | None = None,
         authorizer: Authorizer | None = None,
+        doubts: Callable[[PeerName, PeerUID], bool] = lambda name, uid: False,
     ) -> None:
+        """`doubts`: whether a peer under that UID may be another router than the one we know."""
         self.ourself = ourself
+        self._doubts = doubts
         self._authorizer = authorizer or WhoeverGotIn()
         self._verifier = verifier or RecordVerifier()
         self.routes = RouteTable()
@@ -156,6 +159,8 @@ class Topology:
             why_not = self._authorizer.refusal(Claimant(name, signed.record.identity))
             if why_not:
                 raise PeerError(why_not)
+            if self._doubts(name, signed.record.uid):
+                return None
         except PeerError:
             self.quarantined += 1
             raise

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from weave_py.mesh.authorizer import Authorizer, Claimant
 from weave_py.mesh.connection import (
+    Answered,
     Connection,
     ConnectionEnded,
     HandshakeCompleted,
@@ -21,13 +22,14 @@ from weave_py.mesh.handshake import Hello
 from weave_py.mesh.targets import Targets
 from weave_py.mesh.topology import Topology
 from weave_py.model.close_codes import CloseCode
-from weave_py.model.deadlines import Deadline, TimerQueue
+from weave_py.model.deadlines import Deadline, TimerQueue, earliest
 from weave_py.model.effects import DEBUG, INFO, WARNING, LogEvent
 from weave_py.model.names import Endpoint, PeerName, PeerUID
 from weave_py.router.duplicate_identity import CLONED, DuplicateIdentity
 from weave_py.router.eviction import least_useful
 from weave_py.router.neighbours import Neighbours, Stream
 from weave_py.router.outputs import CloseStream, Dial, Output, SendBytes
+from weave_py.router.rivals import Rivals
 from weave_py.wire.messages import ControlMessage
 
 # What people read of connections that end on purpose; what routers act on are the codes.
@@ -39,8 +41,9 @@ FAREWELLS = {
     CloseCode.OURSELF: "cannot connect to ourself",
     CloseCode.CLONED: CLONED,
 }
-FUTILE = (CloseCode.MADE_ROOM, CloseCode.OURSELF)
-FUTILE_PAUSE = 60.0  # seconds before we call again who had no room for us, or was ourself
+COPIED = "another router runs with its identity, and was there before"
+# Seconds before we call again who had no room for us, was ourself, or has another one of us.
+PAUSES = {CloseCode.MADE_ROOM: 60.0, CloseCode.OURSELF: 60.0, CloseCode.CLONED: 30.0}
 
 
 class Router(Protocol):
@@ -68,6 +71,7 @@ class Connections:
         topology: Topology,
         targets: Targets,
         duplicates: DuplicateIdentity,
+        rivals: Rivals,
         authorizer: Authorizer,
         limit: int,
     ) -> None:
@@ -78,6 +82,7 @@ class Connections:
         self._topology = topology
         self._targets = targets
         self._duplicates = duplicates
+        self._rivals = rivals
         self._authorizer = authorizer
         self._limit = limit
         self._due: TimerQueue[int] = TimerQueue()
@@ -151,7 +156,17 @@ class Connections:
         self._trim(now)
 
     def next_deadline(self) -> Deadline | None:
-        return self._due.first()
+        return earliest((self._due.first(), self._rivals.next_deadline()))
+
+    def settle_rivals(self, now: float) -> None:
+        """Let in, or refuse, who waits for it (router.rivals)."""
+        for newcomer, is_let_in in self._rivals.take_settled(now):
+            if not is_let_in:
+                self._refuse_rival(newcomer.stream, now)
+                continue
+            self._admit(newcomer.stream, newcomer.hello, now)
+            for message in newcomer.held:
+                self._said(newcomer.stream, message, now)
 
     def call(self, now: float) -> None:
         """Call whom we should."""
@@ -186,14 +201,24 @@ class Connections:
                 case HandshakeCompleted(hello):
                     self._joined(stream, connection, hello, now)
                 case MessageReceived(message):
+                    self._said(stream, message, now)
+                case Answered():
                     assert stream.peer is not None
-                    if self._neighbours.of(stream.peer) is stream:  # else a duplicate's last words
-                        self._router.neighbour_said_untrusted(stream.peer, message, now)
+                    if self._neighbours.of(stream.peer) is stream:
+                        for newcomer in self._rivals.take_refused(stream.peer):
+                            self._refuse_rival(newcomer.stream, now)
                 case ConnectionEnded():
                     self._flush(stream)
                     self._ended(stream, event, now)
                     return
         self._flush(stream)
+
+    def _said(self, stream: Stream, message: ControlMessage, now: float) -> None:
+        assert stream.peer is not None
+        if self._neighbours.of(stream.peer) is stream:
+            self._router.neighbour_said_untrusted(stream.peer, message, now)
+        else:
+            self._rivals.hold(stream, message)  # or it is a duplicate's last words
 
     def _flush(self, stream: Stream) -> None:
         assert stream.connection is not None
@@ -212,16 +237,40 @@ class Connections:
             self._log(WARNING, "peer refused", stream, error=reason)
             self._drain(stream, now)
             return
+        if not self._rivals.is_rival(hello, now):
+            self._admit(stream, hello, now)
+            return
+        stream.peer = hello.name
+        if not self._rivals.wait(stream, hello, now):
+            self._refuse_rival(stream, now)
+            return
+        other = self._neighbours.of(hello.name)
+        if other is not None and other.connection is not None:
+            other.connection.ask(now)
+            self._flush(other)
+
+    def _admit(self, stream: Stream, hello: Hello, now: float) -> None:
         loser = self._neighbours.resolve_duplicate(stream, hello)
-        if loser is not None:
-            self._duplicates.broke(hello.name, now)
+        if loser is stream:
             self._close(loser, CloseCode.DUPLICATE, now)
-            if loser is stream:
-                return
+            return
+        self._rivals.joined(hello)
+        if loser is not None and loser.connection is not None:
+            is_rival = (
+                loser.connection.hello is not None and loser.connection.hello.uid != hello.uid
+            )
+            self._close(loser, CloseCode.CLONED if is_rival else CloseCode.DUPLICATE, now)
         self._log(INFO, "connection established", stream)
         self._set_connected()
         self._router.neighbour_joined(hello, now)
         self.make_room(stream, now)
+
+    def _refuse_rival(self, stream: Stream, now: float) -> None:
+        assert stream.connection is not None
+        hello = stream.connection.hello
+        self._close(stream, CloseCode.CLONED, now)
+        is_news = hello is not None and self._rivals.refused(hello.name, hello.uid)
+        self._log(WARNING if is_news else DEBUG, "peer refused", stream, error=COPIED)
 
     def _refusal(self, hello: Hello) -> tuple[CloseCode, str] | None:
         """Why we want no connection with a peer that has proved who it is; None if we do."""
@@ -240,27 +289,29 @@ class Connections:
         if peer is None:
             self._neighbours.failed(stream, now)
         self._outputs.append(CloseStream(stream.number, end.is_silent))
-        # A duplicate of which the other half is not ours: somebody else has our identity.
+        self._rivals.gone(stream)
+        # (A duplicate's other half goes on, unless it has broken, too.)
         is_duplicate = code is CloseCode.DUPLICATE
-        refused = is_duplicate and peer is not None and self._neighbours.of(peer) is None
-        usurped = refused and peer is not None and self._duplicates.took_our_place(peer, now)
-        if stream.target is not None and (refused or not is_duplicate):
+        is_lost = not is_duplicate or (peer is not None and self._neighbours.of(peer) is None)
+        if stream.target is not None and is_lost:
             if code is CloseCode.MADE_ROOM:
                 self._targets.rest(stream.target)
-            futile = usurped or code in FUTILE
-            self._targets.failed(stream.target, end.reason, now, FUTILE_PAUSE if futile else 0.0)
-        if usurped:
+            error = CLONED if code is CloseCode.CLONED else end.reason
+            self._targets.failed(stream.target, error, now, PAUSES.get(code, 0.0))
+        if code is CloseCode.CLONED and end.is_theirs:
             self._outputs += self._duplicates.complaint(stream.description, now)
-        elif not is_duplicate and not self._is_stopped:
+        if not is_duplicate and not self._is_stopped:
             level = INFO if end.planned else WARNING
+            if code is CloseCode.CLONED:
+                level = DEBUG  # told otherwise, and less often
             self._log(level, "connection ended", stream, error=end.reason)
         if not counted:
             return
         assert peer is not None
-        if not end.planned:
-            self._duplicates.broke(peer, now)
-        if usurped or code is CloseCode.MADE_ROOM:
-            self._targets.leave_alone(peer, now + FUTILE_PAUSE)
+        if not end.planned or code is CloseCode.LEAVING:
+            self._rivals.life_ended(peer, now)
+        if code is CloseCode.MADE_ROOM:
+            self._targets.leave_alone(peer, now + PAUSES[code])
         self._set_connected()
         self._router.neighbour_left(peer, end, now)
 

@@ -44,6 +44,7 @@ from weave_py.router.outputs import (
     UseRoutes,
 )
 from weave_py.router.record_channel import RecordChannel
+from weave_py.router.rivals import Rivals
 from weave_py.router.session_channel import SESSION, SessionChannel
 from weave_py.router.settings import EngineSettings
 from weave_py.router.topology_channel import TOPOLOGY, TopologyChannel
@@ -91,7 +92,13 @@ class Engine:
         self.load = LocalLoad()
         self.ourself = Ourself(identity, uid, incarnation, nickname, suites)
         self._authorizer = authorizer or WhoeverGotIn()
-        self.topology = Topology(self.ourself, self.settings.topology, verifier, self._authorizer)
+        self.topology = Topology(
+            self.ourself,
+            self.settings.topology,
+            verifier,
+            self._authorizer,
+            lambda name, uid: self._rivals.doubts_record(name, uid),
+        )
         self.gossip = Replicator(
             TOPOLOGY, self.name, self.topology, self.topology, now, self.settings.gossip
         )
@@ -118,7 +125,8 @@ class Engine:
             self.topology, self.neighbours, self.links, self.targets, self.settings, self.load
         )
         self._budget = UnicastBudget()
-        duplicates = DuplicateIdentity(self.neighbours)
+        self._rivals = Rivals(self.neighbours, self.topology, self.load)
+        duplicates = DuplicateIdentity()
         self.connections = Connections(
             self,
             uid,
@@ -126,6 +134,7 @@ class Engine:
             self.topology,
             self.targets,
             duplicates,
+            self._rivals,
             self._authorizer,
             self.settings.conn_limit,
         )
@@ -403,6 +412,8 @@ class Engine:
         self.terminations += 1
         for channel in self._channels.values():
             channel.neighbour_left(neighbour)
+        if self._rivals.take_doubted(neighbour):
+            self.gossip.compare(self.neighbours.names())  # it was a later life's, perhaps
         if end.code is CloseCode.LEAVING:
             self.links.peer_left(neighbour, now)
         elif not end.planned:
@@ -421,6 +432,7 @@ class Engine:
         if self._convergence.is_due(now):
             self.connections.make_room(None, now)
             self._outputs.append(UseRoutes(self._convergence.recompute(now)))
+        self.connections.settle_rivals(now)
         self.connections.call(now)
         self.links.drain_fast(now)
         self._carry(now)
