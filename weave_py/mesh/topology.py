@@ -70,6 +70,7 @@ class Topology:
         """Whose the bodies of all live and expired records are."""
         self._changed: set[PeerName] = set()
         self._forgotten: set[PeerName] = set()
+        self._dismissed: set[PeerName] = set()
         self._told_hops: Mapping[PeerName, int] = {ourself.name: 0}
         """Whom we reached when `take_reachability` was last called."""
         self._tree = ShortestPathTree(ourself.name, direct_only=False)
@@ -131,9 +132,25 @@ class Topology:
         """All live peers but ourself."""
         return self._live.keys()
 
+    def dismiss(self, name: PeerName) -> bool:
+        """Forget this peer now, and nobody need look for it; False if it is reached, or unknown.
+        It comes back by a newer record of its own, or by being reached again."""
+        if name in self.routes.hops or not (name in self._live or name in self._expired):
+            return False
+        if name in self._live:
+            self._unreachable_since.setdefault(name, 0.0)
+            self._forget(name)
+        self._dismissed.add(name)
+        return True
+
     def forgotten(self, most: int) -> list[PeerName]:
-        """The peers that went to the expired ones last, at most so many, the last one first."""
-        return list(islice(reversed(self._expired), most))
+        """The peers that went to the expired ones last, at most so many, the last one first;
+        without those that were dismissed."""
+        return list(islice((n for n in reversed(self._expired) if n not in self._dismissed), most))
+
+    def known(self) -> list[PeerName]:
+        """All peers but ourself, also those that were forgotten."""
+        return [*self._live, *self._expired]
 
     def remembered(self, name: PeerName) -> PeerRecord | None:
         """What `name` said about itself last, though it may be expired."""
@@ -176,6 +193,7 @@ class Topology:
         self._owners[signed.body] = name
         self._changed.update((name, *signed.record.claims))
         self._live[name] = signed
+        self._dismissed.discard(name)
         self._records[name] = signed.record
         self._news.add(name)
         self._digests.put(record_key(name), signed)
@@ -238,6 +256,7 @@ class Topology:
         self._changed.update(reachable.keys() - before.keys())
         for name in [n for n in self._expired if n in reachable]:
             self._live[name] = self._expired.pop(name)
+            self._dismissed.discard(name)
             self._digests.put(record_key(name), self._live[name])
         if len(reachable) > len(self._live):  # ourself is not among the live: nobody is missing
             self._unreachable_since.clear()
@@ -299,6 +318,7 @@ class Topology:
         while len(self._expired) > self._settings.max_expired:
             dropped = next(iter(self._expired))
             self._owners.pop(self._expired.pop(dropped).body, None)
+            self._dismissed.discard(dropped)
             del self._records[dropped]
             self._news.add(dropped)
 

@@ -43,7 +43,7 @@ FAREWELLS = {
 }
 COPIED = "another router runs with its identity, and was there before"
 # Seconds before we call again who had no room for us, was ourself, or has another one of us.
-PAUSES = {CloseCode.MADE_ROOM: 60.0, CloseCode.OURSELF: 60.0, CloseCode.CLONED: 30.0}
+PAUSES = {CloseCode.MADE_ROOM: 60.0, CloseCode.OURSELF: 300.0, CloseCode.CLONED: 30.0}
 
 
 class Router(Protocol):
@@ -110,12 +110,12 @@ class Connections:
             self._neighbours.open(stream, remote, True, now)
             self._drain(stream, now)
 
-    def dial_failed(self, number: int, error: str, now: float) -> None:
+    def dial_failed(self, number: int, error: str, now: float, pause: float = 0.0) -> None:
         stream = self._neighbours.get(number)
         if stream is not None:
             self._neighbours.remove(stream)
             if stream.target is not None:
-                self._targets.failed(stream.target, error, now)
+                self._targets.failed(stream.target, error, now, pause)
 
     def received(self, number: int, data: bytes, now: float) -> None:
         """Bytes came on a stream."""
@@ -228,13 +228,19 @@ class Connections:
             self._outputs.append(SendBytes(stream.number, data))
 
     def _joined(self, stream: Stream, connection: Connection, hello: Hello, now: float) -> None:
-        if stream.target is not None:
-            self._targets.reached(stream.target, hello.name)
+        is_news = stream.target is not None and self._targets.reached(stream.target, hello.name)
         trouble = self._refusal(hello)
         if trouble is not None:
             code, reason = trouble
             connection.close(reason, code)
-            self._log(WARNING, "peer refused", stream, error=reason)
+            if code is CloseCode.OURSELF:  # an outcome, no failure: lists name all hosts
+                fields = {"target": stream.target}
+                level = INFO if is_news else DEBUG
+                self._outputs.append(LogEvent(level, "target is this router itself", fields))
+            elif code is CloseCode.CLONED:
+                self._outputs += self._duplicates.complaint(stream.description, now)
+            else:
+                self._log(WARNING, "peer refused", stream, error=reason)
             self._drain(stream, now)
             return
         if not self._rivals.is_rival(hello, now):
@@ -302,7 +308,7 @@ class Connections:
             self._outputs += self._duplicates.complaint(stream.description, now)
         if not is_duplicate and not self._is_stopped:
             level = INFO if end.planned else WARNING
-            if code is CloseCode.CLONED:
+            if code in (CloseCode.CLONED, CloseCode.OURSELF):
                 level = DEBUG  # told otherwise, and less often
             self._log(level, "connection ended", stream, error=end.reason)
         if not counted:

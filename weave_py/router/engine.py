@@ -190,8 +190,14 @@ class Engine:
         self._targets_changed(now)
 
     def forget(self, texts: Iterable[str], now: float) -> None:
-        """Stop calling these; existing connections stay."""
-        self.targets.forget(texts)
+        """Stop calling these; existing connections stay. Peers among them (by target, address or
+        nickname) that nobody reaches any more are gone: not shown, and not looked for."""
+        wanted = frozenset(texts)
+        gone = [name for name in self._named(wanted) if self.topology.dismiss(name)]
+        self.targets.forget(wanted)
+        if gone:
+            self._convergence.moved(gone)
+            self._convergence.soon(now)
         self._targets_changed(now)
 
     def set_local_addresses(self, hosts: Iterable[str], now: float) -> None:
@@ -231,8 +237,9 @@ class Engine:
         self.connections.dialled(number, remote, now)
         self._settle(now)
 
-    def dial_failed(self, number: int, error: str, now: float) -> None:
-        self.connections.dial_failed(number, error, now)
+    def dial_failed(self, number: int, error: str, now: float, pause: float = 0.0) -> None:
+        """`pause`: seconds in which to call again makes no sense."""
+        self.connections.dial_failed(number, error, now, pause)
         self._settle(now)
 
     def received(self, number: int, data: bytes, now: float) -> None:
@@ -421,6 +428,18 @@ class Engine:
         self._announcements.soon(now)
 
     # --- inside --------------------------------------------------------------------------
+
+    def _named(self, texts: Collection[str]) -> set[PeerName]:
+        """The peers that users may mean by these texts."""
+        found = self.targets.peers_at(texts)
+        for name in self.topology.known():
+            record = self.topology.remembered(name)
+            if record is None:
+                continue
+            places = {word for place in record.endpoints for word in (place.text, place.host)}
+            if record.nickname in texts or not places.isdisjoint(texts):
+                found.add(name)
+        return found
 
     def _settle(self, now: float) -> None:
         """After any change: let news take effect, and carry messages from part to part."""
