@@ -95,7 +95,6 @@ def content(directory: Path) -> dict[str, bytes]:
         (["--http-addr", "/etc"], CONFIG, ["--http-addr = '/etc'", "not a socket"]),
         (["10.99.1.1:99999"], USAGE, ["10.99.1.1:99999"]),
         (["255.255.255.255"], USAGE, ["255.255.255.255", "many hosts"]),
-        (["no-such-host.invalid"], FAILED, ["cannot resolve 'no-such-host.invalid'", "address"]),
         (["--resume", "10.99.1.1"], CONFIG, ["--resume", "not both"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and len(value) < 3 else "",

@@ -20,6 +20,8 @@ from weave_py.model.names import Endpoint, Target, endpoint
 
 DIAL_SECONDS = 5.0
 RESOLVE_SECONDS = 5.0
+TEMPORARY = (socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_MEMORY, socket.EAI_SYSTEM)
+"""Troubles of the resolver, not of the name."""
 FLUSH_SECONDS = 1.0
 """How long the last bytes of a closing stream may take."""
 RECEIVE_BYTES = 65_536
@@ -229,6 +231,18 @@ class ControlStream:
         """Nobody listens before `run`."""
 
 
+class UnknownName(OSError):
+    """The name server says that there is no such name: it is not likely to say otherwise soon."""
+
+
+def _unresolved(host: str, error: OSError | UnicodeError) -> OSError:
+    """One line; UnknownName if it is not only for now."""
+    text = error.strerror if isinstance(error, OSError) else str(error)
+    if isinstance(error, socket.gaierror) and error.errno in TEMPORARY:
+        return OSError(f"cannot resolve {host!r} now: {text}")
+    return UnknownName(f"cannot resolve {host!r}: {text}")
+
+
 async def dial(host: str, port: int, local: str | None) -> trio.SocketStream:
     """Connect to a host name or address; OSError says what went wrong in one line."""
     try:
@@ -236,10 +250,8 @@ async def dial(host: str, port: int, local: str | None) -> trio.SocketStream:
             return await trio.open_tcp_stream(host, port, local_address=local)
     except trio.TooSlowError:
         raise OSError(f"no answer from {host} within {DIAL_SECONDS:g} s") from None
-    except socket.gaierror as error:
-        raise OSError(f"cannot resolve {host!r}: {error.strerror}") from None
-    except UnicodeError as error:  # no name at all, like `a..b`
-        raise OSError(f"cannot resolve {host!r}: {error}") from None
+    except (socket.gaierror, UnicodeError) as error:  # (the latter: no name at all, like `a..b`)
+        raise _unresolved(host, error) from None
     except OSError as error:
         raise OSError(f"cannot connect to {host} port {port}: {why(error)}") from None
 
@@ -252,11 +264,13 @@ async def unresolvable(targets: Iterable[Target]) -> dict[str, str]:
         try:
             with trio.fail_after(RESOLVE_SECONDS):
                 await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+            return
         except trio.TooSlowError:
-            trouble[target.text] = f"cannot resolve {target.host!r}: no answer from the name server"
-        except (OSError, UnicodeError) as error:
-            text = error.strerror if isinstance(error, OSError) else str(error)
-            trouble[target.text] = f"cannot resolve {target.host!r}: {text}"
+            error = OSError(f"cannot resolve {target.host!r} now: no answer from the name server")
+        except (OSError, UnicodeError) as problem:
+            error = _unresolved(target.host, problem)
+        advice = "check the name; " if isinstance(error, UnknownName) else ""
+        trouble[target.text] = f"{error}: {advice}it stays a target, and is tried again"
 
     async with trio.open_nursery() as nursery:
         for target in targets:

@@ -13,7 +13,7 @@ that it is reachable again (a partition that healed while nothing changed on its
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, KeysView, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, KeysView, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from types import MappingProxyType
@@ -30,7 +30,7 @@ from weave_py.mesh.record_verifier import RecordVerifier
 from weave_py.mesh.spf import ShortestPathTree
 from weave_py.model.deadlines import Deadline
 from weave_py.model.errors import PeerError
-from weave_py.model.names import PeerName
+from weave_py.model.names import PeerName, PeerUID
 from weave_py.model.routes import RouteTable
 from weave_py.model.token_bucket import TokenBuckets
 from weave_py.wire.gossip import Held, RecordKey, owner_of, record_key, slot_of
@@ -59,8 +59,11 @@ class Topology:
         settings: TopologySettings | None = None,
         verifier: RecordVerifier | None = None,
         authorizer: Authorizer | None = None,
+        doubts: Callable[[PeerName, PeerUID], bool] = lambda name, uid: False,
     ) -> None:
+        """`doubts`: whether a peer under that UID may be another router than the one we know."""
         self.ourself = ourself
+        self._doubts = doubts
         self._authorizer = authorizer or WhoeverGotIn()
         self._verifier = verifier or RecordVerifier()
         self.routes = RouteTable()
@@ -80,6 +83,7 @@ class Topology:
         """Whose the bodies of all live and expired records are."""
         self._changed: set[PeerName] = set()
         self._forgotten: set[PeerName] = set()
+        self._dismissed: set[PeerName] = set()
         self._told_hops: Mapping[PeerName, int] = {ourself.name: 0}
         """Whom we reached when `take_reachability` was last called."""
         self._tree = ShortestPathTree(ourself.name, direct_only=False)
@@ -146,9 +150,25 @@ class Topology:
         """All live peers but ourself."""
         return self._live.keys()
 
+    def dismiss(self, name: PeerName) -> bool:
+        """Forget this peer now, and nobody need look for it; False if it is reached, or unknown.
+        It comes back by a newer record of its own, or by being reached again."""
+        if name in self.routes.hops or not (name in self._live or name in self._expired):
+            return False
+        if name in self._live:
+            self._unreachable_since.setdefault(name, 0.0)
+            self._forget(name)
+        self._dismissed.add(name)
+        return True
+
     def forgotten(self, most: int) -> list[PeerName]:
-        """The peers that went to the expired ones last, at most so many, the last one first."""
-        return list(islice(reversed(self._expired), most))
+        """The peers that went to the expired ones last, at most so many, the last one first;
+        without those that were dismissed."""
+        return list(islice((n for n in reversed(self._expired) if n not in self._dismissed), most))
+
+    def known(self) -> list[PeerName]:
+        """All peers but ourself, also those that were forgotten."""
+        return [*self._live, *self._expired]
 
     def remembered(self, name: PeerName) -> PeerRecord | None:
         """What `name` said about itself last, though it may be expired."""
@@ -170,6 +190,10 @@ class Topology:
             return None
         try:
             signed = self._read_untrusted(body, signature, via, now)
+            if signed is not None and self._doubts(
+                peer_name_of(signed.record.identity), signed.record.uid
+            ):
+                return None
         except PeerError:
             self.quarantined += 1
             raise
@@ -186,6 +210,7 @@ class Topology:
         self._owners[signed.body] = name
         self._changed.update((name, *signed.record.claims))
         self._live[name] = signed
+        self._dismissed.discard(name)
         self._records[name] = signed.record
         self._news.add(name)
         self._digests.put(record_key(name), signed)
@@ -234,6 +259,7 @@ class Topology:
     def _drop(self, name: PeerName) -> None:
         """As if we had never heard of it."""
         self.introducers.drop(record_key(name))
+        self._dismissed.discard(name)
         self._unreachable_since.pop(name, None)
         signed = self._expired.pop(name, None)
         if signed is None:
@@ -284,6 +310,7 @@ class Topology:
         self._changed.update(reachable.keys() - before.keys())
         for name in [n for n in self._expired if n in reachable]:
             self._live[name] = self._expired.pop(name)
+            self._dismissed.discard(name)
             self._digests.put(record_key(name), self._live[name])
             self.introducers.needed(record_key(name))
         for name in [n for n in self._unreachable_since if n in reachable]:

@@ -46,6 +46,7 @@ from weave_py.router.outputs import (
     UseRoutes,
 )
 from weave_py.router.record_channel import RecordChannel
+from weave_py.router.rivals import Rivals
 from weave_py.router.session_channel import SESSION, SessionChannel
 from weave_py.router.settings import EngineSettings
 from weave_py.router.topology_channel import TOPOLOGY, TopologyChannel
@@ -94,7 +95,13 @@ class Engine:
         self.load = LocalLoad()
         self.ourself = Ourself(identity, uid, incarnation, nickname, suites)
         self._authorizer = authorizer or WhoeverGotIn()
-        self.topology = Topology(self.ourself, self.settings.topology, verifier, self._authorizer)
+        self.topology = Topology(
+            self.ourself,
+            self.settings.topology,
+            verifier,
+            self._authorizer,
+            lambda name, uid: self._rivals.doubts_record(name, uid),
+        )
         self.gossip = Replicator(
             TOPOLOGY, self.name, self.topology, self.topology, now, self.settings.gossip
         )
@@ -132,7 +139,8 @@ class Engine:
             self.topology, self.neighbours, self.links, self.targets, self.settings, self.load
         )
         self._budget = UnicastBudget()
-        duplicates = DuplicateIdentity(self.neighbours)
+        self._rivals = Rivals(self.neighbours, self.topology, self.load)
+        duplicates = DuplicateIdentity()
         self.connections = Connections(
             self,
             uid,
@@ -140,6 +148,7 @@ class Engine:
             self.topology,
             self.targets,
             duplicates,
+            self._rivals,
             self._authorizer,
             self.settings.conn_limit,
         )
@@ -195,8 +204,14 @@ class Engine:
         self._targets_changed(now)
 
     def forget(self, texts: Iterable[str], now: float) -> None:
-        """Stop calling these; existing connections stay."""
-        self.targets.forget(texts)
+        """Stop calling these; existing connections stay. Peers among them (by target, address or
+        nickname) that nobody reaches any more are gone: not shown, and not looked for."""
+        wanted = frozenset(texts)
+        gone = [name for name in self._named(wanted) if self.topology.dismiss(name)]
+        self.targets.forget(wanted)
+        if gone:
+            self._convergence.moved(gone)
+            self._convergence.soon(now)
         self._targets_changed(now)
 
     def set_local_addresses(self, addresses: Iterable[OwnAddress], now: float) -> None:
@@ -255,8 +270,9 @@ class Engine:
         self.connections.dialled(number, remote, now)
         self._settle(now)
 
-    def dial_failed(self, number: int, error: str, now: float) -> None:
-        self.connections.dial_failed(number, error, now)
+    def dial_failed(self, number: int, error: str, now: float, pause: float = 0.0) -> None:
+        """`pause`: seconds in which to call again makes no sense."""
+        self.connections.dial_failed(number, error, now, pause)
         self._settle(now)
 
     def received(self, number: int, data: bytes, now: float) -> None:
@@ -452,6 +468,8 @@ class Engine:
         self.terminations += 1
         for channel in self._channels.values():
             channel.neighbour_left(neighbour)
+        if self._rivals.take_doubted(neighbour):
+            self.gossip.compare(self.neighbours.names())  # it was a later life's, perhaps
         if end.code is CloseCode.LEAVING:
             self.links.peer_left(neighbour, now)
         elif not end.planned:
@@ -459,6 +477,18 @@ class Engine:
         self._announcements.soon(now)
 
     # --- inside --------------------------------------------------------------------------
+
+    def _named(self, texts: Collection[str]) -> set[PeerName]:
+        """The peers that users may mean by these texts."""
+        found = self.targets.peers_at(texts)
+        for name in self.topology.known():
+            record = self.topology.remembered(name)
+            if record is None:
+                continue
+            places = {word for place in record.endpoints for word in (place.text, place.host)}
+            if record.nickname in texts or not places.isdisjoint(texts):
+                found.add(name)
+        return found
 
     def _settle(self, now: float) -> None:
         """After any change: let news take effect, and carry messages from part to part."""
@@ -470,6 +500,7 @@ class Engine:
         if self._convergence.is_due(now):
             self.connections.make_room(None, now)
             self._outputs.append(UseRoutes(self._convergence.recompute(now)))
+        self.connections.settle_rivals(now)
         self.connections.call(now)
         self.links.drain_fast(now)
         self._carry(now)

@@ -17,7 +17,6 @@ from weave_py.router.settings import EngineSettings
 
 SILENT = 0.75  # seconds by which something should have been heard
 MADE_ROOM_AT_DOOR = "made room for other handshakes"
-MAX_REPLACED = 3  # times a minute that a peer may come back before its old connection is gone
 
 
 @dataclass(slots=True)
@@ -92,7 +91,6 @@ class Neighbours:
             settings.max_known_handshakes,
             settings.max_handshakes_per_source,
         )
-        self._replaced: dict[PeerName, list[float]] = {}
         self.evicted: list[Stream] = []
         """Streams that `accept` ended; the caller drains them."""
 
@@ -112,11 +110,6 @@ class Neighbours:
 
     def names(self) -> frozenset[PeerName]:
         return frozenset(self._by_peer)
-
-    @property
-    def are_shaking_hands(self) -> bool:
-        """Whether there is a connection of which we do not know yet with whom."""
-        return any(stream.peer is None for stream in self._streams.values())
 
     def established(self) -> Iterator[tuple[PeerName, Stream, Connection]]:
         """Neighbours in the order of their names."""
@@ -176,14 +169,12 @@ class Neighbours:
             return None
         assert other.connection
         assert other.connection.hello
-        restarted = other.connection.hello.uid != hello.uid
-        if restarted:
-            stays = not self._takes_turns(peer, stream.opened_at)
-        elif stream.opened_at - other.connection.heard_at > self._longest_pause(stream.opened_at):
-            stays = True
-        else:
-            stays = self._rank(stream, peer) < self._rank(other, peer)
-        if stays:
+        silence = stream.opened_at - other.connection.heard_at
+        if (
+            other.connection.hello.uid != hello.uid
+            or silence > self._longest_pause(stream.opened_at)
+            or self._rank(stream, peer) < self._rank(other, peer)
+        ):
             self._by_peer[peer] = stream
             return other
         return stream
@@ -191,14 +182,6 @@ class Neighbours:
     def _longest_pause(self, now: float) -> float:
         """Seconds that a connection which lives may not be heard from."""
         return self._settings.connection.slow_heartbeat + SILENT + self._load.delay(now)
-
-    def _takes_turns(self, peer: PeerName, now: float) -> bool:
-        """Whether a peer replaced a live connection of its own too often lately. One that restarts
-        does not (the old connection breaks first): two routers with one identity do."""
-        self._replaced = {p: ats for p, ats in self._replaced.items() if ats[-1] > now - 60.0}
-        recent = [at for at in self._replaced.get(peer, []) if at > now - 60.0]
-        self._replaced[peer] = [*recent, now][-MAX_REPLACED:]
-        return len(recent) >= MAX_REPLACED
 
     def remove(self, stream: Stream) -> bool:
         """The stream is gone; True if it was the one that counted for its peer."""

@@ -71,7 +71,8 @@ def _live(engine: Engine, mtu: int) -> list[ConnectionView]:
         connection = stream.connection
         if connection is None or connection.state is State.CLOSED:
             continue
-        link = engine.links.get(stream.peer) if stream.peer else None
+        counts = stream.peer is not None and engine.neighbours.of(stream.peer) is stream
+        link = engine.links.get(stream.peer) if stream.peer and counts else None
         has_way = link is not None and link.egress.next_hop is not None
         is_fast = has_way and link is not None and _is_fast(engine, link)
         views.append(

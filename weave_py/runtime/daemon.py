@@ -46,7 +46,7 @@ from weave_py.loop.host_thread import HostThread
 from weave_py.loop.main_loop import MainLoop
 from weave_py.mesh.service import Service
 from weave_py.model.abilities import Abilities
-from weave_py.model.errors import HostError, WeaveError
+from weave_py.model.errors import WeaveError
 from weave_py.model.fast import FastHost
 from weave_py.model.names import PeerUID, Target, name_text
 from weave_py.observe.log import configure, event, unraisable
@@ -132,9 +132,6 @@ class _Router:
 
 async def _main(config: Config, loop: MainLoop, offers: Sequence[Offer]) -> None:
     check_privileges()
-    # A mistyped peer should be told to whoever typed it. (Stored ones are called again and again.)
-    for trouble in (await unresolvable(config.peers)).values():
-        raise HostError(f"{trouble}: check the name, or give the peer's address")
     shutdown = trio.Event()
     with ExitStack() as rungs:
         host = rungs.enter_context(HostThread())
@@ -258,6 +255,7 @@ async def _serve(router: _Router, targets: list[Target]) -> bool:
         nursery.start_soon(serve_api, api)
         nursery.start_soon(_wait_for_signals, router.shutdown)
         pump.tell(pump.engine.connect, targets)
+        nursery.start_soon(_warn_of_names, targets)
         _announce(config, pump.engine)
         control.is_ready = True
         await router.shutdown.wait()
@@ -267,6 +265,13 @@ async def _serve(router: _Router, targets: list[Target]) -> bool:
         datapath.close()
         nursery.cancel_scope.cancel()
     return await ports.remove_all()
+
+
+async def _warn_of_names(targets: Sequence[Target]) -> None:
+    """A mistyped peer should be told to whoever typed it; it may also be a name server that starts
+    later than we do, so nothing waits for it."""
+    for text, trouble in (await unresolvable(targets)).items():
+        event(_log, logging.WARNING, "target not found", target=text, error=trouble)
 
 
 def _listeners(config: Config, application: Application) -> list[Listener]:

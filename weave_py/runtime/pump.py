@@ -23,7 +23,7 @@ from fastdp.path.values import FastState
 from weave_py.datapath.datapath import Datapath
 from weave_py.datapath.tcp_tunnel import TcpTunnel
 from weave_py.link.control_record import ControlRecord
-from weave_py.loop.control_stream import ControlStream, dial, remote_of, tune, why
+from weave_py.loop.control_stream import ControlStream, UnknownName, dial, remote_of, tune, why
 from weave_py.loop.main_loop import Loop
 from weave_py.model.effects import KeepState, LogEvent, Reply
 from weave_py.model.fast import FastHost, PortsOutcome
@@ -50,6 +50,7 @@ from weave_py.runtime.peer_ports import PeerPorts
 T = TypeVar("T")
 FindWays = Callable[[Iterable[str]], Mapping[str, Route]]
 THROUGH_ITSELF = f"{INSIDE}: that address is reached through the inner network itself"
+UNKNOWN_NAME_PAUSE = 10.0  # seconds at least; the name may be entered any time
 MAX_REFUSALS = 8  # of probes in a row before the rest waits for the next turn
 
 _log = logging.getLogger(__name__)
@@ -275,7 +276,8 @@ class Pump:
         try:
             stream = await dial(host, port, self._local)
         except OSError as error:
-            self.tell(self.engine.dial_failed, number, str(error))
+            pause = UNKNOWN_NAME_PAUSE if isinstance(error, UnknownName) else 0.0
+            self.tell(partial(self.engine.dial_failed, pause=pause), number, str(error))
             return
         try:
             remote = remote_of(stream)

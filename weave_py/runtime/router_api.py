@@ -77,16 +77,15 @@ class RouterControl:
                 good.append(parse_target(text))
             except ValueError as error:
                 errors.append(str(error))
-        trouble = await unresolvable(good)
-        errors += trouble.values()
-        good = [target for target in good if target.text not in trouble]
+        # Whether a name can be resolved now says nothing of tomorrow: it is a target all the same.
+        unresolved = (await unresolvable(good)).values()
         if good or (replace and not errors):
             engine = self._pump.engine
             self._pump.tell(lambda now: engine.connect(good, now, replace))
             # Before the answer: what was acknowledged outlives us.
             if reason := await self._keep_targets():
                 errors.append(f"done, but not kept for the next start: {reason}")
-        return errors
+        return [*errors, *unresolved]
 
     async def forget(self, targets: list[str]) -> None:
         self._pump.tell(self._pump.engine.forget, targets)

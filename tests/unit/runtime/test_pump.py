@@ -98,7 +98,7 @@ class FakeEngine:
     def dialled(self, number: int, remote: Endpoint, now: float) -> None:
         self._hear("dialled", number, remote)
 
-    def dial_failed(self, number: int, error: str, now: float) -> None:
+    def dial_failed(self, number: int, error: str, now: float, pause: float = 0.0) -> None:
         self._hear("dial_failed", number, error)
 
     def received(self, number: int, data: bytes, now: float) -> None:
