@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class HttpAddress(NamedTuple):
-    """Where the control API listens: a loopback address and port, or a unix socket's path."""
+    """A place of the control API: a loopback address and port, or a unix socket's path."""
 
     host: str
     port: int
@@ -292,11 +292,18 @@ HTTP_ADDR: Final[Option[HttpAddress | None]] = Option(
     name="http-addr",
     metavar="ADDRESS",
     parse=parse_http_address,
-    default=HttpAddress("127.0.0.1", 6784),
-    shown="127.0.0.1:6784",
+    default=None,
+    shown="off",
     takes_empty=True,
-    help="Control API: a loopback HOST:PORT, the path of a unix socket, or 'off'.",
-    more="Another port than `--port`; the path is absolute.",
+    help="Where to serve the control API, besides the router's own socket below /run/weave-py: a "
+    "loopback HOST:PORT (127.0.0.1:6784 is Weave's), the path of a unix socket, or 'off'.",
+    more="On loopback any local user may use it. Another port than `--port`; the path is absolute.",
+)
+HTTP_READ_ONLY: Final = Option(
+    name="http-read-only",
+    parse=_boolean,
+    default=False,
+    help="At --http-addr only show things (GET): nothing there changes the router.",
 )
 STATE_DIR: Final = Option(
     name="state-dir",
@@ -360,6 +367,7 @@ OPTIONS: Final[tuple[Option[Any], ...]] = (
     MTU,
     TRUSTED_SUBNETS,
     HTTP_ADDR,
+    HTTP_READ_ONLY,
     STATE_DIR,
     BRIDGE,
     LOG_LEVEL,

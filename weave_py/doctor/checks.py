@@ -26,6 +26,7 @@ from weave_py.host.self_test import (
     tap_offloads,
     udp_offloads,
 )
+from weave_py.host.socket_table import ANOTHER, holder
 from weave_py.model.errors import HostError
 from weave_py.model.snapshot import MTU_MISMATCH
 
@@ -115,7 +116,9 @@ def _port(port: int, bridge: str) -> Finding:
     if is_claimed(bridge):
         text = f"{port} is in use: by the router that runs on bridge {bridge}?"
         return Finding(Verdict.NOTE, "port", text)
-    text = f"{port} is in use by another program: stop that one, or choose another --port"
+    named = [holder(kind, "0.0.0.0", port) for kind in ("TCP", "UDP")]
+    who = next((one for one in named if one != ANOTHER), ANOTHER)
+    text = f"{port} is in use by {who}: stop it, or choose another --port"
     return Finding(Verdict.FAILED, "port", text)
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from weave_py.config.options import STATE_DIR
 from weave_py.lab import http_get
 from weave_py.lab.namespaces import Lab
 from weave_py.model.errors import HostError
@@ -122,9 +123,11 @@ class Host:
     def cli(
         self, *words: str, check: bool = True, timeout: float = 30.0
     ) -> subprocess.CompletedProcess[str]:
-        """Run a `weave-py` command on this host; HostError if it fails (with `check`)."""
+        """Run a `weave-py` command on this host; HostError if it fails (with `check`). Its state
+        directory is the router's unless the words name one."""
         argv = [sys.executable, "-m", "weave_py", *words]
-        return self.lab.exec(self.name, argv, check=check, timeout=timeout)
+        extra = {STATE_DIR.variable: str(self.state_dir)}
+        return self.lab.exec(self.name, argv, check=check, timeout=timeout, extra=extra)
 
     def get(self, path: str, seconds: float = 5.0) -> str:
         """The body of GET `path`; HostError unless the status is 200."""
@@ -163,6 +166,8 @@ class Host:
             *(sys.executable, "-m", self.options.program, "launch"),
             *("--nickname", self.name),
             *("--state-dir", str(self.state_dir)),
+            # Besides its socket: the same place on every host, for tests and for curl.
+            *("--http-addr", f"127.0.0.1:{HTTP_PORT}"),
             *self.options.words(),
             *peers,
         ]

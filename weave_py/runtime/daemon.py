@@ -1,6 +1,6 @@
 """How does a router start and stop? The ladder: each rung is there before the next one needs it.
 
-    state ⊃ bridge ⊃ sockets ⊃ engine, datapath ⊃ streams, ports ⊃ control API
+    claim ⊃ state ⊃ bridge ⊃ sockets ⊃ engine, datapath ⊃ streams, ports ⊃ control API
 
 The order of nesting is the order of starting, and the reverse of stopping. SIGTERM (or SIGINT, or
 SIGHUP when the terminal goes: host/signals.py) sets an event; it cancels nothing, so that the
@@ -26,7 +26,7 @@ from fastdp.kernel.events import open_events
 from fastdp.kernel.probe_socket import ProbeSocket
 from weave_py import __version__
 from weave_py.api.application import Application
-from weave_py.api.listener import Listener, open_listener
+from weave_py.api.listener import check_free
 from weave_py.api.router_routes import router_routes
 from weave_py.api.server import serve_api
 from weave_py.config.resolve import Config
@@ -52,7 +52,7 @@ from weave_py.model.names import PeerUID, Target, name_text
 from weave_py.observe.log import configure, event, unraisable
 from weave_py.router.engine import Engine
 from weave_py.router.settings import EngineSettings
-from weave_py.runtime import kept_targets
+from weave_py.runtime import api_listeners, kept_targets
 from weave_py.runtime.bridge import bridge, restore_bridge
 from weave_py.runtime.fast_host import (
     OtherPort,
@@ -134,10 +134,12 @@ async def _main(config: Config, loop: MainLoop, offers: Sequence[Offer]) -> None
     check_privileges()
     shutdown = trio.Event()
     with ExitStack() as rungs:
+        rungs.enter_context(claim_bridge(config.bridge))
+        if config.http_addr and not config.http_addr.path:
+            check_free(config.http_addr)
         host = rungs.enter_context(HostThread())
         state = await host.run(StateDirectory, config.state_dir)
         rungs.enter_context(state.lock())
-        rungs.enter_context(claim_bridge(config.bridge))
         known = await host.run(read_start_state, state, config, secrets.token_bytes)
         udp, listeners = rungs.enter_context(_sockets(config))
         membership = await _membership(config)
@@ -242,7 +244,7 @@ async def _serve(router: _Router, targets: list[Target]) -> bool:
     """The upper rungs: everything that is a task. Whether no port is left in the end."""
     config, pump, datapath, ports = router.config, router.pump, router.datapath, router.ports
     control, store = router.control, router.store
-    api = [open_listener(listener) for listener in _listeners(config, router.application)]
+    api = api_listeners.open_all(api_listeners.listeners(config, router.application))
     async with trio.open_nursery() as nursery:
         await nursery.start(router.firewall.run)
         await nursery.start(pump.run)
@@ -272,11 +274,6 @@ async def _warn_of_names(targets: Sequence[Target]) -> None:
     later than we do, so nothing waits for it."""
     for text, trouble in (await unresolvable(targets)).items():
         event(_log, logging.WARNING, "target not found", target=text, error=trouble)
-
-
-def _listeners(config: Config, application: Application) -> list[Listener]:
-    """Where the API is served."""
-    return [Listener(address=config.http_addr, application=application)] if config.http_addr else []
 
 
 async def _abilities(
@@ -336,7 +333,7 @@ def _announce(config: Config, engine: Engine) -> None:
         mtu=config.mtu,
         vxlan_port=engine.settings.fast_host.udp_port if engine.settings.fast_host else 0,
         encryption=_encryption(engine),
-        api=config.http_addr.text if config.http_addr else "off",
+        api=api_listeners.text(config),
     )
 
 

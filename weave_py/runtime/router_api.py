@@ -10,6 +10,7 @@ import trio
 from fastdp.kernel import counters
 from fastdp.plan.state import peer_of
 from weave_py.config.resolve import Config
+from weave_py.host.run_directory import api_socket
 from weave_py.loop.control_stream import unresolvable
 from weave_py.loop.host_thread import HostThread
 from weave_py.model.abilities import Abilities
@@ -63,7 +64,7 @@ class RouterControl:
             mtu=self._config.mtu,
             ready=self.is_ready,
             macs=tuple(await self._macs()),
-            http_address=address.text if address else "",
+            http_address=address.text if address else api_socket(self._config.bridge),
             state_dir=str(self._config.state_dir),
             abilities=replace(self._abilities, fast=self._pump.engine.links.fast.host),
             firewall=self._firewall.view,

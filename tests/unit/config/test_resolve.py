@@ -30,7 +30,8 @@ def variable(name: str) -> str:
 def test_the_defaults_are_weaves() -> None:
     config = resolve({}, [], {})
     assert (config.port, config.conn_limit, config.mtu, config.bridge) == (6783, 200, 1376, "weave")
-    assert config.http_addr == HttpAddress("127.0.0.1", 6784)
+    assert config.http_addr is None
+    assert not config.http_read_only
     assert config.state_dir == Path("/var/lib/weave-py")
     assert config.discovery
     assert config.fastdp
@@ -60,6 +61,7 @@ def test_flag_wins_over_environment_wins_over_default() -> None:
         ("mtu", "65521", "mtu", 65521),
         ("http-addr", "off", "http_addr", None),
         ("http-addr", "", "http_addr", None),
+        ("http-read-only", "1", "http_read_only", True),
         ("http-addr", "/run/w.sock", "http_addr", HttpAddress("", 0, "/run/w.sock")),
         ("http-addr", "[::1]:80", "http_addr", HttpAddress("::1", 80)),
         ("http-addr", "localhost:80", "http_addr", HttpAddress("127.0.0.1", 80)),

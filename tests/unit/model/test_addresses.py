@@ -37,7 +37,7 @@ def asked_of_the_command(command: click.Command, words: tuple[str, ...]) -> str:
     assert command.callback is not None
     more = {p.name: False for p in command.params if isinstance(p, click.Option) and p.is_flag}
     with pytest.raises((click.UsageError, WeaveError)) as ended:
-        command.callback(words=words, http_addr=NOBODY, **more)
+        command.callback(words=words, http_addr=NOBODY, bridge=None, **more)
     return ended.value.message if isinstance(ended.value, click.UsageError) else ""
 
 
