@@ -6,7 +6,7 @@ spreading records converges.
 
 Forgetting is the delicate part: a peer that has been unreachable for a while is taken out, but
 its record must not come back from a neighbour that forgets a moment later. So the record goes to
-*limbo*: no longer told to anybody, but remembered; the same record coming in again changes
+*expired* ones: no longer told to anybody, but remembered; the same record coming in again changes
 nothing, a newer one (only its owner can make it) brings the peer back, and so does the discovery
 that it is reachable again (a partition that healed while nothing changed on its other side).
 """
