@@ -5,7 +5,7 @@ Only a peer itself writes its record; of two records of a peer the one with the 
 spreading records converges.
 
 Forgetting is the delicate part: a peer that has been unreachable for a while is taken out, but
-its record must not come back from a neighbour that forgets a moment later. So the record goes to
+its record must not come back from a neighbour that forgets a moment later. So it becomes one of the
 *expired* ones: no longer told to anybody, but remembered; the same record coming in again changes
 nothing, a newer one (only its owner can make it) brings the peer back, and so does the discovery
 that it is reachable again (a partition that healed while nothing changed on its other side).
