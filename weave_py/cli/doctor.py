@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from weave_py.api.client import RouterClient
+from weave_py.cli.client import RouterPlace
 from weave_py.cli.exits import Exit
 from weave_py.cli.options import takes
 from weave_py.config.options import NO_FASTDP
 from weave_py.model.errors import WeaveError
-
-if TYPE_CHECKING:
-    from weave_py.config.resolve import Config
 
 
 @click.command("doctor", short_help="Check what this host can do.")
@@ -30,18 +27,16 @@ def doctor_command(no_fastdp: bool | None) -> int:
 
     config = resolve({NO_FASTDP.name: no_fastdp or None}, [], os.environ)
     failed = False
-    for finding in chain(examine(config), inner_mtu(_running(config))):
+    for finding in chain(examine(config), inner_mtu(_running())):
         click.echo(f"{finding.verdict:<7} {finding.what:<14} {finding.text}")
         failed |= finding.verdict is Verdict.FAILED
     return Exit.FAILED if failed else Exit.OK
 
 
-def _running(config: Config) -> dict[str, Any]:
+def _running() -> dict[str, Any]:
     """The report of the router that runs here; empty if none does, or will tell us."""
-    if config.http_addr is None:
-        return {}
     try:
-        router = RouterClient(config.http_addr).report()["Router"]
+        router = RouterPlace(None, None).client().report()["Router"]
     except WeaveError:
         return {}
     assert isinstance(router, dict)

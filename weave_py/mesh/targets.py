@@ -314,7 +314,7 @@ class Targets:
     def _is_full(self, now: float) -> bool:
         """Whether there are as many calls as there may be."""
         at = [a.called_at for a in self._attempts.values() if a.calling]
-        fresh = sum(t > now - self._settings.unanswered_after for t in at)
+        fresh = sum(t + self._settings.unanswered_after > now for t in at)
         return fresh >= self._settings.concurrent or len(at) >= self._most
 
     @property

@@ -44,7 +44,7 @@ class TopologySettings:
     max_expired: int = 10_000
     quota: IntroducerQuota = field(default_factory=IntroducerQuota)
     """Of records, live and expired, that a neighbour may bring."""
-    burst: float = 20.0
+    burst: float = 60.0
     """News of one peer that is taken at once; and one a second for ever, which is what the
     busiest honest peer says (router.announcements)."""
     per_second: float = 1.0
