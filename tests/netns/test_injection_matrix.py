@@ -143,6 +143,9 @@ def test_so_they_do_by_other_programs_vxlan(trusted: Pair) -> None:
     "what", [["flush", "ruleset"], ["delete", "table", "inet", "weave-py-weave"]]
 )
 def test_rules_that_somebody_takes_away_are_back_at_once(trusted: Pair, what: list[str]) -> None:
+    # After somebody else's device came (above), the routers may still be changing ports, and a
+    # change writes the rules anew without a word.
+    trusted.wait("fastdp")
     started = time.monotonic()
     trusted.lab.exec("h2", ["nft", *what])
     until(
