@@ -16,7 +16,7 @@ from weave_py.model.firewall import FirewallView
 @pytest.fixture(autouse=True)
 def host(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host with everything."""
-    monkeypatch.setattr(cli_doctor, "_running", lambda config: {})
+    monkeypatch.setattr(cli_doctor, "_running", lambda: {})
     monkeypatch.setattr(checks, "check_privileges", lambda: None)
     monkeypatch.setattr(checks, "tap_offloads", lambda: frozenset(("csum", "tso4", "tso6")))
     monkeypatch.setattr(checks, "udp_offloads", lambda: (True, True))
@@ -108,7 +108,7 @@ def test_a_router_that_runs_is_asked_about_its_peers_mtu(monkeypatch: pytest.Mon
         {"NickName": "h2", "Peer": "02:…", "PeerMTU": 1376},
         {"NickName": "h3", "Peer": "03:…", "PeerMTU": None},
     ]
-    monkeypatch.setattr(cli_doctor, "_running", lambda config: {"MTU": 8000, "Paths": paths})
+    monkeypatch.setattr(cli_doctor, "_running", lambda: {"MTU": 8000, "Paths": paths})
     status, found = run()
     assert status == 1
     assert found["mtu"][0] == "failed"
