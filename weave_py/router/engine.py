@@ -264,6 +264,10 @@ class Engine:
         may make more of them than we want to hear."""
         return not self.is_stopped and self.connections.attends_to(remote, now)
 
+    def came_to_nothing(self, remote: Endpoint, now: float) -> None:
+        """One that came in went without a word."""
+        self.connections.came_to_nothing(remote, now)
+
     def accepted(self, remote: Endpoint, now: float) -> int | None:
         """A TCP connection came in: its number from now on; None: close it."""
         number = None if self.is_stopped else self.connections.accepted(remote, now)
