@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from tests.kit.builders import identity, record
 from tests.kit.counter_service import CounterService
 from weave_py.mesh.authentic_unicasts import AuthenticUnicasts
@@ -40,14 +38,11 @@ def channel(
     number: int = US, service: Service | None = None, known: tuple[int, ...] = (US, THEM)
 ) -> RecordChannel:
     records = {name(n): record(n) for n in known}
-    identity_of: Callable[[PeerName], bytes | None] = {
-        peer: each.identity for peer, each in records.items()
-    }.get
     unicasts = AuthenticUnicasts(identity(number), PeerUID(10 + number), records.get)
     return RecordChannel(
         "counter",
         service,
-        OwnedRecords("counter", identity(number), 1, identity_of),
+        OwnedRecords("counter", identity(number), PeerUID(10 + number), records.get),
         NoGraph(),
         unicasts,
         UnicastBudget(),

@@ -158,7 +158,7 @@ class Engine:
             name: RecordChannel(
                 name,
                 running.get(name),
-                OwnedRecords(name, identity, incarnation, self.topology.identity_of),
+                OwnedRecords(name, identity, uid, self.topology.record),
                 self.topology,
                 self._unicasts,
                 self._budget,
