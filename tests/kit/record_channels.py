@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tests.kit.builders import identity, record
 from tests.kit.counter_service import CounterService
 from weave_py.mesh.authentic_unicasts import AuthenticUnicasts
@@ -12,6 +14,7 @@ from weave_py.model.effects import Effect, KeepState
 from weave_py.model.names import PeerName, PeerUID
 from weave_py.router.record_channel import RecordChannel
 from weave_py.router.unicast_budget import UnicastBudget
+from weave_py.wire.topology import PeerRecord
 
 NOW = 100.0
 US, THEM = 1, 2
@@ -35,9 +38,12 @@ def name(number: int) -> PeerName:
 
 
 def channel(
-    number: int = US, service: Service | None = None, known: tuple[int, ...] = (US, THEM)
+    number: int = US,
+    service: Service | None = None,
+    known: Iterable[int] | dict[PeerName, PeerRecord] = (US, THEM),
 ) -> RecordChannel:
-    records = {name(n): record(n) for n in known}
+    """`known`: whose records there are, or these themselves."""
+    records = known if isinstance(known, dict) else {name(n): record(n) for n in known}
     unicasts = AuthenticUnicasts(identity(number), PeerUID(10 + number), records.get)
     return RecordChannel(
         "counter",

@@ -132,14 +132,11 @@ def test_who_has_never_heard_of_the_service_is_not_told_of_it() -> None:
     assert not middle.events("record refused")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an owner that never speaks on a channel again voids nothing"
-)
 def test_what_a_router_published_goes_when_it_comes_back_without_the_service() -> None:
     """Its name is never forgotten, as it is there; but it has no word on the channel any more, so
-    what its earlier life published stays with all for ever, as if it still held. If records were
-    bound to the life that the topology tells of (as unicasts are, by its uid), they would be void
-    as soon as the new life is known, in whatever order things come."""
+    what its earlier life published stayed with all for ever, as if it still held. Records are bound
+    to the life that the topology tells of (as unicasts are, by its uid): they are void as soon as
+    the new life is known, in whatever order things come."""
     net = network(8)
     hosts = net.mesh(4)
     net.run(3)

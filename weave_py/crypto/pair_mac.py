@@ -1,8 +1,8 @@
 """Has this peer made this message, for us, in this life of both? Found out for the price of a hash.
 
 The key is derived from what the two static keys share, so no third peer can make it: neither a
-relay nor a member that claims to be the peer. It is another one for each purpose, for each direction
-and for each pair of lives, so nothing said by or to an earlier life passes.
+relay nor a member that claims to be the peer. It is another one for each purpose, each direction
+and each pair of lives, so nothing said by or to an earlier life passes.
 
 Who has stolen *our* static key can also speak to us as anybody (and could read our sessions); what
 a third party shall be able to check has to be signed instead.

@@ -9,8 +9,8 @@ exchanges of X25519. What goes before them lets the receiver tell first:
      | BLAKE2s-128     |  `session`)               |
      +-----------------+---------------------------+
 
-`crypto.pair_mac` says whose MAC it is. It says nothing about secrecy: the handshake behind it proves
-what it proves (Noise KK), also if this key is known.
+`crypto.pair_mac` says whose MAC it is. It says nothing about secrecy: the handshake behind it
+proves what it proves (Noise KK), also if this key is known.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 What travels through the mesh names a source that any member could have written. A service must not
 act on that ("give me this range of addresses"): so what it sends has a MAC that only the two ends
-can make (`crypto.pair_mac`), and what it gets has been checked here. That costs a hash, and for each
-life of a peer one exchange of X25519: less than its record took when it came. Whoever lets us have
-forgeries spends nobody's budget by them.
+can make (`crypto.pair_mac`), and what it gets has been checked here. That costs a hash, and one
+exchange of X25519 for each life of a peer: less than its record took when it came. Forgeries spend
+nobody's budget.
 """
 
 from __future__ import annotations

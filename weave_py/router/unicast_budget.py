@@ -55,7 +55,5 @@ class UnicastBudget:
         return self._handshakes.of(neighbour)
 
 
-def _buckets(
-    burst: int, per_second: float, most: int = MOST_NEIGHBOURS
-) -> TokenBuckets[PeerName]:
+def _buckets(burst: int, per_second: float, most: int = MOST_NEIGHBOURS) -> TokenBuckets[PeerName]:
     return TokenBuckets(burst, per_second, most)

@@ -22,7 +22,7 @@ MAX_RECORD_BYTES = 16 * 1024 + 96
 """Of a record's body: a topology record of 256 neighbours with the longest addresses has 15,757."""
 MAX_GOSSIP_BYTES = 60_000
 SIGNATURE_BYTES = 64
-# Of these hashes an owner may look for collisions: two halves of a network would then hold different
+# Of these hashes an owner may look for collisions: two halves of a network would then hold other
 # records of it and take them for the same. Of 16 bytes that takes 2^64 tries.
 MARK_BYTES = 16
 DIGEST_BYTES = 16

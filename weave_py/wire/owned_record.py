@@ -66,9 +66,7 @@ def decode_owned_untrusted(body: bytes, signature: bytes) -> OwnedRecord:
     # Later versions may append fields: what we don't know is kept (the body is passed on verbatim).
     if len(fields) < 6 or fields[0] != RECORD_FORMAT:
         raise WireError("a record of an unknown format")
-    order = RecordVersion(
-        as_int(fields[3], "uid", 1, U64), as_int(fields[4], "version", 1, U63)
-    )
+    order = RecordVersion(as_int(fields[3], "uid", 1, U64), as_int(fields[4], "version", 1, U63))
     payload = as_bytes(fields[5], "payload", max_length=MAX_PAYLOAD)
     if len(body) - len(payload) > MAX_BESIDES:
         raise WireError(f"a record of {len(body)} bytes, of which {len(payload)} are payload")

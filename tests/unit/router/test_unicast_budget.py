@@ -11,7 +11,7 @@ import pytest
 from tests.kit.exchanges import counted
 from tests.kit.simulation import Simulation
 from weave_py.crypto.identity import Identity
-from weave_py.link.handshake_mac import MAC_BYTES
+from weave_py.crypto.pair_mac import MAC_BYTES
 from weave_py.link.session import HANDSHAKES_PER_SECOND, MOST_HANDSHAKES, Session
 from weave_py.model.names import NAME_BYTES, PeerName, PeerUID
 from weave_py.model.token_bucket import TokenBucket

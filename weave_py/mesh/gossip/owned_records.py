@@ -7,7 +7,7 @@ no other record: so merging is commutative, associative and idempotent.
 Only peers that take part, as far as we know now, have records here, and only those that they signed
 in their present life: the one that their topology record tells of by its UID. Others are refused,
 to be asked for when that life becomes known (`take_missed`), and what was said in a life that is
-over is dropped. So nothing of it lingers, whether or not its owner ever speaks on the channel again.
+over is dropped: also if its owner never speaks on the channel again.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class OwnedRecords:
             self._missed.clear()
             return set(neighbours) if known else set()
         told = {self._missed.pop(owner) for owner in self._missed.keys() & set(known)}
-        return set(neighbours) if None in told else told.intersection(neighbours)
+        return {name for name in neighbours if None in told or name in told}
 
     def forget(self, owners: Iterable[PeerName]) -> None:
         for owner in owners:

@@ -93,9 +93,7 @@ def bodies(store: OwnedRecords) -> set[bytes]:
 
 @given(st.lists(st.sampled_from(SOME), max_size=20), st.randoms(use_true_random=False))
 @settings(deadline=None)
-def test_whatever_the_order_all_hold_the_same(
-    came: list[OwnedRecord], dice: random.Random
-) -> None:
+def test_whatever_the_order_all_hold_the_same(came: list[OwnedRecord], dice: random.Random) -> None:
     one, other = records(), records()
     shuffled = list(came)
     dice.shuffle(shuffled)
