@@ -4,6 +4,10 @@ What is forged costs a hash (`crypto.pair_mac`) and is booked to nobody. Of what
 say so much, and all of those behind a neighbour together what that may pay for: whoever lets many
 identities in shares one budget with all of them. Of services' messages a little is kept for each
 peer: those that say much cannot silence those that say little.
+
+A relay cannot tell what is forged. What it passes on is booked to the neighbour that it comes from,
+and all that goes to one neighbour is as much as that one takes; of this a part is kept for those
+neighbours that have little to be passed on there.
 """
 
 from __future__ import annotations
@@ -22,10 +26,16 @@ MESSAGES = 4000
 MESSAGES_PER_SECOND = 500.0
 KEPT = 8
 KEPT_PER_SECOND = 0.2
-# Messages for others through one neighbour, in started KiB.
-FORWARDED = 20_000
-FORWARDED_PER_SECOND = 2000.0
+# Messages for others, in started KiB: from one neighbour, and to one neighbour, from all others
+# together (more the next relay would not take from us, and it would drop any of them). Who has said
+# less than LITTLE may use the last that goes there, others leave KEPT_FREE: 256 neighbours' LITTLE.
+FORWARDED = ONWARD = 20_000
+FORWARDED_PER_SECOND = ONWARD_PER_SECOND = 2000.0
+LITTLE = 40
+LITTLE_PER_SECOND = 2.0
+KEPT_FREE = 10_000
 MOST_NEIGHBOURS = 1024
+MOST_PAIRS = 65_536  # of 256 neighbours
 MOST_PEERS = 12_000  # more than there can be
 
 
@@ -38,10 +48,19 @@ class UnicastBudget:
         self._of_peer = _buckets(OF_PEER, OF_PEER_PER_SECOND, MOST_PEERS)
         self._kept = _buckets(KEPT, KEPT_PER_SECOND, MOST_PEERS)
         self._forwarded = _buckets(FORWARDED, FORWARDED_PER_SECOND)
+        self._onward = _buckets(ONWARD, ONWARD_PER_SECOND)
+        self._little: TokenBuckets[tuple[PeerName, PeerName]] = TokenBuckets(
+            LITTLE, LITTLE_PER_SECOND, MOST_PAIRS
+        )
 
-    def may_forward(self, neighbour: PeerName, body: bytes, now: float) -> bool:
-        """Whether a message for somebody else that this neighbour sent goes on."""
-        return self._forwarded.of(neighbour).take(now, 1 + len(body) // 1024)
+    def may_forward(self, neighbour: PeerName, to: PeerName, body: bytes, now: float) -> bool:
+        """Whether a message for somebody else that one neighbour sent goes on to another one."""
+        cost = 1 + len(body) // 1024
+        if not self._forwarded.of(neighbour).take(now, cost):
+            return False
+        kept = 0 if self._little.of((neighbour, to)).take(now, cost) else KEPT_FREE
+        onward = self._onward.of(to)
+        return onward.has(now, cost + kept) and onward.take(now, cost)
 
     def may_hear(self, peer: PeerName, neighbour: PeerName, now: float) -> bool:
         """Whether a service is given a message that this peer has really said, and that came
