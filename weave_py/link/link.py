@@ -17,6 +17,7 @@ from weave_py.link.path import PathSettings
 from weave_py.link.paths import Paths
 from weave_py.link.sealing import Opener
 from weave_py.link.session import Session, SessionSettings
+from weave_py.link.volley import Standing, Volley
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.errors import WireError
 from weave_py.model.load import LocalLoad
@@ -90,16 +91,18 @@ class Link:
         path_settings: PathSettings | None = None,
         most_datagrams: int = MAX_SEGMENTS,
         load: LocalLoad | None = None,
+        standing: Standing | None = None,
     ) -> None:
-        """`most_datagrams`: how many datagrams a record may take at the most. `load`: the
-        router's own."""
+        """`most_datagrams`: how many datagrams a record may take at the most. `load` and
+        `standing`: the router's own."""
         self.peer = peer
         self.egress = Egress(peer)
         self.session = Session(
             identity, uid, peer, suites, token_bytes, new_index, session_settings, load
         )
-        self._path_settings = path_settings or PathSettings()
-        self.paths = Paths(self._path_settings, load)
+        path_settings = path_settings or PathSettings()
+        self.paths = Paths(path_settings, load)
+        self.volley = Volley(identity.name < peer, standing or Standing(), now, path_settings)
         self.loss = LossMeter()
         self.observed: Endpoint | None = None
         """Our own address as the peer sees it."""
@@ -111,16 +114,25 @@ class Link:
         self._metered_at = now
         self._metered = 0
         """Datagrams sent by then."""
-        self._punch_at = now
+        self._is_holding = False
+        """See Paths.is_holding."""
 
     # --- in ------------------------------------------------------------------------------
 
     def peer_known(
-        self, static: bytes, uid: PeerUID, candidates: Iterable[Endpoint], now: float
+        self,
+        static: bytes,
+        uid: PeerUID,
+        candidates: Iterable[Endpoint],
+        now: float,
+        version: int = 0,
+        called: Endpoint | None = None,
     ) -> None:
-        """The peer's topology record (and our neighbours) say this about it."""
+        """The peer's topology record (and our neighbours) say this about it. `version`: the
+        record's; `called`: where we have called the peer."""
         self.session.peer_known(static, uid, now)
-        self.paths.set_candidates(candidates, now)
+        self.paths.set_candidates(candidates, now, called)
+        self.volley.peer_known(version)
         self._settle(now)
 
     def set_relay(self, via: PeerName | None, tcp: PeerName | None, now: float) -> None:
@@ -174,8 +186,8 @@ class Link:
                     self.observed = seen_from or self.observed
             case SessionMessage(message):
                 self.session.receive_untrusted(message, now)
-            case Punch():
-                self.paths.punched(now)
+            case Punch() as punch:
+                self.volley.receive(punch, now)
             case None:
                 pass
 
@@ -254,6 +266,7 @@ class Link:
         if self.session.current is None:
             return self.session.next_deadline()
         due = [self.session.next_deadline(), self.paths.next_deadline()]
+        due.append(self.volley.next_deadline(self._is_holding))
         if not self.paths.is_sound:
             due.append(Deadline(self._worked_at + RENEW_AFTER, "no path has worked"))
         if self.egress.busy:
@@ -288,8 +301,9 @@ class Link:
             self._worked_at = now
             self.loss.restart()
             self.paths.restart(now)
-        self._probe(now)
+            self.volley.begin(now)
         self._punch(now)
+        self._probe(now)
         if not self.paths.is_direct:
             self.observed = None  # what that way looked like may not be so any more
         best = self.paths.best
@@ -308,13 +322,18 @@ class Link:
             self._outputs.append(SendControl(next_hop, body, number))
 
     def _punch(self, now: float) -> None:
-        """We are probing the peer's addresses: let it probe ours at the same time."""
+        """Where the peer cannot be probed at will: probe each other at the same time."""
+        has_hope = self.paths.take_probe_trigger()
+        self._is_holding = self.paths.is_holding(now)
+        if self._is_holding and has_hope:
+            self.volley.want(now)
+        self.volley.advance(now, self._is_holding)
         best = self.paths.best
-        if best is None or self.paths.is_direct or now < self._punch_at:
-            return
-        if self.paths.take_probe_trigger():
-            self._punch_at = now + self._path_settings.punch_every
-            self._outputs.append(SendControl(best.next_hop, encode_punch()))
+        for punch in self.volley.take_punches():
+            if best is not None:
+                self._outputs.append(SendControl(best.next_hop, encode_punch(punch)))
+        if self.volley.take_fire():
+            self.paths.fire(now)
 
     def _meter(self, now: float) -> None:
         """While much is sent, ask often how much of it arrives: paths are probed too rarely."""

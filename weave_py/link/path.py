@@ -56,6 +56,18 @@ class PathSettings:
     """Who is late itself (model.load) waits so much longer, for each second of it."""
     check_every: float = 0.5
     punch_every: float = 1.0
+    """Between two questions, and between two volleys (link.volley), at least."""
+    volley_questions: int = 3
+    volley_patience: float = 2.0
+    """So long we wait for news without which a volley has less hope."""
+    volley_lag: float = 0.05
+    """Who gives way fires so much later."""
+    volley_again: float = 2.0
+    volley_pause: float = 35.0
+    """Linux forgets after 30 s what was not answered (nf_conntrack_udp_timeout)."""
+    volley_lasts: float = 1.5
+    heard_counts: float = 25.0
+    """So long what came from there proves that it may be probed at will."""
     better_by: float = 0.005
     """Another direct path must have a round trip this much shorter, and by a third."""
 

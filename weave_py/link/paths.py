@@ -6,6 +6,10 @@ a relay; inside the control connection of a neighbour, which may be the peer. Th
 while a better one works, and are proved again as soon as that one misses an answer; they take over
 when it has missed several, well before it is given up, and hand back at its next answer.
 
+Where a straight way is only hoped for, and the peer can be reached by a detour, we do not probe at
+will: see link.volley. Only where the peer was heard from, where we called it, or while a straight
+way works, that can do no harm.
+
 When the peer is heard from a new place (its NAT has changed its mind, or it has moved), both that
 place and the old one are asked: if only the new one answers, it is taken at once. (The idea is
 that of RFC 9000, section 9; a probe is its path challenge.)
@@ -42,6 +46,10 @@ class Paths:
         self._load = load or LocalLoad()
         self._direct: dict[Endpoint, Path] = {}
         self._told: frozenset[Endpoint] = frozenset()
+        self._called: Endpoint | None = None
+        self._fire_until = float("-inf")
+        self._held: list[Path] = []
+        """Not to be probed at the moment."""
         self._relay: Path | None = None
         self._tcp: Path | None = None
         self._best: Path | None = None
@@ -100,8 +108,12 @@ class Paths:
 
     # --- which ways there are ------------------------------------------------------------
 
-    def set_candidates(self, endpoints: Iterable[Endpoint], now: float) -> None:
-        """Where the peer might be reached, best guess first."""
+    def set_candidates(
+        self, endpoints: Iterable[Endpoint], now: float, called: Endpoint | None = None
+    ) -> None:
+        """Where the peer might be reached, best guess first. `called`: where we have called it, so
+        that no NAT of the peer is in between."""
+        self._called = called
         told = list(dict.fromkeys(endpoints))[: self._settings.max_candidates]
         self._has_hope |= not self._told.issuperset(told)
         self._told = frozenset(told)
@@ -157,10 +169,18 @@ class Paths:
         for path in self._all():
             path.check(now)
 
-    def punched(self, now: float) -> None:
+    def fire(self, now: float) -> None:
         """The peer is probing us: what we send now will get through, if anything does."""
+        self._fire_until = now + self._settings.volley_lasts
         for path in self._direct.values():
-            path.poke(now)
+            if path.state is PathState.UP:
+                path.check(now)
+            else:
+                path.restart(now)
+
+    def is_holding(self, now: float) -> bool:
+        """Whether there are ways that we would like to probe, but may not at will."""
+        return any(self._holds(path, now, in_volley=False) for path in self._direct.values())
 
     def hurry(self, now: float) -> None:
         """The best path is in use again: probe it as often as one in use."""
@@ -171,6 +191,7 @@ class Paths:
 
     def advance(self, now: float, in_use: bool) -> list[ProbeRequest]:
         requests = []
+        self._held = []
         grace = self._settings.grace * self._load.delay(now)
         for path in self._all():
             path.grace = grace
@@ -180,6 +201,9 @@ class Paths:
             )
             if self._rests(path):
                 path.rest(now)
+                continue
+            if self._holds(path, now):
+                self._held.append(path)
                 continue
             place = path.next_hop.endpoint
             if place and path.is_hopeless and self._is_hearsay(place):
@@ -214,7 +238,11 @@ class Paths:
             path.narrowed(now)
 
     def next_deadline(self) -> Deadline | None:
-        return earliest(path.next_deadline() for path in self._all() if not self._rests(path))
+        return earliest(
+            path.next_deadline()
+            for path in self._all()
+            if not self._rests(path) and path not in self._held
+        )
 
     # --- inside --------------------------------------------------------------------------
 
@@ -238,6 +266,19 @@ class Paths:
         if any(direct.is_sound for direct in self._direct.values()):
             return True
         return path is self._tcp and self._relay is not None and self._relay.is_sound
+
+    def _holds(self, path: Path, now: float, in_volley: bool = True) -> bool:
+        """Whether it must not be probed but in a volley."""
+        place = path.next_hop.endpoint
+        if place is None or path.state is PathState.UP or place == self._called:
+            return False
+        if place not in self._told or now < path.heard_at + self._settings.heard_counts:
+            return False
+        if self._relay is None and self._tcp is None:
+            return False  # how should we agree?
+        if in_volley and now < self._fire_until:
+            return False
+        return not any(direct.state is PathState.UP for direct in self._direct.values())
 
     def _is_hearsay(self, place: Endpoint) -> bool:
         """Whether we only heard from there, and it never answered."""

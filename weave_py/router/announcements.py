@@ -115,7 +115,10 @@ class Announcements:
         if outrank:
             self._outrank_at = None
         places = announced(self.local, self._links.observed.values())
-        if not self._ourself.update(places, self._claims(), outrank=outrank):
+        is_new = self._ourself.update(places, self._claims(), outrank=outrank)
+        is_seen = bool(self._links.observed)
+        self._links.announced(self._ourself.record.order.version, is_seen)
+        if not is_new:
             return False
         is_busy = now - self._announced_at < BUSY
         self._pause = min(self._pause * 1.5, LONGEST_PAUSE) if is_busy else self._every

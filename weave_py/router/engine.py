@@ -189,8 +189,9 @@ class Engine:
         """The underlay addresses of this host: they have changed, or there are some again."""
         had = self._announcements.local
         hosts = list(hosts)
-        self._announcements.set_local([endpoint(host, self.port) for host in hosts], now)
-        self.links.set_local(hosts, now)
+        places = [endpoint(host, self.port) for host in hosts]
+        self._announcements.set_local(places, now)
+        self.links.set_local(places, now)
         self._convergence.own_hosts = {place.host for place in self._announcements.local}
         self._convergence.moved(self.topology.peers())  # whose addresses may be ours now, or not
         if had:

@@ -11,6 +11,7 @@ from weave_py.crypto.identity import Identity
 from weave_py.link.control_record import ControlRecord
 from weave_py.link.link import InstallOpener, Link, RemoveOpener, SendControl, SendUnicast
 from weave_py.link.session import MIN_INDEX
+from weave_py.link.volley import Standing
 from weave_py.model.deadlines import Deadline, TimerQueue, earliest
 from weave_py.model.effects import WARNING, LogEvent
 from weave_py.model.errors import WireError
@@ -49,6 +50,8 @@ class Links:
     ) -> None:
         """`is_secret`: whether frames must be encrypted. `load`: the router's own."""
         self._load = load or LocalLoad()
+        self.standing = Standing()
+        self._local: frozenset[Endpoint] = frozenset()
         self.fast = FastLinks(token_bytes, settings, is_secret, self._load)
         self._identity = identity
         self._uid = uid
@@ -58,7 +61,9 @@ class Links:
         self._links: dict[PeerName, Link] = {}
         self._by_index: dict[int, Link] = {}
         self._ported: set[PeerName] = set()
-        self._told: dict[PeerName, tuple[PeerRecord, tuple[Endpoint, ...]]] = {}
+        self._told: dict[
+            PeerName, tuple[PeerRecord, tuple[Endpoint, ...], Endpoint | None]
+        ] = {}
         """What each link was told last."""
         self._due: TimerQueue[PeerName] = TimerQueue()
         """Each link's next deadline, as of its last change: asking all of them every time is what
@@ -72,6 +77,8 @@ class Links:
         """How often `observed` has changed."""
         self._suspect: set[PeerName] = set()
         self._check_soon = False
+        self._ready_soon = False
+        """We have just been seen for the first time: and others may know: what volleys wait for."""
         self._checked_at = float("-inf")
         self._outputs: list[Output] = []
         self._unicasts: list[tuple[PeerName, bytes]] = []
@@ -105,15 +112,21 @@ class Links:
     # --- in ------------------------------------------------------------------------------
 
     def peer_known(
-        self, record: PeerRecord, peer: PeerName, candidates: Iterable[Endpoint], now: float
+        self,
+        record: PeerRecord,
+        peer: PeerName,
+        candidates: Iterable[Endpoint],
+        now: float,
+        called: Endpoint | None = None,
     ) -> None:
         """A reachable peer's record, and where it might be reached: makes its link at need.
+        `called`: where we have called it.
 
         Told of all peers whenever anything changes, so what did not change must cost nothing.
         """
         places = tuple(candidates)
         told = self._told.get(peer)
-        if told is not None and told[0] is record and told[1] == places:
+        if told is not None and told[0] is record and told[1:] == (places, called):
             return
         link = self._links.get(peer)
         if link is None:
@@ -131,11 +144,12 @@ class Links:
                 self._settings.path,
                 self._settings.record_datagrams,
                 self._load,
+                self.standing,
             )
             self._links[peer] = link
             self._load.links = len(self._links)
-        self._told[peer] = (record, places)
-        link.peer_known(record.static, record.uid, places, now)
+        self._told[peer] = (record, places, called)
+        link.peer_known(record.static, record.uid, places, now, record.order.version, called)
         self._drain(link, now)
 
     def use_routes(self, routes: RouteTable, now: float) -> None:
@@ -161,6 +175,12 @@ class Links:
             link.set_relay(relay, hop, now)
             self._drain(link, now)
 
+    def announced(self, version: int, is_seen: bool) -> None:
+        """This version of our record tells others where we are. `is_seen`: also where peers see us
+        (which may be just there)."""
+        self._ready_soon |= is_seen and not self.standing.is_seen
+        self.standing.version, self.standing.is_seen = version, is_seen
+
     def call(self, peer: PeerName, now: float) -> None:
         """Its link is wanted at once; the peer may have none with us yet."""
         link = self._links.get(peer)
@@ -181,9 +201,11 @@ class Links:
             link.check(now)
             self._drain(link, now)
 
-    def set_local(self, hosts: Iterable[str], now: float) -> None:
-        """The underlay addresses of this host."""
-        self.fast.set_local(hosts)
+    def set_local(self, places: Iterable[Endpoint], now: float) -> None:
+        """Where this router is, as its host knows."""
+        self._local = frozenset(places)
+        self._note_standing()
+        self.fast.set_local([place.host for place in places])
         for link in self._links.values():
             self.fast.link_changed(link, now)
 
@@ -244,8 +266,7 @@ class Links:
                 fields = {"peer": peer.hex(":"), "error": str(wrong)}
                 self._outputs.append(LogEvent(WARNING, "malformed control record", fields))
             self._drain(link, now)
-        if self._check_soon:
-            self._check_all(now)
+        self._follow(now)
 
     def probe_refused(self, peer: PeerName, probe: int, now: float) -> None:
         link = self._links.get(peer)
@@ -272,8 +293,7 @@ class Links:
             link = self._links[peer]
             link.advance(now)
             self._drain(link, now)
-        if self._check_soon:
-            self._check_all(now)
+        self._follow(now)
         self.fast.paths.advance(now)
         self.drain_fast(now)
 
@@ -346,10 +366,12 @@ class Links:
         place, known = link.observed, self._places.get(link.peer)
         if place != known:
             self.observations += 1
-        if place is None:
-            self._places.pop(link.peer, None)
-        elif place != known:
-            self._places[link.peer] = place
+            if place is None:
+                del self._places[link.peer]
+            else:
+                self._places[link.peer] = place
+            self._note_standing()
+        if place is not None and place != known:
             if known is not None:
                 self._check_soon = True  # our NAT has changed its mind, for others as well
         # (Without keys nobody is asked, and what paths were last they seem to be for ever.)
@@ -365,6 +387,23 @@ class Links:
             if relay is not None and relay is not link:
                 relay.check(now)
                 self._drain(relay, now)
+
+    def _follow(self, now: float) -> None:
+        """Let all links follow from what one has found out."""
+        if self._ready_soon:
+            self._ready_soon = False
+            for link in list(self._links.values()):
+                link.advance(now)
+                self._drain(link, now)
+        if self._check_soon:
+            self._check_all(now)
+
+    def _note_standing(self) -> None:
+        """Has a NAT left us our port? Then it may be lost to others (link.volley)."""
+        hosts = {place.host for place in self._local}
+        ports = {place.port for place in self._local}
+        seen = self._places.values()
+        self.standing.gives_way = not any(p.host not in hosts and p.port in ports for p in seen)
 
     def _check_all(self, now: float) -> None:
         """Ask all peers whether our paths still work. They also learn from it where we are now."""
