@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations_with_replacement, product
 
 import pytest
@@ -21,6 +22,10 @@ FORGETFUL = (Kind.FULL_CONE, Kind.RESTRICTED, Kind.PORT_RESTRICTED, Kind.SYMMETR
 def kinds(a: SimHost, b: SimHost) -> Kinds:
     paths = {(one, path.peer): path.kind for one in (a, b) for path in one.view().paths}
     return Kinds(paths.get((a, b.name), "none"), paths.get((b, a.name), "none"))
+
+
+def are_direct(a: SimHost, b: SimHost) -> bool:
+    return kinds(a, b) == Kinds("direct", "direct")
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)
@@ -66,8 +71,7 @@ def test_a_port_that_can_be_taken_away_is_not(
     for late in (0.0, 0.037, 1.3):
         wire = Wire(latency=latency, jitter=latency / 10)
         simulation, _, (_, a, b) = behind(seed, *pair, wire=wire, late=late)
-        direct = Kinds("direct", "direct")
-        simulation.run_until(lambda a=a, b=b: kinds(a, b) == direct, within=8)  # type: ignore[misc]
+        simulation.run_until(partial(are_direct, a, b), within=8)
 
 
 @over_seeds(2, slow=10)
@@ -75,13 +79,12 @@ def test_a_port_that_was_taken_away_comes_back(seed: int) -> None:
     """t69: the gateway forgets, and what arrives first takes the port; all are silent for long
     enough then, and the next volley finds it free."""
     simulation, boxes, (_, a, b) = behind(seed, Kind.MASQUERADE, Kind.MASQUERADE)
-    direct = Kinds("direct", "direct")
-    simulation.run_until(lambda: kinds(a, b) == direct, within=4)
+    simulation.run_until(lambda: are_direct(a, b), within=4)
     boxes.box(a).forget()
     boxes.box(b).forget()
     flow = simulation.flow(a, b)
-    simulation.run_until(lambda: kinds(a, b) != direct, within=10)
-    simulation.run_until(lambda: kinds(a, b) == direct, within=90)
+    simulation.run_until(lambda: not are_direct(a, b), within=10)
+    simulation.run_until(lambda: are_direct(a, b), within=90)
     assert flow.longest_gap() < 2.0, "the relay stands in"
 
 

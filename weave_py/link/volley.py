@@ -47,9 +47,7 @@ class Standing:
 class Volley:
     """Engine: `want` one, hear `receive`, `advance` says what to send; then `take_fire`."""
 
-    def __init__(
-        self, leads: bool, standing: Standing, now: float, settings: PathSettings
-    ) -> None:
+    def __init__(self, leads: bool, standing: Standing, now: float, settings: PathSettings) -> None:
         self._leads = leads
         self._standing = standing
         self._settings = settings

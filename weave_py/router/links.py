@@ -61,9 +61,7 @@ class Links:
         self._links: dict[PeerName, Link] = {}
         self._by_index: dict[int, Link] = {}
         self._ported: set[PeerName] = set()
-        self._told: dict[
-            PeerName, tuple[PeerRecord, tuple[Endpoint, ...], Endpoint | None]
-        ] = {}
+        self._told: dict[PeerName, tuple[PeerRecord, tuple[Endpoint, ...], Endpoint | None]] = {}
         """What each link was told last."""
         self._due: TimerQueue[PeerName] = TimerQueue()
         """Each link's next deadline, as of its last change: asking all of them every time is what

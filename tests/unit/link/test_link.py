@@ -20,10 +20,8 @@ from weave_py.model.names import Endpoint, PeerName, PeerUID
 from weave_py.wire.probes import (
     Probe,
     ProbeAnswer,
-    Punch,
     decode_untrusted,
     encode_probe,
-    encode_punch,
 )
 from weave_py.wire.sleeve import FLAG_CONTROL, HEADER_BYTES, RELAY_PREFIX_BYTES, TAG_BYTES
 
