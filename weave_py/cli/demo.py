@@ -26,10 +26,10 @@ from weave_py.config.password import password_file_warning, resolve_password
 )
 @click.option(
     "--profile",
+    type=click.Choice(["plain", "docker", "firewalled", "two-uplinks", "cloud-nat", "busy"]),
     default="plain",
     show_default=True,
-    metavar="NAME",
-    help="What else is on the hosts: docker, firewalled, two-uplinks, cloud-nat, busy.",
+    help="What else there is on the hosts.",
 )
 @click.option("--once", is_flag=True, help="Show that it works, then clean up and exit.")
 @click.option("--keep-logs", is_flag=True, help="Leave the routers' logs when done.")

@@ -58,8 +58,8 @@ class Gateway(NamedTuple):
 def rules(gateway: Gateway) -> str:
     """What `nft -f` needs in a gateway."""
     chains = "".join(_chains(gateway))
-    # Nothing reaches most gateways themselves (home routers drop it as well). On others a stranger's
-    # packet that comes before ours goes out makes a conntrack entry, which gives ours another port.
+    # Nothing reaches most gateways themselves (home routers drop it as well). On others a packet of
+    # a stranger's that comes before ours goes out makes a conntrack entry: ours gets another port.
     drop = "" if gateway.kind is Kind.MASQUERADE else 'iifname "out" ct state new drop'
     return f"""\
 table ip site

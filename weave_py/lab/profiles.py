@@ -22,7 +22,7 @@ from weave_py.model.errors import ConfigError
 
 DOCKER_NETWORKS = 12
 BURN_SECONDS = 120
-"""After that what makes a host busy has had enough."""
+"""Of CPU: after that each of those who make a host busy has had enough."""
 _BR_NETFILTER = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 
 
@@ -84,9 +84,8 @@ def _twice(kind: str, hosts: int) -> Lab:
 
 
 def _strict(lab: Lab, host: str) -> None:
-    lab.exec(
-        host, ["sh", "-ec", "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 1 >$f; done"]
-    )
+    each = "for file in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 1 >$file; done"
+    lab.exec(host, ["sh", "-ec", each])
 
 
 def _cloud(kind: str, hosts: int) -> Lab:
@@ -121,7 +120,7 @@ PROFILES = (
     ),
     Profile(
         "busy",
-        f"all cores wanted by others, who are niced and end after {BURN_SECONDS} s",
+        f"all cores wanted by others, who are niced and end after {BURN_SECONDS} s of CPU time",
         burners=2,
     ),
 )

@@ -369,9 +369,8 @@ class Links:
             else:
                 self._places[link.peer] = place
             self._note_standing()
-        if place is not None and place != known:
-            if known is not None:
-                self._check_soon = True  # our NAT has changed its mind, for others as well
+        if known is not None and place not in (None, known):
+            self._check_soon = True  # our NAT has changed its mind, for others as well
         # (Without keys nobody is asked, and what paths were last they seem to be for ever.)
         is_asked = link.session.current is not None and link.peer in self._links
         if not (is_asked and link.paths.is_suspect):

@@ -28,8 +28,11 @@ def test_an_unknown_one_is_one_line_and_status_1(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize(
     "text",
-    [profile_rules.docker([("docker0", "172.17.0.0/16")]), profile_rules.ufw()]
-    + [profile_rules.firewalld()],
+    [
+        profile_rules.docker([("docker0", "172.17.0.0/16")]),
+        profile_rules.ufw(),
+        profile_rules.firewalld(),
+    ],
 )
 def test_rules_are_whole(text: str) -> None:
     assert text.count("{") == text.count("}")
