@@ -302,8 +302,9 @@ class Link:
             self.loss.restart()
             self.paths.restart(now)
             self.volley.begin(now)
-        self._punch(now)
         self._probe(now)
+        if self._punch(now):
+            self._probe(now)
         if not self.paths.is_direct:
             self.observed = None  # what that way looked like may not be so any more
         best = self.paths.best
@@ -321,8 +322,9 @@ class Link:
             body = encode_probe(Probe(number, size, sent), room)
             self._outputs.append(SendControl(next_hop, body, number))
 
-    def _punch(self, now: float) -> None:
-        """Where the peer cannot be probed at will: probe each other at the same time."""
+    def _punch(self, now: float) -> bool:
+        """Where the peer cannot be probed at will: probe each other at the same time. True if that
+        is now."""
         has_hope = self.paths.take_probe_trigger()
         self._is_holding = self.paths.is_holding(now)
         if self._is_holding and has_hope:
@@ -332,8 +334,10 @@ class Link:
         for punch in self.volley.take_punches():
             if best is not None:
                 self._outputs.append(SendControl(best.next_hop, encode_punch(punch)))
-        if self.volley.take_fire():
-            self.paths.fire(now)
+        if not self.volley.take_fire():
+            return False
+        self.paths.fire(now)
+        return True
 
     def _meter(self, now: float) -> None:
         """While much is sent, ask often how much of it arrives: paths are probed too rarely."""
