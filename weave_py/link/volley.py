@@ -15,8 +15,8 @@ the ports free. (libp2p calls it DCUtR; no clocks are compared.)
      fires            fires    who hears it at once
 
 Ready is who is seen by somebody (so that its outer address is in its record) and holds the other's
-record as that is now. Who was not fired with is no friend of long silence: after three questions
-in vain we fire alone, which is no worse than it was.
+record as that is now. After three questions in vain we fire alone: the peer may be of an earlier
+build, which fires whenever it likes, or what carries the questions does not work.
 
 A volley that failed is repeated soon (something may have got lost), and then whenever flows that
 did not get an answer are forgotten by all on the way.
