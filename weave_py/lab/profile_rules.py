@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-_PORTS: Final = "meta l4proto { tcp, udp } th dport 6783 accept; udp dport 4789 accept"
+_PORTS: Final = (
+    "meta l4proto { tcp, udp } th dport 6783 accept; udp dport 4789 accept; meta l4proto esp accept"
+)
 
 
 def docker(networks: Sequence[tuple[str, str]]) -> str:
@@ -35,7 +37,7 @@ table ip nat {{
     fib daddr type local jump DOCKER
   }}
   chain OUTPUT {{
-    type nat hook output priority dstnat; policy accept;
+    type nat hook output priority -100; policy accept;
     ip daddr != 127.0.0.0/8 fib daddr type local jump DOCKER
   }}
   chain POSTROUTING {{
