@@ -34,7 +34,7 @@ def profile(request: pytest.FixtureRequest) -> Profile:
 def pair(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabMesh]:
     """All on the sleeve; the two that count are the last."""
     directory = tmp_path_factory.mktemp(profile.name)
-    options = LaunchOptions(password="as the world is", fastdp=False)
+    options = LaunchOptions(fastdp=False)  # an open network: not every kernel has ESP
     hosts = 3 if profile.name == APART else 2
     with opened(profile, "full", hosts) as lab, LabMesh(lab, directory, options) as mesh:
         mesh.launch()
@@ -82,12 +82,15 @@ def test_a_killed_router_comes_back(pair: LabMesh) -> None:
 def test_the_kernel_takes_over_where_it_can(
     pair: LabMesh, profile: Profile, request: pytest.FixtureRequest
 ) -> None:
+    starts = 1
     if profile.name == "two-uplinks":
         request.applymarker(pytest.mark.xfail(strict=True, reason=T68))
-    for host in pair.hosts.values():
-        host.stop()
-        host.options = replace(host.options, fastdp=True)
-        host.launch()
-    pair.wait_ready()
-    wait_kind(pair, "direct" if profile.name == APART else "fastdp", 15.0)
-    until(lambda: answered(pair) == 5, 10, "all pings answered")
+        starts = 3  # which of the two the sleeve prefers is chance, and one of them may be right
+    for _ in range(starts):
+        for host in pair.hosts.values():
+            host.stop()
+            host.options = replace(host.options, fastdp=True)
+            host.launch()
+        pair.wait_ready()
+        wait_kind(pair, "direct" if profile.name == APART else "fastdp", 15.0)
+        until(lambda: answered(pair) == 5, 10, "all pings answered")
