@@ -65,6 +65,8 @@ class PathSettings:
     volley_again: float = 2.0
     volley_pause: float = 35.0
     """Linux forgets after 30 s what was not answered (nf_conntrack_udp_timeout)."""
+    volley_takes: float = 0.5
+    """From the first keys to the first answers, mostly."""
     volley_lasts: float = 1.5
     heard_counts: float = 25.0
     """So long what came from there proves that it may be probed at will."""

@@ -250,10 +250,11 @@ class Paths:
         return Path(next_hop, self._not_first(now), self._settings)
 
     def _not_first(self, now: float) -> float:
-        """When a new detour is to be probed: not before direct ways had time to answer, if that
-        takes long. Of many links that come up together nearly all would do it in vain. (Frames
+        """When a new detour is to be probed: not before direct ways had time to answer, which have
+        to be agreed on first. Of many links that come up together nearly all would do it in vain. (Frames
         take the detour meanwhile.)"""
-        return now + self._settings.grace * self._load.delay(now)
+        volley = self._settings.volley_takes if self._told else 0.0
+        return now + volley + self._settings.grace * self._load.delay(now)
 
     def _all(self) -> list[Path]:
         detours = (path for path in (self._relay, self._tcp) if path is not None)
