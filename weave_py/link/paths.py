@@ -251,8 +251,8 @@ class Paths:
 
     def _not_first(self, now: float) -> float:
         """When a new detour is to be probed: not before direct ways had time to answer, which have
-        to be agreed on first. Of many links that come up together nearly all would do it in vain. (Frames
-        take the detour meanwhile.)"""
+        to be agreed on first. Of many links that come up together nearly all would do it in vain.
+        (Frames take the detour meanwhile.)"""
         volley = self._settings.volley_takes if self._told else 0.0
         return now + volley + self._settings.grace * self._load.delay(now)
 
