@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
-from weave_py.cli.client import client
+from weave_py.cli.client import RouterPlace
 from weave_py.cli.exits import CommandError
 from weave_py.cli.notes import note
-from weave_py.cli.options import http_addr_option
+from weave_py.cli.options import asks_router
+from weave_py.config.options import MAX_MTU, MIN_MTU
 from weave_py.model.addresses import usable_addresses, written_addresses
 
 
@@ -20,9 +21,9 @@ from weave_py.model.addresses import usable_addresses, written_addresses
 @click.option("--no-multicast-route", is_flag=True, help="Leave multicast to other interfaces.")
 @click.option("--force", is_flag=True, help="Also if that hides what TARGET reaches elsewhere.")
 @click.argument("words", nargs=-1, required=True, metavar="CIDR... TARGET")
-@http_addr_option
+@asks_router
 def attach_command(
-    no_multicast_route: bool, force: bool, words: tuple[str, ...], http_addr: str | None
+    no_multicast_route: bool, force: bool, words: tuple[str, ...], place: RouterPlace
 ) -> None:
     """Give TARGET an interface (ethwe) in the overlay, with the addresses CIDR (10.2.1.1/24).
 
@@ -36,7 +37,7 @@ def attach_command(
             f"no address given for '{target}', and none are handed out yet: give one, "
             "like 10.2.1.1/24"
         )
-    bridge, mtu = _bridge(_router(http_addr))
+    bridge, mtu = _bridge(place, _router(place))
 
     from weave_py.workloads import attach, netns
 
@@ -49,12 +50,12 @@ def attach_command(
 
 @click.command("detach", short_help="Unplug a container from the overlay.")
 @click.argument("words", nargs=-1, required=True, metavar="[CIDR]... TARGET")
-@http_addr_option
-def detach_command(words: tuple[str, ...], http_addr: str | None) -> None:
+@asks_router
+def detach_command(words: tuple[str, ...], place: RouterPlace) -> None:
     """Take the addresses CIDR from TARGET, all if none are given; with the last goes ethwe."""
     *given, target = words
     addresses = _addresses(given)
-    bridge, _ = _bridge(_router(http_addr))
+    bridge, _ = _bridge(place, _router(place))
 
     from weave_py.workloads import attach, netns
 
@@ -64,16 +65,16 @@ def detach_command(words: tuple[str, ...], http_addr: str | None) -> None:
 @click.command("expose", short_help="Plug this host into the overlay.")
 @click.option("--force", is_flag=True, help="Also if that hides what this host reaches elsewhere.")
 @click.argument("words", nargs=-1, required=True, metavar="CIDR...")
-@http_addr_option
-def expose_command(force: bool, words: tuple[str, ...], http_addr: str | None) -> None:
+@asks_router
+def expose_command(force: bool, words: tuple[str, ...], place: RouterPlace) -> None:
     """Give this host the addresses CIDR (10.2.1.1/24) in the overlay.
 
     Refused if this host reaches part of their network otherwise: by a route, or a gateway, name
     server or peer in it.
     """
     addresses = _addresses(words, usable_addresses)
-    router = _router(http_addr)
-    bridge, _ = _bridge(router)
+    router = _router(place)
+    bridge, _ = _bridge(place, router)
 
     from weave_py.workloads import attach
 
@@ -83,11 +84,11 @@ def expose_command(force: bool, words: tuple[str, ...], http_addr: str | None) -
 
 @click.command("hide", short_help="Unplug this host from the overlay.")
 @click.argument("words", nargs=-1, metavar="[CIDR]...")
-@http_addr_option
-def hide_command(words: tuple[str, ...], http_addr: str | None) -> None:
+@asks_router
+def hide_command(words: tuple[str, ...], place: RouterPlace) -> None:
     """Take the addresses CIDR from this host, all its overlay addresses if none are given."""
     addresses = _addresses(words)
-    bridge, _ = _bridge(_router(http_addr))
+    bridge, _ = _bridge(place, _router(place))
 
     from weave_py.workloads import attach
 
@@ -111,18 +112,22 @@ def _addresses(
         raise click.UsageError(str(error)) from None
 
 
-def _router(http_addr: str | None) -> dict[str, Any]:
+def _router(place: RouterPlace) -> dict[str, Any]:
     """What the running router says of itself."""
-    router: dict[str, Any] = client(http_addr).report()["Router"]
+    router: dict[str, Any] = place.client().report()["Router"]
     return router
 
 
-def _bridge(router: dict[str, Any]) -> tuple[str, int]:
-    """Name and MTU of the router's bridge."""
+def _bridge(place: RouterPlace, router: dict[str, Any]) -> tuple[str, int]:
+    """Name of the bridge, as we were told, and the running router's MTU on it."""
     bridge, mtu = router.get("Bridge"), router.get("MTU")
-    if not isinstance(bridge, str) or not isinstance(mtu, int):
-        raise CommandError("the router does not say which bridge it uses: is it another version?")
-    return bridge, mtu
+    if type(mtu) is not int or not MIN_MTU <= mtu <= MAX_MTU:
+        raise CommandError("the router does not say which MTU it uses: is it another version?")
+    if bridge != place.bridge:
+        raise CommandError(
+            f"that router works on bridge {bridge!r}, not {place.bridge}: name its --bridge"
+        )
+    return place.bridge, mtu
 
 
 def _peers(router: dict[str, Any]) -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:

@@ -26,7 +26,6 @@ from weave_py.host.linkinfo import (
     interface_of,
     learned_of,
     port_info,
-    underlay_of,
 )
 from weave_py.host.pyroute import iproute
 from weave_py.host.refusal import checked_ifname, doing
@@ -285,11 +284,6 @@ class Netlink:
         with doing(what, errno.EEXIST) as outcome, iproute() as ip:
             ip.route("add", dst=destination, oif=index, scope=_SCOPE_LINK)
         return not outcome
-
-    def underlay_addresses(self, bridge: str) -> list[tuple[str, str]]:
-        """(address, interface) where others may reach this host: not loopback, not the overlay."""
-        with doing("cannot list this host's addresses"):
-            return underlay_of(self._links(), self._addresses(), bridge)
 
     def _links(self) -> list[Interface]:
         return [*map(interface_of, self._route.dump(RTM_GETLINK, IFINFO.pack(0, 0, 0, 0, 0)))]
