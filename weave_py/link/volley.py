@@ -41,7 +41,7 @@ class Standing:
     """Whether any peer has said where our datagrams come from, and our record says so too."""
     gives_way: bool = True
     """Whether our port cannot be taken away, as far as we know: it is our own address that peers
-    see, or a port that a NAT has chosen. Then the other end goes first."""
+    see, or a port of a NAT that seems to choose all of them. Then the other end goes first."""
 
 
 class Volley:

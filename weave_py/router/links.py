@@ -94,6 +94,8 @@ class Links:
         """How often `observed` has changed."""
         self._suspect: set[PeerName] = set()
         self._check_soon = False
+        self._kept: set[Endpoint] = set()
+        """Where we would be seen if NATs left us our port."""
         self._ready_soon = False
         """We have just been seen for the first time: and others may know: what volleys wait for."""
         self._checked_at = self._said_at = float("-inf")
@@ -182,6 +184,8 @@ class Links:
             self._links[peer] = link
             self._load.links = len(self._links)
         self._told[peer] = (record, places, called)
+        if not self._kept.isdisjoint(record.endpoints):
+            self.standing.gives_way = False  # (See _note_standing, which looks at all of them.)
         link.peer_known(record.static, record.uid, places, now, record.order.version, called)
         self._drain(link, now)
 
@@ -471,10 +475,14 @@ class Links:
             self._check_all(now)
 
     def _note_standing(self) -> None:
-        """Has a NAT left us our port? Then it may be lost to others (link.volley)."""
-        self.standing.gives_way = not any(
-            place.port == self._port and place.host not in self._local
-            for place in self._places.values()
+        """May our port be lost at a NAT (link.volley)? It may where the NAT leaves ports as they
+        are: ours, or that of another router behind it, which is why we could not have it (t57)."""
+        outer = {place for place in self._places.values() if place.host not in self._local}
+        kept = {Endpoint(place.host, self._port) for place in outer}
+        others = (record.endpoints for record, _, _ in self._told.values())
+        self._kept = kept
+        self.standing.gives_way = not kept or (
+            kept.isdisjoint(outer) and all(kept.isdisjoint(places) for places in others)
         )
 
     def _check_all(self, now: float) -> None:
