@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from weave_py.crypto.identity import Identity
 from weave_py.link.control_record import ControlRecord
 from weave_py.link.egress import Egress, NextHop, prefix_to
+from weave_py.link.hearsay import Credit, Hearsay
 from weave_py.link.loss import FEWEST, LossMeter
 from weave_py.link.path import PathSettings
 from weave_py.link.paths import Paths
@@ -94,16 +95,19 @@ class Link:
         load: LocalLoad | None = None,
         routes: RouteBook | None = None,
         standing: Standing | None = None,
+        hearsay: Hearsay | None = None,
     ) -> None:
-        """`most_datagrams`: how many datagrams a record may take at the most. `load`, `routes`
-        and `standing`: the router's own."""
+        """`most_datagrams`: how many datagrams a record may take at the most. `load`, `routes`,
+        `standing` and `hearsay`: the router's own."""
         self.peer = peer
         self.egress = Egress(peer)
         self.session = Session(
             identity, uid, peer, suites, token_bytes, new_index, session_settings, load
         )
         path_settings = path_settings or PathSettings()
-        self.paths = Paths(path_settings, load, routes)
+        self._token_bytes = token_bytes
+        credit = Credit(hearsay or Hearsay())
+        self.paths = Paths(path_settings, load, routes, credit, self._new_number)
         self.volley = Volley(identity.name < peer, standing or Standing(), now, path_settings)
         self.loss = LossMeter()
         self.observed: Endpoint | None = None
@@ -161,6 +165,7 @@ class Link:
         errors = []
         for record in records:
             self.session.confirmed(record.session, now)
+            self.paths.credit.heard(record.datagram_bytes)
             if record.origin is not None:
                 self.paths.heard_from(record.origin, now)
             if record.body is None:
@@ -350,6 +355,9 @@ class Link:
             return False
         self.paths.fire(now)
         return True
+
+    def _new_number(self) -> int:
+        return int.from_bytes(self._token_bytes(4), "little") or 1  # 0: see _meter
 
     def _meter(self, now: float) -> None:
         """While much is sent, ask often how much of it arrives: paths are probed too rarely."""

@@ -72,6 +72,8 @@ class PathSettings:
     volley_lasts: float = 1.5
     heard_counts: float = 25.0
     """So long what came from there proves that it may be probed at will."""
+    unaffordable: float = 1.0
+    """So much later we ask again whether a place may be probed that nobody has answered from."""
     better_by: float = 0.005
     """Another direct path must have a round trip this much shorter, and by a third."""
 
@@ -191,6 +193,14 @@ class Path:
         elif now >= self._checked_at + self._settings.check_every:
             self._checked_at = now
             self._probe_at = min(self._probe_at, now)
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is to be probed now, not regarding its size."""
+        return now >= self._probe_at
+
+    def postpone(self, until: float) -> None:
+        """It may not be probed before."""
+        self._probe_at = max(self._probe_at, until)
 
     def rest(self, now: float) -> None:
         """It is not to be probed for now: what was not answered so far says nothing later. When

@@ -14,17 +14,21 @@ When the peer is heard from a new place (its NAT has changed its mind, or it has
 place and the old one are asked: if only the new one answers, it is taken at once. (The idea is
 that of RFC 9000, section 9; a probe is its path challenge.)
 
+Where nobody has answered yet, whoever speaks of it, little is sent: see link.hearsay.
+
 Nothing is sent to an address that the kernel reaches through the inner network, nor before the
 kernel has said whether it does (`link.route_book`): such a way lasts only while it is not used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import itertools
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from weave_py.link.egress import NextHop
-from weave_py.link.path import Path, PathSettings, PathState
+from weave_py.link.hearsay import Credit, Hearsay
+from weave_py.link.path import SMALL_PROBE, Path, PathSettings, PathState
 from weave_py.link.route_book import RouteBook
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.load import LocalLoad
@@ -50,8 +54,13 @@ class Paths:
         settings: PathSettings | None = None,
         load: LocalLoad | None = None,
         routes: RouteBook | None = None,
+        credit: Credit | None = None,
+        new_number: Callable[[], int] | None = None,
     ) -> None:
-        """`load`: the router's own, and so are `routes`."""
+        """`load`: the router's own, and so are `routes`. `credit`: the peer's. `new_number`: for a
+        probe; one that the peer could foretell it could answer without being there."""
+        self.credit = credit or Credit(Hearsay())
+        self._new_number = new_number or itertools.count(1).__next__
         self._routes = routes or RouteBook(is_asked=False)
         self._settings = settings or PathSettings()
         self._load = load or LocalLoad()
@@ -64,7 +73,6 @@ class Paths:
         self._relay: Path | None = None
         self._tcp: Path | None = None
         self._best: Path | None = None
-        self._number = 0
         self._has_hope = False
 
     @property
@@ -229,6 +237,7 @@ class Paths:
         requests = []
         self._held = []
         grace = self._settings.grace * self._load.delay(now)
+        is_spare = any(path.is_sound for path in self._direct.values())
         for path in self._all():
             path.grace = grace
             path.silent_factor, path.scale_factor = (
@@ -248,10 +257,13 @@ class Paths:
                 self._drop(place)
                 continue
             was_up = path.state is PathState.UP
+            if place and path.is_due(now) and not self._may_ask(place, is_spare, now):
+                s = self._settings
+                path.postpone(now + (s.longest_retry if is_spare else s.unaffordable))
             for kind, size in path.advance(now, in_use and path is self._best):
-                self._number = self._number % 0xFFFF_FFFF + 1  # never 0: see Link
-                path.sent(self._number, kind, size, now)
-                requests.append(ProbeRequest(path.next_hop, self._number, size))
+                number = self._new_number()
+                path.sent(number, kind, size, now)
+                requests.append(ProbeRequest(path.next_hop, number, size))
             self._has_hope |= was_up and path.state is not PathState.UP
         self._choose(now)
         return requests
@@ -260,6 +272,9 @@ class Paths:
         """An answer came: of this path's; None if nobody waits for it."""
         for path in self._all():
             if path.is_waiting_for(number):
+                place = path.next_hop.endpoint
+                if place and path.state is not PathState.UP:
+                    self.credit.answered(place.host)
                 path.answered(number, size, now)
                 self._choose(now)
                 return path
@@ -309,6 +324,15 @@ class Paths:
             self._drop(place)
             self._direct[place] = Path(NextHop(place, None), now, self._settings)
         return True
+
+    def _may_ask(self, place: Endpoint, is_spare: bool, now: float) -> bool:
+        """Whether a probe may go there. It may where the peer has answered once, also by TCP."""
+        path = self._direct[place]
+        if path.state is not PathState.UNPROVEN or place == self._called:
+            return True
+        if now < path.heard_at + self._settings.heard_counts:
+            is_spare = False  # it may have moved there
+        return self.credit.take(place.host, SMALL_PROBE, is_spare, now)
 
     def _rests(self, path: Path) -> bool:
         """Whether a better way works, so that this one need not be probed."""

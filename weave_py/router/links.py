@@ -9,6 +9,7 @@ from fastdp.path.reasons import NARROW
 from fastdp.path.values import FastState
 from weave_py.crypto.identity import Identity
 from weave_py.link.control_record import ControlRecord
+from weave_py.link.hearsay import Hearsay
 from weave_py.link.link import InstallOpener, Link, RemoveOpener, SendControl, SendUnicast
 from weave_py.link.route_book import Learned, RouteBook
 from weave_py.link.session import MIN_INDEX
@@ -19,7 +20,7 @@ from weave_py.model.errors import WireError
 from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName, PeerUID
 from weave_py.model.routes import RouteTable
-from weave_py.model.token_bucket import TokenBucket
+from weave_py.model.token_bucket import TokenBucket, TokenBuckets
 from weave_py.model.underlay import INSIDE, Route
 from weave_py.router.fast_links import FastLinks
 from weave_py.router.outputs import (
@@ -33,10 +34,12 @@ from weave_py.router.outputs import (
 )
 from weave_py.router.places import Places
 from weave_py.router.settings import EngineSettings
+from weave_py.router.witnesses import Testimony
 from weave_py.wire import fast_status
 from weave_py.wire.topology import PeerRecord
 
 CHECK_EVERY = 1.0  # seconds between two checks of all links
+SAYINGS, SAYINGS_PER_SECOND = 4, 1 / 30  # of a peer, that it sees us elsewhere than before
 SAY_EVERY = 10.0  # … between two lines about an address that is no way to a peer
 
 
@@ -60,6 +63,7 @@ class Links:
         self._load = load or LocalLoad()
         self.routes = RouteBook(settings.asks_routes)
         self.standing = Standing()
+        self._hearsay = Hearsay()
         self._local: tuple[str, ...] = ()
         self._port = 0
         self._asking: dict[str, set[PeerName]] = {}
@@ -78,6 +82,7 @@ class Links:
         def is_needed(peer: PeerName) -> bool:
             return peer in self._wanted or is_neighbour(peer)
 
+        self._way_to = way_to
         self._link_places = Places(settings.max_links, way_to, is_needed)
         self._port_places = Places(settings.max_ports, way_to, is_needed)
         self._told: dict[PeerName, tuple[PeerRecord, tuple[Endpoint, ...], Endpoint | None]] = {}
@@ -90,6 +95,11 @@ class Links:
         """How often `direct` has changed."""
         self._places: dict[PeerName, Endpoint] = {}
         """Where peers that we reach directly see us."""
+        self._said: dict[PeerName, Endpoint] = {}
+        """… and where those did that may do so no longer."""
+        self._sayings: TokenBuckets[PeerName] = TokenBuckets(
+            SAYINGS, SAYINGS_PER_SECOND, settings.max_links
+        )
         self.observations = 0
         """How often `observed` has changed."""
         self._suspect: set[PeerName] = set()
@@ -123,6 +133,11 @@ class Links:
     def observed(self) -> Mapping[PeerName, Endpoint]:
         """Our address as each peer that we reach directly sees our datagrams coming."""
         return self._places
+
+    def testimonies(self) -> Iterator[Testimony]:
+        """The same, each with the neighbour through which the peer is reached."""
+        for peer, place in self._places.items():
+            yield (*self._way_to(peer), peer)[0], place
 
     def reached(self) -> Iterator[Endpoint]:
         """Where we reach peers directly."""
@@ -180,6 +195,7 @@ class Links:
                 self._load,
                 self.routes,
                 self.standing,
+                self._hearsay,
             )
             self._links[peer] = link
             self._load.links = len(self._links)
@@ -295,6 +311,7 @@ class Links:
         self._told.pop(peer, None)
         self._link_places.leave(peer)
         self._wanted.discard(peer)
+        self._said.pop(peer, None)
         if link is not None:
             link.drop(now)
             self._drain(link, now)
@@ -441,6 +458,8 @@ class Links:
     def _watch(self, link: Link, now: float) -> None:
         """What one link finds out may concern others."""
         place, known = link.observed, self._places.get(link.peer)
+        if place != known and not self._may_say(link.peer, place, now):
+            place = known  # It may later: it is asked again and again.
         if place != known:
             self.observations += 1
             if place is None:
@@ -463,6 +482,15 @@ class Links:
             if relay is not None and relay is not link:
                 relay.check(now)
                 self._drain(relay, now)
+
+    def _may_say(self, peer: PeerName, place: Endpoint | None, now: float) -> bool:
+        """Whether we listen if it says that it sees us elsewhere: that makes work for all."""
+        if place is None or place == self._said.get(peer):
+            return True
+        if not self._sayings.of(peer).take(now):
+            return False
+        self._said[peer] = place
+        return True
 
     def _follow(self, now: float) -> None:
         """Let all links follow from what one has found out."""
