@@ -5,12 +5,12 @@ A gateway that leaves ports as they are can do so for one of two hosts only.
 
 from __future__ import annotations
 
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 
-from tests.kit.routers import path_kind
-from tests.kit.waiting import until
+from tests.kit.routers import wait_path
 from weave_py.lab.hosts import LaunchOptions
 from weave_py.lab.internet import APART_SECONDS, PUBLIC, PUBLIC_ADDRESS, Internet
 from weave_py.lab.mesh import LabMesh
@@ -31,11 +31,5 @@ def test_two_behind_one_gateway_and_one_behind_another(tmp_path: Path, outside: 
         for name in names:
             mesh[name].launch([PUBLIC_ADDRESS])
         mesh.wait_ready()
-        for name in names:
-            for other in names:
-                if other != name:
-                    until(
-                        lambda host=mesh[name], to=other: path_kind(host, to) == "direct",
-                        SOON,
-                        f"{name} reaches {other} directly",
-                    )
+        for name, other in permutations(names, 2):
+            wait_path(mesh[name], other, "direct", SOON)

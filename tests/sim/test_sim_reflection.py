@@ -103,7 +103,7 @@ def test_new_ports_of_a_third_party_in_every_record(has_direct_paths: bool) -> N
         simulation.run(0.1)
     assert next(ports) > 500, "it was heard"
     print(f"gain {scales.gain:.2f}")
-    assert 0 < scales.gain < GAIN
+    assert 0 < scales.gain < GAIN / 3, "nor does it come near that"
 
 
 @pytest.mark.parametrize("network", ["10.9.1", "198.51.100"])
