@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 
 from tests.kit.simulation import Simulation
+from weave_py.lab.nat_pairs import Kinds
 from weave_py.lab.nats import TRANSLATING, Kind
 from weave_py.model.names import DEFAULT_PORT, Endpoint
 from weave_py.sim.host import SimHost
@@ -157,3 +158,12 @@ def behind(
         simulation.run(late if number > 2 else 0.0)
         hosts.append(simulation.add(hosts[0], address=f"10.9.{number}.2"))
     return simulation, boxes, hosts
+
+
+def kinds(a: SimHost, b: SimHost) -> Kinds:
+    paths = {(one, path.peer): path.kind for one in (a, b) for path in one.view().paths}
+    return Kinds(paths.get((a, b.name), "none"), paths.get((b, a.name), "none"))
+
+
+def are_direct(a: SimHost, b: SimHost) -> bool:
+    return kinds(a, b) == Kinds("direct", "direct")

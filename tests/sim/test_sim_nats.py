@@ -7,7 +7,7 @@ from itertools import combinations_with_replacement, product
 
 import pytest
 
-from tests.kit.nat_box import behind
+from tests.kit.nat_box import are_direct, behind, kinds
 from tests.kit.simulation import Simulation, over_seeds
 from weave_py.lab.nat_pairs import Kinds, expected
 from weave_py.lab.nats import Kind
@@ -17,15 +17,6 @@ from weave_py.sim.underlay import Wire
 PAIRS = list(combinations_with_replacement([k for k in Kind if k is not Kind.DOUBLE], 2))
 
 FORGETFUL = (Kind.FULL_CONE, Kind.RESTRICTED, Kind.PORT_RESTRICTED, Kind.SYMMETRIC)
-
-
-def kinds(a: SimHost, b: SimHost) -> Kinds:
-    paths = {(one, path.peer): path.kind for one in (a, b) for path in one.view().paths}
-    return Kinds(paths.get((a, b.name), "none"), paths.get((b, a.name), "none"))
-
-
-def are_direct(a: SimHost, b: SimHost) -> bool:
-    return kinds(a, b) == Kinds("direct", "direct")
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)

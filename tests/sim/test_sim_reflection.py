@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.kit.nat_box import are_direct, behind
 from tests.kit.simulation import Simulation
+from weave_py.lab.nats import Kind
 from weave_py.link.control_record import ControlRecord
 from weave_py.link.egress import NextHop
 from weave_py.link.link import SendControl
@@ -149,3 +151,16 @@ def test_an_answer_to_a_probe_that_did_not_arrive_proves_nothing() -> None:
         assert ours.paths._direct[there].state is PathState.UNPROVEN if scales.reflected else True
     assert scales.reflected > 0
     assert heard
+
+
+@pytest.mark.parametrize("other", [Kind.OPEN, Kind.PORT_RESTRICTED])
+def test_a_nat_that_often_forgets_its_mappings_is_followed(other: Kind) -> None:
+    """What is meant for liars must not keep the honest from each other."""
+    simulation, boxes, (_, a, b) = behind(3, Kind.PORT_RESTRICTED, other)
+    simulation.run_until(lambda: are_direct(a, b), within=5)
+    flow = simulation.flow(a, b)
+    for _ in range(12):
+        boxes.box(a).forget()
+        simulation.run(30)
+        assert are_direct(a, b)
+    assert flow.longest_gap() < 2.0
