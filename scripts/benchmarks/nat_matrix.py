@@ -2,7 +2,7 @@
 """Which path does every pair of NATs and firewalls find? Prints the table of docs/paths.md.
 
     scripts/benchmarks/nat_matrix.py [--fastdp] [KIND…]
-                                  as root; all nine kinds take about eight minutes
+                                  as root; all ten kinds take about ten minutes
 
 With --fastdp it is an open network, and the kernel may carry the frames where it can.
 

@@ -1,7 +1,8 @@
 """What does a NAT or firewall do to simulated datagrams? An underlay with boxes between hosts.
 
 The kinds are those of `weave_py.lab.nats`, in virtual time and from their definitions (RFC 3489,
-RFC 4787), not from what Linux does: the two check each other.
+RFC 4787), not from what Linux does: the two check each other. Only what `linux masquerade` is, is
+defined by what Linux does.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import itertools
 
 from tests.kit.simulation import Simulation
+from weave_py.lab.nat_pairs import Kinds
 from weave_py.lab.nats import TRANSLATING, Kind
 from weave_py.model.names import DEFAULT_PORT, Endpoint
 from weave_py.sim.host import SimHost
@@ -66,6 +68,37 @@ class Box:
         return source in places
 
 
+class MasqueradeBox(Box):
+    """Linux with `masquerade` as its only rule. Every flow between a port of the gateway and a
+    place outside is somebody's: its host's, who keeps its port as long as that is free, or, if a
+    datagram came in first, the gateway's own."""
+
+    def __init__(self, kind: Kind, inner: str, outer: str) -> None:
+        super().__init__(kind, inner, outer)
+        self._flows: dict[tuple[int, Endpoint], tuple[bool, float]] = {}
+        """Whether it is the host's, and until when it is remembered."""
+
+    def forget(self) -> None:
+        self._flows.clear()
+
+    def source(self, to: Endpoint, now: float) -> Endpoint | None:
+        self._flows = {flow: entry for flow, entry in self._flows.items() if now < entry[1]}
+        ours = [port for (port, at), (is_ours, _) in self._flows.items() if is_ours and at == to]
+        free = (DEFAULT_PORT, to) not in self._flows
+        port = ours[0] if ours else DEFAULT_PORT if free else next(self._ports)
+        self._remember(port, to, True, now)
+        return Endpoint(self.outer, port)
+
+    def admits(self, port: int, source: Endpoint, now: float) -> bool:
+        is_ours, until = self._flows.get((port, source), (False, 0.0))
+        is_ours &= now < until
+        self._remember(port, source, is_ours, now)
+        return is_ours
+
+    def _remember(self, port: int, place: Endpoint, is_ours: bool, now: float) -> None:
+        self._flows[port, place] = (is_ours, now + FORGET_AFTER)
+
+
 class Boxes(Underlay):
     """An underlay on which hosts at inner addresses are behind boxes."""
 
@@ -109,13 +142,28 @@ class Boxes(Underlay):
             super().dial(source, number, remote)
 
 
-def behind(seed: int, *kinds: Kind, loss: float = 0.0) -> tuple[Simulation, Boxes, list[SimHost]]:
-    """A public host and one behind each of these; all call the public one."""
-    simulation = Simulation(seed, default=Wire(loss=loss))
-    boxes = Boxes(seed, Wire(loss=loss))
+def behind(
+    seed: int, *kinds: Kind, wire: Wire | None = None, late: float = 0.0
+) -> tuple[Simulation, Boxes, list[SimHost]]:
+    """A public host and one behind each of these; all call the public one, each so many seconds
+    after the one before."""
+    wire = wire or Wire()
+    simulation = Simulation(seed, default=wire)
+    boxes = Boxes(seed, wire)
     simulation.underlay, simulation.dice = boxes, boxes.dice
     hosts = [simulation.add(address="198.51.100.1")]
     for number, kind in enumerate(kinds, start=2):
-        boxes.put(Box(kind, f"10.9.{number}.2", f"198.51.100.{number}"))
+        make = MasqueradeBox if kind is Kind.MASQUERADE else Box
+        boxes.put(make(kind, f"10.9.{number}.2", f"198.51.100.{number}"))
+        simulation.run(late if number > 2 else 0.0)
         hosts.append(simulation.add(hosts[0], address=f"10.9.{number}.2"))
     return simulation, boxes, hosts
+
+
+def kinds(a: SimHost, b: SimHost) -> Kinds:
+    paths = {(one, path.peer): path.kind for one in (a, b) for path in one.view().paths}
+    return Kinds(paths.get((a, b.name), "none"), paths.get((b, a.name), "none"))
+
+
+def are_direct(a: SimHost, b: SimHost) -> bool:
+    return kinds(a, b) == Kinds("direct", "direct")

@@ -130,7 +130,7 @@ class World:
 def direct(seed: int = 0, in_use: bool = True) -> World:
     """A world with one direct path that has just come up and knows its MTU."""
     world = World(seed, in_use)
-    world.paths.set_candidates([NEAR], world.now)
+    world.paths.set_candidates([NEAR], world.now, NEAR)
     world.run(6)
     assert world.endpoint == NEAR
     assert world.size == 1472

@@ -13,6 +13,14 @@ from weave_py.lab.nat_pairs import find, started
 from weave_py.lab.nats import Kind
 
 SOON = 3.0  # seconds; usually it takes less than one
+CONES = [
+    Kind.FULL_CONE,
+    Kind.RESTRICTED,
+    Kind.PORT_RESTRICTED,
+    Kind.FIREWALL,
+    Kind.DOUBLE,
+    Kind.MASQUERADE,
+]
 
 
 @pytest.mark.parametrize(
@@ -20,6 +28,7 @@ SOON = 3.0  # seconds; usually it takes less than one
     [
         pytest.param(Kind.PORT_RESTRICTED, Kind.PORT_RESTRICTED, id="holes punched in NATs"),
         pytest.param(Kind.FIREWALL, Kind.DOUBLE, id="in a firewall and in two NATs"),
+        *(pytest.param(Kind.MASQUERADE, kind, id=f"t69: linux and {kind}") for kind in CONES),
         pytest.param(Kind.SYMMETRIC, Kind.RESTRICTED, id="to a port nobody could foretell"),
         pytest.param(Kind.SYMMETRIC, Kind.PORT_RESTRICTED, id="no hole, hence a relay"),
         pytest.param(Kind.HAIRPIN, Kind.HAIRPIN, id="back in through one's own NAT"),

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations_with_replacement, product
 
 import pytest
 
-from tests.kit.nat_box import behind
+from tests.kit.nat_box import are_direct, behind, kinds
 from tests.kit.simulation import Simulation, over_seeds
 from weave_py.lab.nat_pairs import Kinds, expected
 from weave_py.lab.nats import Kind
 from weave_py.sim.host import SimHost
+from weave_py.sim.underlay import Wire
 
 PAIRS = list(combinations_with_replacement([k for k in Kind if k is not Kind.DOUBLE], 2))
 
 FORGETFUL = (Kind.FULL_CONE, Kind.RESTRICTED, Kind.PORT_RESTRICTED, Kind.SYMMETRIC)
-
-
-def kinds(a: SimHost, b: SimHost) -> Kinds:
-    paths = {(one, path.peer): path.kind for one in (a, b) for path in one.view().paths}
-    return Kinds(paths.get((a, b.name), "none"), paths.get((b, a.name), "none"))
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)
@@ -41,8 +38,45 @@ def test_the_best_path_is_found_soon_and_carries_data(one: Kind, other: Kind) ->
 @pytest.mark.parametrize("pair", [(Kind.PORT_RESTRICTED,) * 2, (Kind.SYMMETRIC, Kind.RESTRICTED)])
 @over_seeds(3, slow=5)
 def test_a_fifth_of_all_datagrams_lost_is_no_obstacle(seed: int, pair: tuple[Kind, Kind]) -> None:
-    simulation, _, (_, a, b) = behind(seed, *pair, loss=0.2)
+    simulation, _, (_, a, b) = behind(seed, *pair, wire=Wire(loss=0.2))
     simulation.run_until(lambda: kinds(a, b) == Kinds("direct", "direct"), within=15)
+
+
+PUNCHABLE = [
+    kind
+    for kind in Kind
+    if kind is not Kind.DOUBLE and expected(Kind.MASQUERADE, kind) == Kinds("direct", "direct")
+]
+
+
+@pytest.mark.parametrize("other", PUNCHABLE)
+@pytest.mark.parametrize("latency", [0.0002, 0.02, 0.15])
+@pytest.mark.parametrize("is_first", [True, False])
+@over_seeds(1, slow=10)
+def test_a_port_that_can_be_taken_away_is_not(
+    seed: int, is_first: bool, latency: float, other: Kind
+) -> None:
+    """t69: whoever joined the mesh earlier probed the other's gateway before its host had sent
+    anything, and never had a direct path with it."""
+    pair = (Kind.MASQUERADE, other) if is_first else (other, Kind.MASQUERADE)
+    for late in (0.0, 0.037, 1.3):
+        wire = Wire(latency=latency, jitter=latency / 10)
+        simulation, _, (_, a, b) = behind(seed, *pair, wire=wire, late=late)
+        simulation.run_until(partial(are_direct, a, b), within=8)
+
+
+@over_seeds(2, slow=10)
+def test_a_port_that_was_taken_away_comes_back(seed: int) -> None:
+    """t69: the gateway forgets, and what arrives first takes the port; all are silent for long
+    enough then, and the next volley finds it free."""
+    simulation, boxes, (_, a, b) = behind(seed, Kind.MASQUERADE, Kind.MASQUERADE)
+    simulation.run_until(lambda: are_direct(a, b), within=4)
+    boxes.box(a).forget()
+    boxes.box(b).forget()
+    flow = simulation.flow(a, b)
+    simulation.run_until(lambda: not are_direct(a, b), within=10)
+    simulation.run_until(lambda: are_direct(a, b), within=90)
+    assert flow.longest_gap() < 2.0, "the relay stands in"
 
 
 def rebound_gaps(seed: int, one: Kind, other: Kind) -> float:

@@ -26,21 +26,30 @@ def _docs(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 def test_the_tables_are_as_declared(
     docs: types.ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """F8: run scripts/docs after changing an option, a section, a metric or a state file."""
+    """F8: run scripts/docs after changing an option, a section, a metric, a state file or a
+    profile."""
     assert docs.main(["--check"]) == 0, capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["options", "sections", "metrics", "state"])
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [
+        *((name, "cli.md") for name in ("options", "sections", "metrics", "state")),
+        ("profiles", "lab.md"),
+    ],
+)
 def test_a_table_that_differs_is_noticed_and_written_anew(
-    docs: types.ModuleType, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    docs: types.ModuleType, name: str, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = docs.PAGE.read_text()
+    for each in docs.PAGES:
+        (tmp_path / each).write_text((docs.DOCS / each).read_text())
+    path = tmp_path / page
+    good = path.read_text()
     begin = f"<!-- {name}: written by scripts/docs -->\n"
-    page = tmp_path / "cli.md"
-    page.write_text(good.replace(begin, f"{begin}| of an older version |\n"))
-    monkeypatch.setattr(docs, "PAGE", page)
+    path.write_text(good.replace(begin, f"{begin}| of an older version |\n"))
+    monkeypatch.setattr(docs, "DOCS", tmp_path)
     assert docs.main(["--check"]) == 1
     assert docs.main([]) == 0
-    assert page.read_text() == good
-    page.write_text(good.replace(begin, ""))
+    assert path.read_text() == good
+    path.write_text(good.replace(begin, ""))
     assert docs.main([]) == 1, "there is no place for it"

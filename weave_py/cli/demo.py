@@ -24,6 +24,13 @@ from weave_py.config.password import password_file_warning, resolve_password
     show_default=True,
     help="Which hosts reach each other.",
 )
+@click.option(
+    "--profile",
+    type=click.Choice(["plain", "docker", "firewalled", "two-uplinks", "cloud-nat", "busy"]),
+    default="plain",
+    show_default=True,
+    help="What else there is on the hosts.",
+)
 @click.option("--once", is_flag=True, help="Show that it works, then clean up and exit.")
 @click.option("--keep-logs", is_flag=True, help="Leave the routers' logs when done.")
 @takes(PASSWORD, "The network's secret [default: made up].")
@@ -31,6 +38,7 @@ from weave_py.config.password import password_file_warning, resolve_password
 def demo_command(
     hosts: int,
     topology: str,
+    profile: str,
     once: bool,
     keep_logs: bool,
     password: str | None,
@@ -52,4 +60,11 @@ def demo_command(
 
     from weave_py.lab.demo import run_demo
 
-    return run_demo(hosts=hosts, topology=topology, once=once, password=secret, keep_logs=keep_logs)
+    return run_demo(
+        hosts=hosts,
+        topology=topology,
+        once=once,
+        password=secret,
+        keep_logs=keep_logs,
+        profile=profile,
+    )

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -21,7 +21,8 @@ from weave_py.lab.hosts import LaunchOptions
 from weave_py.lab.mesh import LabMesh
 from weave_py.lab.namespaces import SWITCH, Lab
 from weave_py.lab.pings import PingResult, matrix, ping_pairs
-from weave_py.lab.topology import Topology, build
+from weave_py.lab.profiles import PROFILES, opened, profile_of
+from weave_py.lab.topology import build
 from weave_py.model.errors import HostError, WeaveError
 
 REACHABLE_SECONDS = 60.0
@@ -30,26 +31,36 @@ REACHABLE_SECONDS_EACH = 3.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def run_demo(hosts: int, topology: str, once: bool, password: str | None, keep_logs: bool) -> int:
-    """Show a mesh of `hosts` routers until Ctrl-C, or (`once`) end by itself.
+def run_demo(
+    hosts: int,
+    topology: str,
+    once: bool,
+    password: str | None,
+    keep_logs: bool,
+    profile: str = PROFILES[0].name,
+) -> int:
+    """Show a mesh of `hosts` routers until Ctrl-C, or (`once`) end by itself. What else there is on
+    the hosts, the `profile` says (lab.profiles).
 
     Without a `password` one is made up: the network of the demo is always encrypted. The result
     is an exit status: 0 if every container reached every other one, else 1.
     """
     try:
-        shape = build(topology, hosts)
+        build(topology, hosts)  # is there such a thing?
+        kind = profile_of(profile)
         if unprivileged.missing_privilege() is not None:
-            return _run_unprivileged(hosts, topology, once, password, keep_logs)
-        return _run(shape, once, password, keep_logs)
+            return _run_unprivileged(hosts, topology, once, password, keep_logs, profile)
+        return _run(opened(kind, topology, hosts), once, password, keep_logs)
     except WeaveError as error:
         print(f"weave-py demo: {error}", file=sys.stderr)
         return 1
 
 
 def _run_unprivileged(
-    hosts: int, topology: str, once: bool, password: str | None, keep_logs: bool
+    hosts: int, topology: str, once: bool, password: str | None, keep_logs: bool, profile: str
 ) -> int:
     argv = [sys.executable, "-m", "weave_py.lab", "--hosts", str(hosts), "--topology", topology]
+    argv += ["--profile", profile] * (profile != PROFILES[0].name)
     argv += ["--once"] * once + ["--keep-logs"] * keep_logs
     extra = {} if password is None else {"WEAVE_PASSWORD": password}
     if not keep_logs:
@@ -58,7 +69,9 @@ def _run_unprivileged(
     return unprivileged.run_again(argv, extra)
 
 
-def _run(shape: Topology, once: bool, password: str | None, keep_logs: bool) -> int:
+def _run(
+    building: AbstractContextManager[Lab], once: bool, password: str | None, keep_logs: bool
+) -> int:
     commands.require("ip", "ping")
     outside = unprivileged.hold_lifeline()
     said = _Progress()
@@ -66,7 +79,7 @@ def _run(shape: Topology, once: bool, password: str | None, keep_logs: bool) -> 
         try:
             Lab.clean_stale()
             options = LaunchOptions(password=password or secrets.token_urlsafe(18))
-            with Lab(shape) as lab, LabMesh(lab, directory, options) as mesh, _uninterrupted():
+            with building as lab, LabMesh(lab, directory, options) as mesh, _uninterrupted():
                 _bring_up(mesh, said)
                 _show(mesh)
                 if not once:
@@ -104,7 +117,7 @@ def _bring_up(mesh: LabMesh, said: _Progress) -> None:
 
 def _bring_up_or_fail(mesh: LabMesh, said: _Progress) -> None:
     lab = mesh.lab
-    said(f"{len(mesh.hosts)} hosts, {lab.topology.kind}: {lab.topology.drawing()}")
+    said(f"{len(mesh.hosts)} hosts, {lab.drawing()}")
     mesh.launch()
     said("a router started in each")
     mesh.wait_ready()
@@ -145,13 +158,17 @@ def _hints(lab: Lab, outside: int | None) -> str:
         enter = "sudo " if "SUDO_UID" in os.environ else ""
     weave = f"{sys.executable} -m weave_py"
     first, second, last = lab.topology.hosts[0], lab.topology.hosts[1], lab.topology.hosts[-1]
-    port = lab.topology.switch_port(first, lab.topology.wire_between(first, second))
     rows = [
         ("a ping between containers", f"ip netns exec {lab.ns('c1')} ping 10.32.0.{last[1:]}"),
         ("what a router says", f"ip netns exec {lab.ns(first)} {weave} status"),
-        (f"pull the cable {first} – {second}", f"ip -n {lab.ns(SWITCH)} link set {port} down"),
-        ("put it back", f"ip -n {lab.ns(SWITCH)} link set {port} up"),
     ]
+    if lab.topology.direct(first, second):
+        port = lab.topology.switch_port(first, lab.topology.wire_between(first, second))
+        pull = f"ip -n {lab.ns(SWITCH)} link set {port}"
+        rows += [
+            (f"pull the cable {first} – {second}", f"{pull} down"),
+            ("put it back", f"{pull} up"),
+        ]
     lines = [f"{what}:\n    {enter}{how}" for what, how in rows]
     return "\n".join(["To explore, in another terminal:", *lines, "Ctrl-C ends the demo."])
 

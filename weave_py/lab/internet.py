@@ -3,12 +3,15 @@
     h1 (public) ──┬── g1 ── h2, h3 …      each gateway `g` with the rules of its kind (lab.nats)
                   └── g2 ── (g2x ──) h4 …  double NAT: a second gateway behind the first
 
-The internet is one wire of the switch. Sites with NAT all use the same private addresses, as they
+The internet is one wire of the switch, or, if the sites are to be apart, a cable that takes its
+time (lab.distance). Sites with NAT all use the same private addresses, as they
 do in the world. A `Lab` like any other, but that it has no wires to cut.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -25,6 +28,7 @@ _NETFILTER = 12  # NETLINK_NETFILTER
 PUBLIC = "h1"
 PUBLIC_ADDRESS = "198.51.100.1"
 NETWORK = "net"
+APART_SECONDS = 0.02
 REBOUND_PORTS = 1_000
 """By so much the outer ports of a gateway move when it forgets its mappings."""
 
@@ -74,14 +78,17 @@ class Site:
 class Internet(Lab):
     """The public host h1 and sites; a context manager, cleaned up at exit in any case."""
 
-    def __init__(self, kinds: Sequence[tuple[Kind, int]]) -> None:
-        """For each site what it is behind, and how many hosts it has: named h2, h3 … in order."""
+    def __init__(self, kinds: Sequence[tuple[Kind, int]], *, seconds: float = 0.0) -> None:
+        """For each site what it is behind, and how many hosts it has: named h2, h3 … in order.
+        `seconds`: how long it takes from a site to another."""
         sites, last = [], 1
         for number, (kind, count) in enumerate(kinds, start=1):
             hosts = tuple(f"h{last + n}" for n in range(1, count + 1))
             sites.append(Site(number, kind, hosts))
             last += count
         self.sites = tuple(sites)
+        self.seconds = seconds
+        self._long_cable: subprocess.Popen[bytes] | None = None
         self.gateways: dict[str, Gateway] = {}
         names = tuple(f"h{n}" for n in range(1, last + 1))
         super().__init__(Topology("full", names, ()))
@@ -95,12 +102,36 @@ class Internet(Lab):
             self._plug(PUBLIC, PUBLIC_ADDRESS)
             for site in self.sites:
                 self._build(site)
-            for name in (PUBLIC, *(f"g{site.number}" for site in self.sites)):
+            plugged = (PUBLIC, *(f"g{site.number}" for site in self.sites))
+            for name in plugged:
                 self._batch(name, self._routes(name))
+            if self.seconds:
+                ports = [f"p-{name}" for name in plugged]
+                cable = [sys.executable, "-m", "weave_py.lab.distance", str(self.seconds), *ports]
+                self._long_cable = self.popen(SWITCH, cable)
         except BaseException:
             self.close()
             raise
         return self
+
+    def close(self) -> None:
+        """See Lab."""
+        if self._long_cable is not None:
+            self._long_cable.kill()
+            self._long_cable.wait()
+            self._long_cable = None
+        super().close()
+
+    def address(self, host: str, seen_from: str, *, ipv6: bool = False) -> str:
+        """See Lab; only the public host has one that others reach."""
+        if host != PUBLIC or host == seen_from or ipv6:
+            raise ValueError(f"{seen_from} does not reach {host} in this internet")
+        return PUBLIC_ADDRESS
+
+    def drawing(self) -> str:
+        """See Lab."""
+        sites = (f"{', '.join(site.hosts)} behind {site.kind}" for site in self.sites)
+        return f"an internet: {PUBLIC}, {', '.join(sites)}"
 
     def rebind(self, name: str) -> None:
         """A gateway forgets its mappings, as if it had been restarted: the hosts behind it get
@@ -135,12 +166,12 @@ class Internet(Lab):
 
     def _plug(self, name: str, address: str, device: str = "eth0") -> None:
         """Onto the internet."""
-        port = f"p-{name}"
+        port, wire = f"p-{name}", "" if self.seconds else f"master {NETWORK}"
         self._batch(
             SWITCH,
             [
                 f"link add name {port} type veth peer name {device} netns {self.ns(name)}",
-                f"link set dev {port} master {NETWORK} up",
+                f"link set dev {port} {wire} up",
             ],
         )
         self._batch(name, [f"addr add {address}/24 dev {device}", f"link set dev {device} up"])
@@ -167,9 +198,13 @@ class Internet(Lab):
 
 def pair_of(one: Kind, other: Kind) -> Internet:
     """The public host and two hosts, h2 and h3, behind these. Two behind hairpins are behind the
-    same one, which lets them reach each other only by their outer addresses."""
+    same one, which lets them reach each other only by their outer addresses. Two masquerades are
+    apart, as they are in the world: on one wire nobody's datagrams are under way at the same time.
+    """
     if one is other is Kind.HAIRPIN:
         return Internet([(Kind.HAIRPIN, 2)])
+    if one is other is Kind.MASQUERADE:
+        return Internet([(one, 1), (other, 1)], seconds=APART_SECONDS)
     return Internet([(one, 1), (other, 1)])
 
 

@@ -151,6 +151,10 @@ class Lab:
 
     # Use
 
+    def drawing(self) -> str:
+        """One line for people."""
+        return f"{self.topology.kind}: {self.topology.drawing()}"
+
     def ns(self, name: str) -> str:
         """The name of the namespace of a host, a container or the switch, as `ip netns` has it."""
         return self.prefix + name

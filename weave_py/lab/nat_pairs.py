@@ -22,7 +22,9 @@ ONE, OTHER = "h2", "h3"
 WITHOUT_UDP = frozenset({Kind.NO_UDP, Kind.TCP_OUT})
 ANSWERS_TCP = frozenset({Kind.OPEN, Kind.NO_UDP})
 # Who lets in only what comes from exactly where something was sent to.
-STRICT = frozenset({Kind.PORT_RESTRICTED, Kind.FIREWALL, Kind.DOUBLE, Kind.SYMMETRIC})
+STRICT = frozenset(
+    {Kind.PORT_RESTRICTED, Kind.FIREWALL, Kind.DOUBLE, Kind.SYMMETRIC, Kind.MASQUERADE}
+)
 FIND_SECONDS = 15.0
 STAY_SECONDS = 2.0
 POLL_SECONDS = 0.05

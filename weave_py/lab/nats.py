@@ -33,6 +33,7 @@ class Kind(StrEnum):
     TCP_OUT = "TCP out only"  #: symmetric NAT that lets only TCP pass
     DOUBLE = "double NAT"  #: a port-restricted cone behind another one
     HAIRPIN = "hairpin"  #: a full cone that also turns packets from inside back to the inside
+    MASQUERADE = "linux masquerade"  #: any Linux host with that one rule, open to what comes in
 
 
 TRANSLATING = frozenset(Kind) - {Kind.OPEN, Kind.FIREWALL, Kind.NO_UDP}
@@ -57,8 +58,9 @@ class Gateway(NamedTuple):
 def rules(gateway: Gateway) -> str:
     """What `nft -f` needs in a gateway."""
     chains = "".join(_chains(gateway))
-    # Nothing reaches the gateway itself: a conntrack entry made by a stranger's packet, before
-    # ours goes out, would give ours another port. (Home routers drop it as well.)
+    # Nothing reaches most gateways themselves (home routers drop it as well). On others a packet of
+    # a stranger's that comes before ours goes out makes a conntrack entry: ours gets another port.
+    drop = "" if gateway.kind is Kind.MASQUERADE else 'iifname "out" ct state new drop'
     return f"""\
 table ip site
 delete table ip site
@@ -66,7 +68,7 @@ table ip site {{
   set contacted {{ type ipv4_addr; flags dynamic, timeout; timeout 60s; }}
   chain input {{
     type filter hook input priority 0; policy accept;
-    iifname "out" ct state new drop
+    {drop}
   }}
 {chains}}}
 """
@@ -76,7 +78,9 @@ def _chains(gateway: Gateway) -> list[str]:
     kind = gateway.kind
     chains = [_chain("forward", "filter hook forward priority 0", _filters(kind))]
     if kind in TRANSLATING:
-        post = [*map(partial(_source, gateway), range(len(gateway.inner)))]
+        keeps = gateway.kind is Kind.MASQUERADE  # the inner port, if that is free
+        inner = range(0 if keeps else len(gateway.inner))
+        post = [*map(partial(_source, gateway), inner)]
         post.append('oifname "out" masquerade')
         chains.append(_chain("postrouting", "nat hook postrouting priority srcnat", post))
     if kind in (Kind.FULL_CONE, Kind.RESTRICTED, Kind.HAIRPIN):
@@ -108,7 +112,7 @@ def _filters(kind: Kind) -> list[str]:
     established = "ct state established,related accept"
     closed = 'iifname "out" drop'
     match kind:
-        case Kind.OPEN:
+        case Kind.OPEN | Kind.MASQUERADE:
             return []
         case Kind.NO_UDP:
             return ["meta l4proto udp drop"]

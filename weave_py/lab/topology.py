@@ -59,7 +59,8 @@ class Topology:
     def device(self, host: str, wire: Wire) -> str:
         """The host's end of the wire, named so that `ip link` in the host reads like a map."""
         others = [member for member in wire.members if member != host]
-        return f"to-{others[0]}" if len(others) == 1 else f"lan{wire.number}"
+        is_only = [w.members for w in self.wires].count(wire.members) == 1
+        return f"to-{others[0]}" if len(others) == 1 and is_only else f"lan{wire.number}"
 
     def switch_port(self, host: str, wire: Wire) -> str:
         """The other end of that cable, in the switch."""

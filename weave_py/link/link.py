@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from weave_py.crypto.identity import Identity
 from weave_py.link.control_record import ControlRecord
 from weave_py.link.egress import Egress, NextHop, prefix_to
+from weave_py.link.hearsay import Credit, Hearsay
 from weave_py.link.loss import FEWEST, LossMeter
 from weave_py.link.path import PathSettings
 from weave_py.link.paths import Paths
 from weave_py.link.route_book import RouteBook
 from weave_py.link.sealing import Opener
 from weave_py.link.session import Session, SessionSettings
+from weave_py.link.volley import Standing, Volley
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.errors import WireError
 from weave_py.model.load import LocalLoad
@@ -92,16 +94,21 @@ class Link:
         most_datagrams: int = MAX_SEGMENTS,
         load: LocalLoad | None = None,
         routes: RouteBook | None = None,
+        standing: Standing | None = None,
+        hearsay: Hearsay | None = None,
     ) -> None:
-        """`most_datagrams`: how many datagrams a record may take at the most. `load`: the
-        router's own, and so are `routes`."""
+        """`most_datagrams`: how many datagrams a record may take at the most. `load`, `routes`,
+        `standing` and `hearsay`: the router's own."""
         self.peer = peer
         self.egress = Egress(peer)
         self.session = Session(
             identity, uid, peer, suites, token_bytes, new_index, session_settings, load
         )
-        self._path_settings = path_settings or PathSettings()
-        self.paths = Paths(self._path_settings, load, routes)
+        path_settings = path_settings or PathSettings()
+        self._token_bytes = token_bytes
+        credit = Credit(hearsay or Hearsay())
+        self.paths = Paths(path_settings, load, routes, credit, self._new_number)
+        self.volley = Volley(identity.name < peer, standing or Standing(), now, path_settings)
         self.loss = LossMeter()
         self.observed: Endpoint | None = None
         """Our own address as the peer sees it, on the path in use."""
@@ -113,16 +120,25 @@ class Link:
         self._metered_at = now
         self._metered = 0
         """Datagrams sent by then."""
-        self._punch_at = now
+        self._is_holding = False
+        """See Paths.is_holding."""
 
     # --- in ------------------------------------------------------------------------------
 
     def peer_known(
-        self, static: bytes, uid: PeerUID, candidates: Iterable[Endpoint], now: float
+        self,
+        static: bytes,
+        uid: PeerUID,
+        candidates: Iterable[Endpoint],
+        now: float,
+        version: int = 0,
+        called: Endpoint | None = None,
     ) -> None:
-        """The peer's topology record (and our neighbours) say this about it."""
+        """The peer's topology record (and our neighbours) say this about it. `version`: the
+        record's; `called`: where we have called the peer."""
         self.session.peer_known(static, uid, now)
-        self.paths.set_candidates(candidates, now)
+        self.paths.set_candidates(candidates, now, called)
+        self.volley.peer_known(version)
         self._settle(now)
 
     def set_relay(self, via: PeerName | None, tcp: PeerName | None, now: float) -> None:
@@ -149,6 +165,7 @@ class Link:
         errors = []
         for record in records:
             self.session.confirmed(record.session, now)
+            self.paths.credit.heard(record.datagram_bytes)
             if record.origin is not None:
                 self.paths.heard_from(record.origin, now)
             if record.body is None:
@@ -178,8 +195,8 @@ class Link:
                     self.observed = seen_from or self.observed
             case SessionMessage(message):
                 self.session.receive_untrusted(message, now)
-            case Punch():
-                self.paths.punched(now)
+            case Punch() as punch:
+                self.volley.receive(punch, now)
             case None:
                 pass
 
@@ -237,6 +254,7 @@ class Link:
 
     def routes_changed(self, now: float) -> None:
         """The kernel has said which way it sends to an address of the peer's."""
+        self.paths.routes_changed()
         self._settle(now)
 
     def drop(self, now: float) -> None:
@@ -266,6 +284,7 @@ class Link:
         if self.session.current is None:
             return self.session.next_deadline()
         due = [self.session.next_deadline(), self.paths.next_deadline()]
+        due.append(self.volley.next_deadline(self._is_holding))
         if not self.paths.is_sound:
             due.append(Deadline(self._worked_at + RENEW_AFTER, "no path has worked"))
         if self.egress.busy:
@@ -300,8 +319,10 @@ class Link:
             self._worked_at = now
             self.loss.restart()
             self.paths.restart(now)
+            self.volley.begin(now)
         self._probe(now)
-        self._punch(now)
+        if self._punch(now):
+            self._probe(now)
         if not self.paths.is_direct:
             self.observed = None  # what that way looked like may not be so any more
         best = self.paths.best
@@ -319,14 +340,24 @@ class Link:
             body = encode_probe(Probe(number, size, sent), room)
             self._outputs.append(SendControl(next_hop, body, number))
 
-    def _punch(self, now: float) -> None:
-        """We are probing the peer's addresses: let it probe ours at the same time."""
+    def _punch(self, now: float) -> bool:
+        """Where the peer cannot be probed at will: probe each other at the same time. True if that
+        is now."""
+        self._is_holding = self.paths.is_holding(now)
+        if self._is_holding and self.paths.take_probe_trigger():
+            self.volley.want(now)
+        self.volley.advance(now, self._is_holding)
         best = self.paths.best
-        if best is None or self.paths.is_direct or now < self._punch_at:
-            return
-        if self.paths.take_probe_trigger():
-            self._punch_at = now + self._path_settings.punch_every
-            self._outputs.append(SendControl(best.next_hop, encode_punch()))
+        for punch in self.volley.take_punches():
+            if best is not None:
+                self._outputs.append(SendControl(best.next_hop, encode_punch(punch)))
+        if not self.volley.take_fire():
+            return False
+        self.paths.fire(now)
+        return True
+
+    def _new_number(self) -> int:
+        return int.from_bytes(self._token_bytes(4), "little") or 1  # 0: see _meter
 
     def _meter(self, now: float) -> None:
         """While much is sent, ask often how much of it arrives: paths are probed too rarely."""

@@ -58,6 +58,22 @@ class PathSettings:
     """Who is late itself (model.load) waits so much longer, for each second of it."""
     check_every: float = 0.5
     punch_every: float = 1.0
+    """Between two questions, and between two volleys (link.volley), at least."""
+    volley_questions: int = 3
+    volley_patience: float = 2.0
+    """So long we wait for news without which a volley has less hope."""
+    volley_lag: float = 0.05
+    """Who gives way fires so much later."""
+    volley_again: float = 2.0
+    volley_pause: float = 35.0
+    """Linux forgets after 30 s what was not answered (nf_conntrack_udp_timeout)."""
+    volley_takes: float = 0.5
+    """From the first keys to the first answers, mostly."""
+    volley_lasts: float = 1.5
+    heard_counts: float = 25.0
+    """So long what came from there proves that it may be probed at will."""
+    unaffordable: float = 1.0
+    """So much later we ask again whether a place may be probed that nobody has answered from."""
     better_by: float = 0.005
     """Another direct path must have a round trip this much shorter, and by a third."""
 
@@ -177,6 +193,14 @@ class Path:
         elif now >= self._checked_at + self._settings.check_every:
             self._checked_at = now
             self._probe_at = min(self._probe_at, now)
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is to be probed now, not regarding its size."""
+        return now >= self._probe_at
+
+    def postpone(self, until: float) -> None:
+        """It may not be probed before."""
+        self._probe_at = max(self._probe_at, until)
 
     def rest(self, now: float) -> None:
         """It is not to be probed for now: what was not answered so far says nothing later. When

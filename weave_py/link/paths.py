@@ -6,9 +6,15 @@ a relay; inside the control connection of a neighbour, which may be the peer. Th
 while a better one works, and are proved again as soon as that one misses an answer; they take over
 when it has missed several, well before it is given up, and hand back at its next answer.
 
+Where a straight way is only hoped for, and the peer can be reached by a detour, we do not probe at
+will: see link.volley. Only where the peer was heard from, where we called it, or while a straight
+way works, that can do no harm.
+
 When the peer is heard from a new place (its NAT has changed its mind, or it has moved), both that
 place and the old one are asked: if only the new one answers, it is taken at once. (The idea is
 that of RFC 9000, section 9; a probe is its path challenge.)
+
+Where nobody has answered yet, whoever speaks of it, little is sent: see link.hearsay.
 
 Nothing is sent to an address that the kernel reaches through the inner network, nor before the
 kernel has said whether it does (`link.route_book`): such a way lasts only while it is not used.
@@ -16,11 +22,13 @@ kernel has said whether it does (`link.route_book`): such a way lasts only while
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import itertools
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from weave_py.link.egress import NextHop
-from weave_py.link.path import Path, PathSettings, PathState
+from weave_py.link.hearsay import Credit, Hearsay
+from weave_py.link.path import SMALL_PROBE, Path, PathSettings, PathState
 from weave_py.link.route_book import RouteBook
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.load import LocalLoad
@@ -46,17 +54,25 @@ class Paths:
         settings: PathSettings | None = None,
         load: LocalLoad | None = None,
         routes: RouteBook | None = None,
+        credit: Credit | None = None,
+        new_number: Callable[[], int] | None = None,
     ) -> None:
-        """`load`: the router's own, and so are `routes`."""
+        """`load`: the router's own, and so are `routes`. `credit`: the peer's. `new_number`: for a
+        probe; one that the peer could foretell it could answer without being there."""
+        self.credit = credit or Credit(Hearsay())
+        self._new_number = new_number or itertools.count(1).__next__
         self._routes = routes or RouteBook(is_asked=False)
         self._settings = settings or PathSettings()
         self._load = load or LocalLoad()
         self._direct: dict[Endpoint, Path] = {}
         self._told: frozenset[Endpoint] = frozenset()
+        self._called: Endpoint | None = None
+        self._fire_until = float("-inf")
+        self._held: list[Path] = []
+        """Not to be probed at the moment."""
         self._relay: Path | None = None
         self._tcp: Path | None = None
         self._best: Path | None = None
-        self._number = 0
         self._has_hope = False
 
     @property
@@ -130,8 +146,12 @@ class Paths:
 
     # --- which ways there are ------------------------------------------------------------
 
-    def set_candidates(self, endpoints: Iterable[Endpoint], now: float) -> None:
-        """Where the peer might be reached, best guess first."""
+    def set_candidates(
+        self, endpoints: Iterable[Endpoint], now: float, called: Endpoint | None = None
+    ) -> None:
+        """Where the peer might be reached, best guess first. `called`: where we have called it, so
+        that no NAT of the peer is in between."""
+        self._called = called
         told = list(dict.fromkeys(endpoints))[: self._settings.max_candidates]
         self._has_hope |= not self._told.issuperset(told)
         self._told = frozenset(told)
@@ -189,10 +209,22 @@ class Paths:
         for path in self._all():
             path.check(now)
 
-    def punched(self, now: float) -> None:
+    def routes_changed(self) -> None:
+        """Ways may be open now that were not, or not known to be."""
+        self._has_hope = True
+
+    def fire(self, now: float) -> None:
         """The peer is probing us: what we send now will get through, if anything does."""
+        self._fire_until = now + self._settings.volley_lasts
         for path in self._direct.values():
-            path.poke(now)
+            if path.state is PathState.UP:
+                path.check(now)
+            else:
+                path.restart(now)
+
+    def is_holding(self, now: float) -> bool:
+        """Whether there are ways that we would like to probe, but may not at will."""
+        return any(self._holds(path, now, in_volley=False) for path in self._direct.values())
 
     def hurry(self, now: float) -> None:
         """The best path is in use again: probe it as often as one in use."""
@@ -203,7 +235,9 @@ class Paths:
 
     def advance(self, now: float, in_use: bool) -> list[ProbeRequest]:
         requests = []
+        self._held = []
         grace = self._settings.grace * self._load.delay(now)
+        is_spare = any(path.is_sound for path in self._direct.values())
         for path in self._all():
             path.grace = grace
             path.silent_factor, path.scale_factor = (
@@ -216,14 +250,20 @@ class Paths:
             if self._rests(path):
                 path.rest(now)
                 continue
+            if self._holds(path, now):
+                self._held.append(path)
+                continue
             if place and path.is_hopeless and self._is_hearsay(place):
                 self._drop(place)
                 continue
             was_up = path.state is PathState.UP
+            if place and path.is_due(now) and not self._may_ask(place, is_spare, now):
+                s = self._settings
+                path.postpone(now + (s.longest_retry if is_spare else s.unaffordable))
             for kind, size in path.advance(now, in_use and path is self._best):
-                self._number = self._number % 0xFFFF_FFFF + 1  # never 0: see Link
-                path.sent(self._number, kind, size, now)
-                requests.append(ProbeRequest(path.next_hop, self._number, size))
+                number = self._new_number()
+                path.sent(number, kind, size, now)
+                requests.append(ProbeRequest(path.next_hop, number, size))
             self._has_hope |= was_up and path.state is not PathState.UP
         self._choose(now)
         return requests
@@ -232,6 +272,9 @@ class Paths:
         """An answer came: of this path's; None if nobody waits for it."""
         for path in self._all():
             if path.is_waiting_for(number):
+                place = path.next_hop.endpoint
+                if place and path.state is not PathState.UP:
+                    self.credit.answered(place.host)
                 path.answered(number, size, now)
                 self._choose(now)
                 return path
@@ -256,10 +299,11 @@ class Paths:
         return Path(next_hop, self._not_first(now), self._settings)
 
     def _not_first(self, now: float) -> float:
-        """When a new detour is to be probed: not before direct ways had time to answer, if that
-        takes long. Of many links that come up together nearly all would do it in vain. (Frames
-        take the detour meanwhile.)"""
-        return now + self._settings.grace * self._load.delay(now)
+        """When a new detour is to be probed: not before direct ways had time to answer, which have
+        to be agreed on first. Of many links that come up together nearly all would do it in vain.
+        (Frames take the detour meanwhile.)"""
+        volley = self._settings.volley_takes if self._told else 0.0
+        return now + volley + self._settings.grace * self._load.delay(now)
 
     def _all(self) -> list[Path]:
         detours = (path for path in (self._relay, self._tcp) if path is not None)
@@ -269,7 +313,7 @@ class Paths:
         place = path.next_hop.endpoint
         if place is not None and not self._routes.may_send(place.host):
             return False
-        return not self._rests(path)
+        return not self._rests(path) and path not in self._held
 
     def _is_barred(self, place: Endpoint, now: float) -> bool:
         """Whether nothing may be sent there. What the way was like before proves nothing then."""
@@ -281,6 +325,15 @@ class Paths:
             self._direct[place] = Path(NextHop(place, None), now, self._settings)
         return True
 
+    def _may_ask(self, place: Endpoint, is_spare: bool, now: float) -> bool:
+        """Whether a probe may go there. It may where the peer has answered once, also by TCP."""
+        path = self._direct[place]
+        if path.state is not PathState.UNPROVEN or place == self._called:
+            return True
+        if now < path.heard_at + self._settings.heard_counts:
+            is_spare = False  # it may have moved there
+        return self.credit.take(place.host, SMALL_PROBE, is_spare, now)
+
     def _rests(self, path: Path) -> bool:
         """Whether a better way works, so that this one need not be probed."""
         if path.next_hop.endpoint is not None:
@@ -288,6 +341,21 @@ class Paths:
         if any(direct.is_sound for direct in self._direct.values()):
             return True
         return path is self._tcp and self._relay is not None and self._relay.is_sound
+
+    def _holds(self, path: Path, now: float, in_volley: bool = True) -> bool:
+        """Whether it must not be probed but in a volley."""
+        place = path.next_hop.endpoint
+        if place is None or path.state is PathState.UP or place == self._called:
+            return False
+        if place not in self._told or now < path.heard_at + self._settings.heard_counts:
+            return False
+        if self._relay is None and self._tcp is None:
+            return False  # how should we agree?
+        if not self._routes.may_send(place.host):
+            return False
+        if in_volley and now < self._fire_until:
+            return False
+        return not any(direct.state is PathState.UP for direct in self._direct.values())
 
     def _is_hearsay(self, place: Endpoint) -> bool:
         """Whether we only heard from there, and it never answered."""

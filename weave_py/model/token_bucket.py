@@ -34,6 +34,10 @@ class TokenBucket:
             self._tokens -= cost
         return granted
 
+    def give(self, amount: float) -> None:
+        """Somebody has earned so much more; what does not go in is lost."""
+        self._tokens = min(self._burst, self._tokens + amount)
+
 
 class TokenBuckets(Generic[K]):
     """A bucket for each source; of the `most` that asked last, or the table itself would be a way
@@ -47,6 +51,10 @@ class TokenBuckets(Generic[K]):
 
     def __len__(self) -> int:
         return len(self._buckets)
+
+    def forget(self, source: K) -> None:
+        """Begin anew with a full one."""
+        self._buckets.pop(source, None)
 
     def of(self, source: K) -> TokenBucket:
         bucket = self._buckets.pop(source, None) or TokenBucket(self._burst, self._per_second)

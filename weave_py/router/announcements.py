@@ -21,6 +21,7 @@ from weave_py.router.candidates import announced, usable
 from weave_py.router.links import Links
 from weave_py.router.neighbours import Neighbours
 from weave_py.router.own_addresses import is_likely, ranked
+from weave_py.router.witnesses import believed
 from weave_py.wire.topology import Neighbour, SignedRecord
 
 TOGETHER = 0.2  # seconds; and with more neighbours than FEW, or more peers than SOME, so much
@@ -118,7 +119,10 @@ class Announcements:
         self._announce_at = None
         if outrank:
             self._outrank_at = None
-        if not self._ourself.update(self._places(), self._claims(), outrank=outrank):
+        is_new = self._ourself.update(self._places(), self._claims(), outrank=outrank)
+        is_seen = bool(self._links.observed)
+        self._links.announced(self._ourself.record.order.version, is_seen)
+        if not is_new:
             return False
         is_busy = now - self._announced_at < BUSY
         self._pause = min(self._pause * 1.5, LONGEST_PAUSE) if is_busy else self._every
@@ -145,7 +149,7 @@ class Announcements:
 
     def _places(self) -> list[Endpoint]:
         """Where we say that we are."""
-        observed = self._links.observed.values()
+        observed = believed(self._links.testimonies(), {address.host for address in self.local})
         neighbours = [s.place for _, s, _ in self._neighbours.established() if s.place is not None]
         reached = [place.host for place in (*neighbours, *self._links.reached())]
         used = {place.host for place in observed}

@@ -105,7 +105,7 @@ class Convergence:
             its_places = record.endpoints
             self._neighbours.admission.know((place.host for place in its_places), record.static)
             if self._links.get(name) or self._links.is_eager() or self._neighbours.of(name):
-                self._links.peer_known(record, name, places[name], now)
+                self._links.peer_known(record, name, places[name], now, self._called(name))
         self._affected.clear()
         for link in list(self._links):
             if self._topology.record(link.peer) is not None:
@@ -125,7 +125,7 @@ class Convergence:
         routes = self._topology.routes
         if record is None or peer not in routes.hops:
             return
-        self._links.peer_known(record, peer, self._places()[peer], now)
+        self._links.peer_known(record, peer, self._places()[peer], now, self._called(peer))
         self._links.use_route(peer, routes, now)
 
     # --- out -----------------------------------------------------------------------------
@@ -166,6 +166,12 @@ class Convergence:
             forgotten = [*forgotten[start:], *forgotten[:start]][:SOUGHT]
         places = self._places(self._topology.remembered, dialled=True)
         return {name: places[name] for name in forgotten}
+
+    def _called(self, peer: PeerName) -> Endpoint | None:
+        """Where we have called a neighbour."""
+        stream = self._neighbours.of(peer)
+        connection = None if stream is None else stream.connection
+        return connection.remote if connection is not None and connection.outbound else None
 
     def _places(
         self, record_of: RecordOf | None = None, dialled: bool = False

@@ -220,7 +220,7 @@ class Engine:
         self._announcements.set_local(addresses, self.port, now)
         hosts = [address.host for address in self._announcements.local]
         self._convergence.own_hosts = frozenset(hosts)
-        self.links.set_local(hosts, now)
+        self.links.set_local(hosts, self.port, now)
         self._addresses_moved(now)
         if had:
             self.links.restart(now)

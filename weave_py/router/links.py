@@ -9,16 +9,18 @@ from fastdp.path.reasons import NARROW
 from fastdp.path.values import FastState
 from weave_py.crypto.identity import Identity
 from weave_py.link.control_record import ControlRecord
+from weave_py.link.hearsay import Hearsay
 from weave_py.link.link import InstallOpener, Link, RemoveOpener, SendControl, SendUnicast
 from weave_py.link.route_book import Learned, RouteBook
 from weave_py.link.session import MIN_INDEX
+from weave_py.link.volley import Standing
 from weave_py.model.deadlines import Deadline, TimerQueue, earliest
 from weave_py.model.effects import INFO, WARNING, LogEvent
 from weave_py.model.errors import WireError
 from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName, PeerUID
 from weave_py.model.routes import RouteTable
-from weave_py.model.token_bucket import TokenBucket
+from weave_py.model.token_bucket import TokenBucket, TokenBuckets
 from weave_py.model.underlay import INSIDE, Route
 from weave_py.router.fast_links import FastLinks
 from weave_py.router.outputs import (
@@ -32,10 +34,12 @@ from weave_py.router.outputs import (
 )
 from weave_py.router.places import Places
 from weave_py.router.settings import EngineSettings
+from weave_py.router.witnesses import Testimony
 from weave_py.wire import fast_status
 from weave_py.wire.topology import PeerRecord
 
 CHECK_EVERY = 1.0  # seconds between two checks of all links
+SAYINGS, SAYINGS_PER_SECOND = 4, 1 / 30  # of a peer, that it sees us elsewhere than before
 SAY_EVERY = 10.0  # … between two lines about an address that is no way to a peer
 
 
@@ -58,7 +62,10 @@ class Links:
         `is_neighbour`: whether by a connection (see router.places). `load`: the router's own."""
         self._load = load or LocalLoad()
         self.routes = RouteBook(settings.asks_routes)
+        self.standing = Standing()
+        self._hearsay = Hearsay()
         self._local: tuple[str, ...] = ()
+        self._port = 0
         self._asking: dict[str, set[PeerName]] = {}
         """Whose links wait to hear about which address."""
         self.fast = FastLinks(token_bytes, settings, is_secret, self.routes, self._load)
@@ -75,9 +82,10 @@ class Links:
         def is_needed(peer: PeerName) -> bool:
             return peer in self._wanted or is_neighbour(peer)
 
+        self._way_to = way_to
         self._link_places = Places(settings.max_links, way_to, is_needed)
         self._port_places = Places(settings.max_ports, way_to, is_needed)
-        self._told: dict[PeerName, tuple[PeerRecord, tuple[Endpoint, ...]]] = {}
+        self._told: dict[PeerName, tuple[PeerRecord, tuple[Endpoint, ...], Endpoint | None]] = {}
         """What each link was told last."""
         self._due: TimerQueue[PeerName] = TimerQueue()
         """Each link's next deadline, as of its last change: asking all of them every time is what
@@ -87,10 +95,19 @@ class Links:
         """How often `direct` has changed."""
         self._places: dict[PeerName, Endpoint] = {}
         """Where peers that we reach directly see us."""
+        self._said: dict[PeerName, Endpoint] = {}
+        """… and where those did that may do so no longer."""
+        self._sayings: TokenBuckets[PeerName] = TokenBuckets(
+            SAYINGS, SAYINGS_PER_SECOND, settings.max_links
+        )
         self.observations = 0
         """How often `observed` has changed."""
         self._suspect: set[PeerName] = set()
         self._check_soon = False
+        self._kept: set[Endpoint] = set()
+        """Where we would be seen if NATs left us our port."""
+        self._ready_soon = False
+        """We have just been seen for the first time: and others may know: what volleys wait for."""
         self._checked_at = self._said_at = float("-inf")
         self._outputs: list[Output] = []
         self._unicasts: list[tuple[PeerName, bytes]] = []
@@ -117,6 +134,11 @@ class Links:
         """Our address as each peer that we reach directly sees our datagrams coming."""
         return self._places
 
+    def testimonies(self) -> Iterator[Testimony]:
+        """The same, each with the neighbour through which the peer is reached."""
+        for peer, place in self._places.items():
+            yield (*self._way_to(peer), peer)[0], place
+
     def reached(self) -> Iterator[Endpoint]:
         """Where we reach peers directly."""
         for peer in self._direct:
@@ -139,15 +161,21 @@ class Links:
     # --- in ------------------------------------------------------------------------------
 
     def peer_known(
-        self, record: PeerRecord, peer: PeerName, candidates: Iterable[Endpoint], now: float
+        self,
+        record: PeerRecord,
+        peer: PeerName,
+        candidates: Iterable[Endpoint],
+        now: float,
+        called: Endpoint | None = None,
     ) -> None:
         """A reachable peer's record, and where it might be reached: makes its link at need.
+        `called`: where we have called it.
 
         Told of all peers whenever anything changes, so what did not change must cost nothing.
         """
         places = tuple(candidates)
         told = self._told.get(peer)
-        if told is not None and told[0] is record and told[1] == places:
+        if told is not None and told[0] is record and told[1:] == (places, called):
             return
         link = self._links.get(peer)
         if link is None:
@@ -166,11 +194,15 @@ class Links:
                 self._settings.record_datagrams,
                 self._load,
                 self.routes,
+                self.standing,
+                self._hearsay,
             )
             self._links[peer] = link
             self._load.links = len(self._links)
-        self._told[peer] = (record, places)
-        link.peer_known(record.static, record.uid, places, now)
+        self._told[peer] = (record, places, called)
+        if not self._kept.isdisjoint(record.endpoints):
+            self.standing.gives_way = False  # (See _note_standing, which looks at all of them.)
+        link.peer_known(record.static, record.uid, places, now, record.order.version, called)
         self._drain(link, now)
 
     def use_routes(self, routes: RouteTable, now: float) -> None:
@@ -198,6 +230,12 @@ class Links:
             link.set_relay(relay, hop, now)
             self._drain(link, now)
 
+    def announced(self, version: int, is_seen: bool) -> None:
+        """This version of our record tells others where we are. `is_seen`: also where peers see us
+        (which may be just there)."""
+        self._ready_soon |= is_seen and not self.standing.is_seen
+        self.standing.version, self.standing.is_seen = version, is_seen
+
     def want(self, peer: PeerName) -> None:
         """Frames are going to be sent to it."""
         self._wanted.add(peer)
@@ -222,9 +260,10 @@ class Links:
             link.check(now)
             self._drain(link, now)
 
-    def set_local(self, hosts: Iterable[str], now: float) -> None:
-        """The underlay addresses of this host."""
-        self._local = tuple(hosts)
+    def set_local(self, hosts: Iterable[str], port: int, now: float) -> None:
+        """The underlay addresses of this host, and where this router listens at them."""
+        self._local, self._port = tuple(hosts), port
+        self._note_standing()
         self.fast.set_local(self._local)
         for host in self._local:  # is it really here that datagrams to it would go?
             self.routes.may_send(host)
@@ -272,6 +311,7 @@ class Links:
         self._told.pop(peer, None)
         self._link_places.leave(peer)
         self._wanted.discard(peer)
+        self._said.pop(peer, None)
         if link is not None:
             link.drop(now)
             self._drain(link, now)
@@ -315,8 +355,7 @@ class Links:
                 fields = {"peer": peer.hex(":"), "error": str(wrong)}
                 self._outputs.append(LogEvent(WARNING, "malformed control record", fields))
             self._drain(link, now)
-        if self._check_soon:
-            self._check_all(now)
+        self._follow(now)
 
     def probe_refused(self, peer: PeerName, probe: int, now: float) -> None:
         link = self._links.get(peer)
@@ -344,8 +383,7 @@ class Links:
             if link is not None:  # (Another may just have had to have its place.)
                 link.advance(now)
                 self._drain(link, now)
-        if self._check_soon:
-            self._check_all(now)
+        self._follow(now)
         self.fast.paths.advance(now)
         self.drain_fast(now)
 
@@ -420,14 +458,17 @@ class Links:
     def _watch(self, link: Link, now: float) -> None:
         """What one link finds out may concern others."""
         place, known = link.observed, self._places.get(link.peer)
+        if place != known and not self._may_say(link.peer, place, now):
+            place = known  # It may later: it is asked again and again.
         if place != known:
             self.observations += 1
-        if place is None:
-            self._places.pop(link.peer, None)
-        elif place != known:
-            self._places[link.peer] = place
-            if known is not None:
-                self._check_soon = True  # our NAT has changed its mind, for others as well
+            if place is None:
+                del self._places[link.peer]
+            else:
+                self._places[link.peer] = place
+            self._note_standing()
+        if known is not None and place not in (None, known):
+            self._check_soon = True  # our NAT has changed its mind, for others as well
         # (Without keys nobody is asked, and what paths were last they seem to be for ever.)
         is_asked = link.session.current is not None and link.peer in self._links
         if not (is_asked and link.paths.is_suspect):
@@ -441,6 +482,36 @@ class Links:
             if relay is not None and relay is not link:
                 relay.check(now)
                 self._drain(relay, now)
+
+    def _may_say(self, peer: PeerName, place: Endpoint | None, now: float) -> bool:
+        """Whether we listen if it says that it sees us elsewhere: that makes work for all."""
+        if place is None or place == self._said.get(peer):
+            return True
+        if not self._sayings.of(peer).take(now):
+            return False
+        self._said[peer] = place
+        return True
+
+    def _follow(self, now: float) -> None:
+        """Let all links follow from what one has found out."""
+        if self._ready_soon:
+            self._ready_soon = False
+            for link in list(self._links.values()):
+                link.advance(now)
+                self._drain(link, now)
+        if self._check_soon:
+            self._check_all(now)
+
+    def _note_standing(self) -> None:
+        """May our port be lost at a NAT (link.volley)? It may where the NAT leaves ports as they
+        are: ours, or that of another router behind it, which is why we could not have it (t57)."""
+        outer = {place for place in self._places.values() if place.host not in self._local}
+        kept = {Endpoint(place.host, self._port) for place in outer}
+        others = (record.endpoints for record, _, _ in self._told.values())
+        self._kept = kept
+        self.standing.gives_way = not kept or (
+            kept.isdisjoint(outer) and all(kept.isdisjoint(places) for places in others)
+        )
 
     def _check_all(self, now: float) -> None:
         """Ask all peers whether our paths still work. They also learn from it where we are now."""

@@ -8,10 +8,10 @@ These are the plaintexts of control records (wire.sleeve), little-endian:
             data datagrams received before the probe u32,
             port u16 and address (4 or 16 bytes; none if it came through a relay)
     session 3, a message of the session's next handshake (see link.session)
-    punch   4, ten zeros: probes to all your addresses are on their way, now send some to mine
+    punch   4, number u32, step u16 (0 ask, 1 ready, 2 fire), version of the sender's record u32
 
-Two hosts behind NATs or firewalls let each other's probes in once both have sent some; a punch
-goes over whatever way works meanwhile, so that they do so at the same time.
+Two hosts behind NATs or firewalls let each other's probes in once both have sent some; punches
+go over whatever way works meanwhile, so that they do so at the same time (see link.volley).
 
 The answer goes back the way the probe came. It carries the address it came from, so that the
 prober learns how the world sees it behind its NAT, and counts (modulo 2^32), so that it learns
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from enum import IntEnum
 from struct import Struct
 
 from weave_py.model.errors import WireError
@@ -61,17 +62,31 @@ class SessionMessage:
     body: bytes
 
 
+class Step(IntEnum):
+    """Of two ends on their way to probe each other at the same moment."""
+
+    ASK = 0
+    READY = 1
+    FIRE = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Punch:
-    """I am probing all addresses of yours: probe mine. It names none; the record does."""
+    """Let us probe all addresses of each other. It names none; the record does."""
+
+    step: Step
+    number: int
+    """Of the question (ASK); an answer repeats it."""
+    version: int
+    """Of the sender's record, modulo 2^32."""
 
 
 ControlBody = Probe | ProbeAnswer | SessionMessage | Punch
 
 
-def encode_punch() -> bytes:
+def encode_punch(punch: Punch) -> bytes:
     # As long as a probe, so that who knows no punches takes it for a kind to be ignored.
-    return bytes((_PUNCH,)).ljust(PROBE_BYTES, b"\0")
+    return _HEAD.pack(_PUNCH, punch.number, punch.step, punch.version & _U32)
 
 
 def encode_session_message(message: SessionMessage) -> bytes:
@@ -103,7 +118,8 @@ def decode_untrusted(body: bytes | memoryview) -> ControlBody | None:
     if kind == _PROBE:
         return Probe(number, size, sent)
     if kind == _PUNCH:
-        return Punch()
+        # A step of a later version is one to be ignored.
+        return Punch(Step(size), number, sent) if size in tuple(Step) else None
     if kind != _ANSWER:
         return None
     rest = bytes(body[_HEAD.size :])

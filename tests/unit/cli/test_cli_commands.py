@@ -388,7 +388,14 @@ def test_demo_passes_on_what_it_was_told(cli: Cli, monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "weave_py.lab.demo", demo)
     assert cli("demo", "--hosts", "4", "--topology", "ring", "--once")[0] == 1
     assert told == [
-        {"hosts": 4, "topology": "ring", "once": True, "password": None, "keep_logs": False}
+        {
+            "hosts": 4,
+            "topology": "ring",
+            "once": True,
+            "password": None,
+            "keep_logs": False,
+            "profile": "plain",
+        }
     ]
     assert cli("demo", "--topology", "knot")[0] == 2
 

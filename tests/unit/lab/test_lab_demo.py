@@ -27,10 +27,15 @@ def test_without_privileges_it_starts_again_with_the_same_options(
     monkeypatch.setattr(unprivileged, "run_again", run_again)
     assert demo.run_demo(4, "star", True, "pssst", False) == 42
     assert demo.run_demo(3, "chain", False, None, True) == 42
+    assert demo.run_demo(2, "full", True, None, True, "docker") == 42
     assert started == [
         (
             ["--hosts", "4", "--topology", "star", "--once"],
             {"WEAVE_PASSWORD": "pssst", "TMPDIR": "/run"},
         ),
         (["--hosts", "3", "--topology", "chain", "--keep-logs"], {}),
+        (
+            ["--hosts", "2", "--topology", "full", "--profile", "docker", "--once", "--keep-logs"],
+            {},
+        ),
     ]

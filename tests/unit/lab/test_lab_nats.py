@@ -21,8 +21,9 @@ def test_rules(kind: Kind) -> None:
     assert ("dnat to" in text) == (kind in (Kind.FULL_CONE, Kind.RESTRICTED, Kind.HAIRPIN))
     assert ("fully-random" in text) == (kind in (Kind.SYMMETRIC, Kind.TCP_OUT))
     assert ("meta l4proto udp drop" in text) == (kind in (Kind.NO_UDP, Kind.TCP_OUT))
-    drops_strangers = kind not in (Kind.OPEN, Kind.NO_UDP)
+    drops_strangers = kind not in (Kind.OPEN, Kind.NO_UDP, Kind.MASQUERADE)
     assert ('iifname "out" drop' in text) == drops_strangers
+    assert ('iifname "out" ct state new drop' in text) == (kind is not Kind.MASQUERADE)
 
 
 @pytest.mark.parametrize(("one", "other"), list(product(Kind, Kind)))

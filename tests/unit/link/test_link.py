@@ -20,10 +20,8 @@ from weave_py.model.names import Endpoint, PeerName, PeerUID
 from weave_py.wire.probes import (
     Probe,
     ProbeAnswer,
-    Punch,
     decode_untrusted,
     encode_probe,
-    encode_punch,
 )
 from weave_py.wire.sleeve import FLAG_CONTROL, HEADER_BYTES, RELAY_PREFIX_BYTES, TAG_BYTES
 
@@ -450,28 +448,23 @@ def test_a_probe_is_answered_the_way_it_came() -> None:
         assert (next_hop, ProbeAnswer(9, 64, 0, 5, origin)) in sent(side)
 
 
-def test_with_hope_the_peer_is_asked_to_probe_too_but_once_a_second_at_most() -> None:
-    wire, side = detoured()
-    punch = (NextHop(None, RELAY), Punch())
-    static, uid = IDENTITIES[1].static_public, wire.sides[1].uid
-    for n in range(10):
-        places = [PLACES[1], Endpoint(f"198.51.100.{n + 1}", 6783)]
-        side.link.peer_known(static, uid, places, wire.now)
-        assert (punch in sent(side)) == (n == 0)
-    side.link.advance(wire.now + 1.01)
-    assert punch in sent(side)
-    side.link.advance(wire.now + 5)
-    assert punch not in sent(side), "no news, no hope"
+def test_two_links_with_a_detour_fire_at_the_same_moment() -> None:
+    """t69."""
+    wire = Wire()
+    wire.meet(relay=True)
+    fired: list[float] = []
+    for side in wire.sides:
+        real = side.link.paths.fire
 
+        def fire(now: float, real: Callable[[float], None] = real) -> None:
+            fired.append(now)
+            real(now)
 
-def test_a_punch_has_all_places_probed() -> None:
-    wire, side = detoured()
-    epoch = side.link.session.current
-    assert epoch is not None
-    record = ControlRecord(epoch.index, encode_punch(), 64, 0, None)
-    side.link.receive_controls_untrusted([record], wire.now)
-    probed = [next_hop for next_hop, body in sent(side) if isinstance(body, Probe)]
-    assert NextHop(PLACES[1], None) in probed
+        side.link.paths.fire = fire  # type: ignore[method-assign]
+    wire.run(5)
+    assert all(side.link.paths.is_direct for side in wire.sides)
+    assert len(fired) == 2
+    assert fired[1] - fired[0] < RTT / 2
 
 
 def test_data_from_a_new_place_has_that_place_probed() -> None:

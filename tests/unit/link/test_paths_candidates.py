@@ -10,7 +10,9 @@ from tests.kit.path_world import FAR, NEAR, World, direct, phases
 from weave_py.link.egress import NextHop
 from weave_py.link.path import PathSettings
 from weave_py.link.paths import Paths
-from weave_py.model.names import Endpoint
+from weave_py.model.names import Endpoint, PeerName
+
+RELAY = PeerName(b"\x02relay")
 
 
 def test_candidates_that_are_not_told_any_more_go_unless_they_work() -> None:
@@ -62,18 +64,36 @@ def test_a_peer_that_is_only_heard_from_elsewhere_is_not_followed() -> None:
     assert [next_hop for _, next_hop in world.used] == [None, NextHop(NEAR, None)]
 
 
-def test_a_punch_has_all_places_probed_at_once_but_not_more_often_than_once_a_second() -> None:
+def test_where_there_is_a_detour_places_are_probed_in_volleys_only() -> None:
+    """t69: a probe that comes too early takes the peer's port away at its gateway."""
     world = World()
     world.road(NEAR).up = world.road(FAR).up = False
+    world.paths.set_relay(RELAY, world.now)
     world.paths.set_candidates([NEAR, FAR], world.now)
     world.run(100)
-    world.run_until(lambda: world.now - world.probes[-1][0] > 2, within=10)
-    before = len(world.probes)
-    for _ in range(20):
-        world.paths.punched(world.now)
-        world.run(0.01)
-    assert {next_hop.endpoint for _, next_hop, _ in world.probes[before:]} == {NEAR, FAR}
-    assert len(world.probes) == before + 2
+    assert {next_hop.endpoint for _, next_hop, _ in world.probes} == {None}
+    assert world.paths.is_holding(world.now)
+    world.paths.fire(world.now)
+    began, before = world.now, len(world.probes)
+    world.run(100)
+    fired = [(at, hop.endpoint) for at, hop, _ in world.probes[before:] if hop.endpoint]
+    assert {place for _, place in fired} == {NEAR, FAR}
+    assert len(fired) == 8
+    assert fired[-1][0] < began + PathSettings().volley_lasts
+
+
+@pytest.mark.parametrize("hint", ["called", "heard", "another works"])
+def test_where_it_can_do_no_harm_a_place_is_probed_at_will(hint: str) -> None:
+    world = World()
+    world.road(FAR).up = False
+    world.road(NEAR).up = hint == "another works"
+    world.paths.set_relay(RELAY, world.now)
+    called = {"called": FAR, "another works": NEAR}.get(hint)
+    world.paths.set_candidates([NEAR, FAR], world.now, called)
+    if hint == "heard":
+        world.paths.heard_from(FAR, world.now)
+    world.run(5)
+    assert FAR in {next_hop.endpoint for _, next_hop, _ in world.probes}
 
 
 def test_news_about_where_the_peer_might_be_is_hope_once() -> None:

@@ -18,7 +18,7 @@ def test_a_little_quicker_is_not_better() -> None:
     world = World()
     world.road(NEAR).rtt = 0.020
     world.road(FAR).rtt = 0.018
-    world.paths.set_candidates([NEAR], world.now)
+    world.paths.set_candidates([NEAR], world.now, NEAR)
     world.run(5)
     world.paths.set_candidates([NEAR, FAR], world.now)
     world.run(60)
@@ -29,7 +29,7 @@ def test_much_quicker_is_better() -> None:
     world = World()
     world.road(NEAR).rtt = 0.100
     world.road(FAR).rtt = 0.010
-    world.paths.set_candidates([NEAR], world.now)
+    world.paths.set_candidates([NEAR], world.now, NEAR)
     world.run(5)
     world.paths.set_candidates([NEAR, FAR], world.now)
     world.run(5)
@@ -65,7 +65,7 @@ def test_the_other_direct_path_takes_over() -> None:
 def test_the_relay_is_used_until_there_is_a_direct_path_and_again_after() -> None:
     world = World()
     world.road(NEAR).up = False
-    world.paths.set_candidates([NEAR], world.now)
+    world.paths.set_candidates([NEAR], world.now, NEAR)
     world.paths.set_relay(RELAY, world.now)
     world.run(1)
     relayed = NextHop(None, RELAY)
@@ -102,7 +102,7 @@ def test_the_relay_takes_over_well_before_a_direct_path_is_given_up(rtt: float) 
     for phase in phases():
         world = World()
         world.road(NEAR).rtt = world.road(RELAY).rtt = rtt
-        world.paths.set_candidates([NEAR], world.now)
+        world.paths.set_candidates([NEAR], world.now, NEAR)
         world.paths.set_relay(RELAY, world.now)
         world.run(10 + phase)
         world.road(NEAR).up = False
@@ -115,7 +115,7 @@ def test_the_relay_takes_over_well_before_a_direct_path_is_given_up(rtt: float) 
 def test_a_relay_that_was_used_a_moment_ago_takes_over_just_as_soon() -> None:
     for phase in phases():
         world = World()
-        world.paths.set_candidates([NEAR], world.now)
+        world.paths.set_candidates([NEAR], world.now, NEAR)
         world.paths.set_relay(RELAY, world.now)
         world.run(10)
         for _ in range(3):
@@ -130,7 +130,7 @@ def test_a_relay_that_was_used_a_moment_ago_takes_over_just_as_soon() -> None:
 def test_a_relay_that_does_not_answer_takes_nothing_over() -> None:
     world = World()
     world.road(RELAY).up = False
-    world.paths.set_candidates([NEAR], world.now)
+    world.paths.set_candidates([NEAR], world.now, NEAR)
     world.paths.set_relay(RELAY, world.now)
     world.run(10)
     world.road(NEAR).up = False
@@ -187,7 +187,7 @@ def test_inside_tcp_is_used_where_nothing_else_works() -> None:
     world = World()
     inside = NextHop(None, RELAY, True)
     world.road(NEAR).up = world.road(RELAY).up = False
-    world.paths.set_candidates([NEAR], world.now)
+    world.paths.set_candidates([NEAR], world.now, NEAR)
     world.paths.set_tcp(RELAY, world.now)
     world.run(0.001)
     assert world.used[-1][1] == inside, "at once"

@@ -18,7 +18,7 @@ OUTSIDE, INSIDE = Route("192.0.2.9"), Route("10.32.0.9", inside=True)
 def world_with(*places: Endpoint) -> tuple[World, RouteBook]:
     world, book = World(), RouteBook(is_asked=True)
     world.paths = Paths(routes=book)
-    world.paths.set_candidates(places, world.now)
+    world.paths.set_candidates(places, world.now, NEAR)
     world.paths.set_relay(RELAY, world.now)
     return world, book
 
@@ -46,7 +46,7 @@ def test_nothing_is_ever_sent_through_the_overlay() -> None:
     world.road(NEAR).rtt = 0.001
     for _ in range(10):
         world.paths.heard_from(NEAR, world.now)
-        world.paths.punched(world.now)
+        world.paths.fire(world.now)
         world.run(1)
     assert probed(world) == {None}
     assert world.paths.why == "inside-overlay"

@@ -17,6 +17,7 @@ from weave_py.wire.probes import (
     Probe,
     ProbeAnswer,
     Punch,
+    Step,
     decode_untrusted,
     encode_answer,
     encode_probe,
@@ -49,9 +50,20 @@ def test_the_layouts() -> None:
     assert encode_answer(answer) == _ANSWER.pack(2, 1, 2, 3, 4) + b"\x7f\x1a\xc0\0\2\1"
 
 
-def test_a_punch_is_ten_zeros_behind_its_kind() -> None:
-    assert encode_punch() == b"\x04" + bytes(10)
-    assert decode_untrusted(encode_punch()) == Punch()
+def test_the_layout_of_punches() -> None:
+    assert encode_punch(Punch(Step.FIRE, 7, 9)) == Struct("<BIHI").pack(4, 7, 2, 9)
+    assert decode_untrusted(b"\x04" + bytes(10)) == Punch(Step.ASK, 0, 0), "as once it was"
+
+
+@given(st.builds(Punch, st.sampled_from(Step), u32, u32))
+def test_a_punch_comes_back_as_it_was(punch: Punch) -> None:
+    body = encode_punch(punch)
+    assert len(body) == PROBE_BYTES
+    assert decode_untrusted(body) == decode_untrusted(memoryview(body)) == punch
+
+
+def test_steps_of_newer_peers_are_passed_over() -> None:
+    assert decode_untrusted(Struct("<BIHI").pack(4, 7, 3, 9)) is None
 
 
 def test_counts_wrap() -> None:
