@@ -124,7 +124,7 @@ def _is_ours(bridge: str) -> bool:
 
 def _delete(bridge: str, state: StateDirectory | None, patience: float) -> None:
     """Delete both, while no router can begin to use them."""
-    from weave_py.host.firewall import keeper
+    from weave_py.host.firewall import guards, keeper
 
     deadline = time.monotonic() + patience
     with ExitStack() as held:
@@ -135,6 +135,7 @@ def _delete(bridge: str, state: StateDirectory | None, patience: float) -> None:
         if state is not None:
             state.wipe()
         keeper.remove(bridge)
+        guards.remove(bridge)
 
 
 def _hold(

@@ -1,17 +1,20 @@
-"""Does the host's firewall let our frames pass, and is it still so? Looked at all the while."""
+"""Does the host's firewall let our frames pass, do our own rules stand, and is it still so? Looked
+at all the while."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
 import trio
 
 from weave_py.host.firewall.keeper import Keeper
+from weave_py.host.firewall.tables import KeptTable
 from weave_py.host.firewall.watch import RulesWatch
 from weave_py.loop.host_thread import HostThread
 from weave_py.model.errors import HostError
-from weave_py.model.firewall import FirewallView
+from weave_py.model.firewall import FirewallView, GuardView
 from weave_py.observe.log import event
 
 LOOK_SECONDS = 3.0  # between looks, if the kernel says nothing
@@ -24,10 +27,13 @@ _log = logging.getLogger(__name__)
 class HostFirewall:
     """Of one bridge."""
 
-    def __init__(self, bridge: str, host: HostThread) -> None:
+    def __init__(self, bridge: str, host: HostThread, guards: Sequence[KeptTable] = ()) -> None:
+        """`guards`: tables of ours that are to be in force."""
         self.view = FirewallView()
+        self.guard = GuardView()
         self._bridge = bridge
         self._host = host
+        self._guards = guards
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled: see to it that frames pass. Started once that is so at first."""
@@ -39,6 +45,8 @@ class HostFirewall:
             while True:
                 changed = watch is None or watch.drain()
                 begun = trio.current_time()
+                if first or changed:
+                    await self._keep_guards(first)
                 try:
                     view = await self._host.run(keeper.look, changed)
                 except HostError as error:  # the bridge may just be missing
@@ -54,6 +62,19 @@ class HostFirewall:
                     if watch is None:
                         await trio.sleep_forever()
                     await trio.lowlevel.wait_readable(watch.sock)
+
+    async def _keep_guards(self, first: bool) -> None:
+        missing: list[str] = []
+        for guard in self._guards:
+            try:
+                if await self._host.run(guard.restore) and not first:
+                    what = "rules about what containers may do were gone: they are back"
+                    event(_log, logging.WARNING, what, bridge=self._bridge)
+            except HostError as error:
+                missing.append(str(error))
+        before, self.guard = self.guard, GuardView(tuple(missing))
+        if missing and self.guard != before:
+            event(_log, logging.WARNING, "containers are not guarded", why=self.guard.detail)
 
     def _tell(self, view: FirewallView, keeper: Keeper) -> None:
         if keeper.added:

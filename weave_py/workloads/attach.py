@@ -94,7 +94,10 @@ def expose(bridge: str, addresses: Sequence[str]) -> list[str]:
     wanted = _checked(addresses, usable_addresses)
     with Netlink() as netlink:
         _require_bridge(netlink, bridge)
-    return _add(bridge, wanted)
+        try:
+            return _add(bridge, wanted)
+        finally:  # what was refused leaves nothing
+            netlink.silence_ipv6(bridge)
 
 
 def hide(bridge: str, addresses: Sequence[str]) -> list[str]:
@@ -102,7 +105,8 @@ def hide(bridge: str, addresses: Sequence[str]) -> list[str]:
     wanted = _checked(addresses, written_addresses)
     with Netlink() as netlink:
         _require_bridge(netlink, bridge)
-    removed, _ = _remove(bridge, wanted)
+        removed, _ = _remove(bridge, wanted)
+        netlink.silence_ipv6(bridge)
     return removed
 
 
