@@ -68,7 +68,7 @@ class HostFirewall:
         for guard in self._guards:
             try:
                 if await self._host.run(guard.restore) and not first:
-                    what = "rules about what containers may do were gone: they are back"
+                    what = "rules about what containers may do were gone, and are loaded again"
                     event(_log, logging.WARNING, what, bridge=self._bridge)
             except HostError as error:
                 missing.append(str(error))
