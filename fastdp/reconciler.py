@@ -41,11 +41,15 @@ class Devices(Protocol):
 
     def remotes_of_others(self) -> list[Remote]: ...
 
+    def foreign_ports(self) -> set[int]: ...
+
     def close(self) -> None: ...
 
 
 class Guard(Protocol):
     """Rules about who may send us VXLAN (fastdp.kernel.nft.Guard)."""
+
+    def apply(self) -> None: ...
 
     def restore(self) -> bool: ...
 
@@ -60,6 +64,8 @@ class Round:
     """Refusals that concern no peer's wish, one sentence each."""
     settled: frozenset[PeerName] = frozenset()
     """Peers whose TAP is fit for use; all the rest of the port, too, if nothing failed."""
+    crowded: bool = False
+    """Somebody else's VXLAN device listens where ours do (told when all was looked at): `move`."""
 
 
 @dataclass(slots=True)
@@ -164,7 +170,31 @@ class Reconciler:
         outcome = PortsOutcome(
             ready, tuple(failed.items()), tuple(sorted(change.taken)), tuple(installed.items())
         )
-        return Round(outcome, tuple(change.done), tuple(untold), settled)
+        crowded = about is None and self._is_crowded()
+        return Round(outcome, tuple(change.done), tuple(untold), settled, crowded)
+
+    def move(
+        self,
+        desired_ports: Wishes,
+        udp_port: int,
+        sealing: Keeper | None,
+        guard: Guard | None,
+        now: float,
+    ) -> None:
+        """Have the VXLAN devices listen at another port (0: there are none any more), with what
+        protects them there, which is ours now. Until the next `reconcile` frames take the TAPs.
+        HostError: some are still where they were; nothing else has changed."""
+        self.reconcile(dict.fromkeys(desired_ports), None, now)
+        self.remove_all()  # the new rules no longer protect the old port
+        if self._sealing is not None:
+            self._sealing.close()
+        self._udp_port, self._sealing, self._guard = udp_port, sealing, guard
+        self._unguarded = ""
+        if guard is not None:
+            try:
+                guard.apply()
+            except HostError as error:  # tried again by `reconcile`, which makes no device before
+                self._unguarded = str(error)
 
     def remove_all(self) -> None:
         """Remove every trace of the fast datapath of this bridge. What cannot be removed keeps
@@ -176,11 +206,22 @@ class Reconciler:
         if self._sealing is not None:
             self._sealing.remove_all(self.devices.remotes_of_others())
 
+    @property
+    def udp_port(self) -> int:
+        """Of our VXLAN devices; 0: there are none."""
+        return self._udp_port
+
     def next_deadline(self) -> float | None:
         """When to call again though nothing has happened."""
         return None if self._sealing is None else self._sealing.next_deadline()
 
     # --- inside --------------------------------------------------------------------------
+
+    def _is_crowded(self) -> bool:
+        try:
+            return bool(self._udp_port) and self._udp_port in self.devices.foreign_ports()
+        except HostError:
+            return False  # what cannot be looked at now is looked at again
 
     def _look_around(self, everywhere: bool) -> list[str]:
         """Put right what is no peer's port. One sentence for each thing that was done, or could

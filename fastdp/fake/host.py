@@ -50,6 +50,8 @@ class FakeHost(FakeBridge):
         """UDP ports that some program has."""
         self.taken_vnis: set[int] = set()
         """VNIs of somebody else's devices."""
+        self.foreign: set[int] = set()
+        """UDP ports where they listen."""
         self.owners: Mapping[int, PeerName] = {}
 
     def close(self) -> None:
@@ -69,6 +71,10 @@ class FakeHost(FakeBridge):
     def remotes_of_others(self) -> list[Remote]:
         """As `Kernel.remotes_of_others`: there are none."""
         return []
+
+    def foreign_ports(self) -> set[int]:
+        """As `Kernel.foreign_ports`."""
+        return set(self.foreign)
 
     def observe(self, peers: Iterable[PeerName] | None = None) -> KernelState:
         """As `Kernel.observe`."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Final
 
-from fastdp.kernel import observe, tc, vxlan
+from fastdp.kernel import observe, selftest, tc, vxlan
 from fastdp.kernel.netdev import (
     adding_remote,
     flooding,
@@ -143,6 +143,11 @@ class Kernel:
             }
             found = remotes_of(self._route, theirs)
         return [remote for remotes in found.values() for remote in remotes]
+
+    def foreign_ports(self) -> set[int]:
+        """UDP ports where VXLAN devices listen that no router of ours made."""
+        with doing("cannot look at others' VXLAN devices"):
+            return selftest.foreign_ports(self._route)
 
     # VXLAN devices
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from fastdp.kernel.netdev import Link, link_of
-from fastdp.plan.state import peer_of
+from fastdp.kernel.netdev import Link, link_of, vxlan_identity
+from fastdp.plan.state import is_foreign, peer_of
 from weave_py.host.refusal import doing
 from weave_py.host.rtnl import (
     RTM_DELLINK,
@@ -48,9 +48,12 @@ class Concerned:
     peers: frozenset[PeerName] = frozenset()
     bridge: bool = False
     """The bridge itself came, went or changed: look at everything."""
+    foreign_ports: frozenset[int] = frozenset()
+    """UDP ports of others' VXLAN devices that came or changed. (One that is moved to another
+    namespace, as Docker does, listens here all the same, and can be seen only now.)"""
 
     def __bool__(self) -> bool:
-        return self.bridge or bool(self.peers)
+        return self.bridge or bool(self.peers) or bool(self.foreign_ports)
 
 
 def open_events() -> socket.socket:
@@ -77,11 +80,14 @@ def concerned(data: bytes, bridge: str, owners: Mapping[int, PeerName]) -> Conce
     """
     peers: set[PeerName] = set()
     is_bridge = False
+    ports: set[int] = set()
     for kind, _, _, payload in messages(data):
         if kind in (RTM_NEWLINK, RTM_DELLINK) and len(payload) >= 16:
             link = link_of(payload)
             is_bridge = is_bridge or link.name == bridge
             peers |= _owner_of(link, owners)
+            if kind == RTM_NEWLINK and link.kind == "vxlan":
+                ports |= _foreign_port(link)
         elif kind in (RTM_NEWNEIGH, RTM_DELNEIGH) and len(payload) >= _NDMSG.size:
             _, index, _, flags, _ = _NDMSG.unpack_from(payload)
             if flags & _NTF_SELF and index in owners:
@@ -90,10 +96,19 @@ def concerned(data: bytes, bridge: str, owners: Mapping[int, PeerName]) -> Conce
             (index,) = _INDEX_AT_4.unpack_from(payload)
             if index in owners:
                 peers.add(owners[index])
-    return Concerned(frozenset(peers), is_bridge)
+    return Concerned(frozenset(peers), is_bridge, frozenset(ports))
 
 
 _FILTERS: Final = (RTM_NEWQDISC, RTM_DELQDISC, RTM_NEWTFILTER, RTM_DELTFILTER)
+
+
+def _foreign_port(link: Link) -> set[int]:
+    if not is_foreign(link.name, link.alias):
+        return set()
+    try:
+        return {vxlan_identity(link)[1]}
+    except (struct.error, OSError, ValueError):  # not as the kernel writes it
+        return set()
 
 
 def _owner_of(link: Link, owners: Mapping[int, PeerName]) -> set[PeerName]:

@@ -1,14 +1,16 @@
 """What can this host do? Found out by doing it, once, with a device of a name of its own.
 
-Whether a UDP port is free only shows when a VXLAN device comes up on it: other plain VXLAN
-devices share it with us, other programs do not. (Another router of ours could, but has its own.)
+A UDP port that anybody else listens on is left to them. The kernel lets VXLAN devices share one,
+but what keeps strangers from ours would keep them from theirs; and those that listen here for a
+device in another namespace (as Docker makes them) show only in that the port cannot be bound.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -23,6 +25,7 @@ from fastdp.plan.state import (
     SELF_TEST_ALIAS,
     Device,
     alias_of,
+    is_foreign,
     is_other,
     peer_of,
 )
@@ -49,11 +52,17 @@ class _Unable(Exception):
     """Why something did not work: the reason code."""
 
 
-def probe_host(bridge: str, preferred_port: int = VXLAN_PORT, enabled: bool = True) -> FastHost:
+def probe_host(
+    bridge: str,
+    preferred_port: int = VXLAN_PORT,
+    enabled: bool = True,
+    avoid: Collection[int] = (),
+) -> FastHost:
     """What this host can do, in the network namespace of the calling thread.
 
-    The UDP port is that of the devices a predecessor left for `bridge`, if there are any; else
-    `preferred_port` or the next of a few others that is free. `esp` is for `kernel.xfrm` to say.
+    The UDP port is that of the devices a predecessor left for `bridge`, if there are any and
+    nobody else's have it; else `preferred_port` or the next of a few others that nobody has, of
+    `avoid` none. `esp` is for `kernel.xfrm` to say.
     """
     if not enabled:
         return FastHost(0, "disabled")
@@ -61,11 +70,14 @@ def probe_host(bridge: str, preferred_port: int = VXLAN_PORT, enabled: bool = Tr
     try:
         with RouteSocket() as sock:
             _remove_leftovers(sock)
-            adopted = _port_of_predecessor(sock, bridge)
             # Whose port it is, his protection is: two routers on one host have one each.
-            others = _ports_of_others(sock, bridge)
-            free = [port for port in (preferred_port, *PORTS) if port not in others]
-            ports = [adopted] if adopted else list(dict.fromkeys(free))
+            others = foreign_ports(sock) | _ports_of_others(sock, bridge) | set(avoid)
+            adopted = _port_of_predecessor(sock, bridge)
+            if adopted and adopted not in others:
+                ports = [adopted]
+            else:
+                tried = dict.fromkeys((preferred_port, *PORTS))
+                ports = [p for p in tried if p not in others and not _is_held(p)]
             why = why if ports else "port-taken"
             for port in ports:
                 try:
@@ -91,6 +103,26 @@ def _port_of_predecessor(sock: RouteSocket, bridge: str) -> int:
 def _ports_of_others(sock: RouteSocket, bridge: str) -> set[int]:
     links = links_of_kind(sock, "vxlan")
     return {vxlan_identity(link)[1] for link in links if is_other(link.alias, bridge)}
+
+
+def foreign_ports(sock: RouteSocket) -> set[int]:
+    """Where VXLAN devices listen that no router of ours made."""
+    links = links_of_kind(sock, "vxlan")
+    return {vxlan_identity(link)[1] for link in links if is_foreign(link.name, link.alias)}
+
+
+def _is_held(port: int) -> bool:
+    """Whether anybody listens there, be it the kernel for a device that is elsewhere by now."""
+    for family, everywhere in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as sock:
+                if family == socket.AF_INET6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.bind((everywhere, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return True
+    return False
 
 
 def _remove_leftovers(sock: RouteSocket) -> None:

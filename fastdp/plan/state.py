@@ -64,6 +64,14 @@ def is_other(alias: str, bridge: str) -> bool:
     return alias.startswith(f"{MARK} ") and alias not in ours
 
 
+def is_foreign(ifname: str, alias: str) -> bool:
+    """Whether a VXLAN device is none of ours, nor of another network's router. (Devices of a router
+    get their mark a moment after their name.)"""
+    if alias:
+        return not alias.startswith(f"{MARK} ")
+    return not ifname.startswith(f"{Device.VXLAN.value}-") and peer_of(ifname) is None
+
+
 @dataclass(frozen=True, slots=True)
 class Port:
     """A device as a port of our bridge."""

@@ -8,7 +8,7 @@ from functools import cache
 
 from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import DEFAULT_NETWORK, Membership
-from weave_py.mesh.handshake import ControlHandshake, Hello, hello_of
+from weave_py.mesh.handshake import ControlHandshake, Gate, Hello, hello_of
 from weave_py.mesh.ourself import RECORD_CONTEXT, Ourself
 from weave_py.model.names import Endpoint, PeerName, PeerUID
 from weave_py.wire.gossip import RecordVersion
@@ -52,6 +52,7 @@ def handshake(
     seed: int | None = None,
     uid: int | None = None,
     remote: Endpoint = place(9),  # noqa: B008 (a value)
+    gate: Gate | None = None,
 ) -> ControlHandshake:
     """One side of a control handshake, of peer `number`."""
     return ControlHandshake(
@@ -61,6 +62,7 @@ def handshake(
         ours=hello(number, uid),
         remote=remote,
         token_bytes=tokens(number if seed is None else seed),
+        gate=gate,
     )
 
 

@@ -217,9 +217,8 @@ def pair(
     """A session: `destination` opens under `index` what `source` seals. One direction."""
     key = index.to_bytes(4, "little") * 8
     source.egress(destination).sealer = Sealer(suite, key, index)
-    ingress = IngressSession(index, destination.port(source), Opener(suite, key))
-    destination.inbound.ingresses[index] = ingress
-    return ingress
+    destination.inbound.open_session(index, destination.port(source), Opener(suite, key))
+    return destination.inbound.ingresses[index]
 
 
 def use_direct(source: Host, destination: Host, datagram_bytes: int) -> None:

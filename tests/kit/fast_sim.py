@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 
 from fastdp.path.paths import (
@@ -50,13 +50,13 @@ class FastSimulation(Simulation):
         host: FastHost | None = HOST,
         trusted: tuple[IPv4Network | IPv6Network, ...] = (),
     ) -> None:
-        settings = EngineSettings(fast_host=host, mtu=1376, trusted_subnets=trusted)
+        settings = EngineSettings(fast_host=host, trusted_subnets=trusted)
         super().__init__(password=password, settings=settings)
         self.kernels: dict[PeerName, Kernel] = {}
 
-    def start(self, *targets: SimHost) -> SimHost:
-        """A router with a kernel."""
-        host = self.add(*targets)
+    def start(self, *targets: SimHost, mtu: int = 1376) -> SimHost:
+        """A router with a kernel. `mtu`: the inner one."""
+        host = self.add(*targets, settings=replace(self._settings, mtu=mtu))
         kernel = self.kernels[host.name] = Kernel(host)
         do = host._do
 

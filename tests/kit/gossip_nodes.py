@@ -86,5 +86,5 @@ def records_of(*records: SignedRecord) -> Records:
 
 
 def large_record(number: int) -> SignedRecord:
-    many = [neighbour(1)._replace(name=synthetic_name(n)) for n in range(400)]
+    many = [neighbour(1)._replace(name=synthetic_name(n)) for n in range(250)]
     return signed(number, record(number, many))

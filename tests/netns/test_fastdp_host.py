@@ -61,13 +61,30 @@ def test_a_taken_port_is_left_to_its_owner(make_lab: MakeLab, address: str) -> N
     assert "wvx" not in names(lab)
 
 
-def test_the_port_is_shared_with_other_vxlan_devices(make_lab: MakeLab) -> None:
+@pytest.mark.parametrize("moved", [False, True])
+def test_the_port_of_others_vxlan_devices_is_left_to_them(make_lab: MakeLab, moved: bool) -> None:
+    """t24: also if the device itself is in another namespace by now, as Docker has it."""
     lab = make_lab("full", 2)
     host = RealHost(lab, "h1")
     line = f"link add flannel.1 type vxlan id 1 dstport {TAKEN} local 10.99.1.1 nolearning"
     lab.exec("h1", ["ip", *line.split()])
-    lab.exec("h1", ["ip", "link", "set", "flannel.1", "up"])
-    assert host.run(lambda: probe_host(BRIDGE)) == FastHost(TAKEN)
+    if moved:
+        commands.run(["ip", "-n", lab.ns("h1"), "link", "set", "flannel.1", "netns", lab.ns("c1")])
+    where = "c1" if moved else "h1"
+    lab.exec(where, ["ip", "link", "set", "flannel.1", "up"])
+    assert host.run(lambda: probe_host(BRIDGE)) == FastHost(FREE)
+    assert host.run(lambda: probe_host(BRIDGE, avoid={FREE})) == FastHost(PORTS[2])
+
+
+def test_a_predecessors_port_is_left_to_others_that_came(make_lab: MakeLab) -> None:
+    """t24"""
+    lab = make_lab("full", 2)
+    host = RealHost(lab, "h1")
+    for name, vni in (("wvx8a3e00000002", 2), ("vx9", 9)):
+        line = f"link add {name} type vxlan id {vni} dstport {TAKEN} local 10.99.1.1 nolearning"
+        lab.exec("h1", ["ip", *line.split()])
+    lab.exec("h1", ["ip", "link", "set", "wvx8a3e00000002", "alias", f"weave-py {BRIDGE}"])
+    assert host.run(lambda: probe_host(BRIDGE)) == FastHost(FREE)
 
 
 def test_a_predecessors_port_is_kept(make_lab: MakeLab) -> None:

@@ -6,12 +6,12 @@ import select
 
 from tests.kit.inside import inside
 from tests.netns.conftest import MakeLab
-from weave_py.host.address_watch import AddressWatch
+from weave_py.host.underlay_watch import UnderlayWatch
 
 
 def test_addresses_that_come_and_go(make_lab: MakeLab) -> None:
     lab = make_lab("full", 3)
-    with inside(lab, "h1", AddressWatch) as watch:
+    with inside(lab, "h1", UnderlayWatch) as watch:
 
         def is_told(seconds: float) -> bool:
             told = bool(select.select([watch.sock], [], [], seconds)[0])

@@ -20,7 +20,9 @@ from weave_py.host.link_requests import MOST_LEARNED
 from weave_py.host.locks import claim_bridge
 from weave_py.host.netlink import Netlink
 from weave_py.host.tap import VNET_HEADER_BYTES, Tap, open_tap
+from weave_py.host.underlay import RouteFinder, look
 from weave_py.model.errors import ConfigError, HostError
+from weave_py.model.underlay import NO_ROUTE, Route
 from weave_py.workloads.netns import Namespace, resolve_namespace, run_inside
 
 pytestmark = pytest.mark.netns
@@ -341,22 +343,39 @@ def test_addresses_come_and_go_alone(host: Namespace) -> None:
 
 
 def test_underlay_is_what_others_can_reach(host: Namespace) -> None:
+    """t02, t38: addresses on `lo` that are not loopback's count, those inside do not."""
+
     def work(netlink: Netlink) -> None:
         netlink.ensure_bridge("weave", MAC, 1400)
         shell(
             "ip link set lo up; ip address add 192.0.2.9/32 dev lo;"
             "ip link add wpeth type veth peer name wpfar; ip link set wpeth up;"
-            "ip link set wpfar up; ip link set wpfar master weave;"
+            "ip link set wpfar up; ip link add wpv0 type veth peer name wpv1;"
+            "ip link set wpv0 up; ip link set wpv1 up; ip link set wpv0 master weave;"
+            "ip address add 10.2.9.2/24 dev wpv1;"
             "ip address add 192.0.2.1/24 dev wpeth; ip address add 169.254.0.1/16 dev wpeth"
             " scope link; ip address add 2001:db8::1/64 dev wpeth nodad;"
-            "ip address add 192.0.2.3/24 dev wpfar;"
+            "ip address add 192.0.2.3/24 dev wpv0;"
             "ip tuntap add dev wpdown mode tap; ip address add 192.0.2.2/24 dev wpdown;"
             "ip address add 10.2.1.1/24 dev weave"
         )
-        assert netlink.underlay_addresses("weave") == [
-            ("192.0.2.1", "wpeth"),
-            ("2001:db8::1", "wpeth"),
+        found = look("weave", lambda name: False)
+        assert sorted(address.host for address in found.addresses) == [
+            "192.0.2.1",
+            "192.0.2.9",
+            "2001:db8::1",
         ]
+        with RouteFinder() as finder:
+            ways = finder.find(
+                ["192.0.2.77", "192.0.2.1", "10.2.1.7", "10.2.9.7", "8.8.8.8"], found.inside
+            )
+        assert ways == {
+            "192.0.2.77": Route("192.0.2.1"),
+            "192.0.2.1": Route("192.0.2.1", here=True),
+            "10.2.1.7": Route("10.2.1.1", inside=True),
+            "10.2.9.7": Route("10.2.9.2", inside=True),
+            "8.8.8.8": NO_ROUTE,
+        }
 
     within(host, work)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.routers import devices, established, started
+from tests.kit.routers import devices, established, started, the_line
 from weave_py.lab.hosts import LaunchOptions
 from weave_py.lab.mesh import LabMesh
 from weave_py.lab.pings import ping
@@ -79,3 +79,28 @@ def test_exposed_hosts_ping_hosts_and_containers_until_hidden(pair: LabMesh) -> 
     assert addresses_in(pair, "h1", "weave") == addresses_in(pair, "h2", "weave") == []
     assert not ping(pair.lab, "c2", "10.32.0.101").reached
     assert ping(pair.lab, "c2", "10.32.0.1").reached
+
+
+@pytest.mark.parametrize(
+    ("moving", "watching"), [("10.44.0.9/24", "10.44.0.1/24"), ("fd44::9/64", "fd44::1/64")]
+)
+def test_an_address_that_moves_to_another_host(pair: LabMesh, moving: str, watching: str) -> None:
+    """t14, t15: refused while it is in use on the other host, and found where it went."""
+    address = moving.partition("/")[0]
+    c1, c2 = (str(pair.lab.path(name)) for name in ("c1", "c2"))
+    pair["h1"].cli("attach", watching, c1)
+    pair["h2"].cli("attach", moving, c2)
+    assert ping(pair.lab, "c1", address).reached
+    for words in (["expose", moving], ["attach", moving, c1]):
+        refusal = the_line(pair["h1"].cli(*words, check=False), 1)
+        assert refusal.startswith(f"{address} is already in use on this network (by MAC ")
+
+    pair["h2"].cli("detach", moving, c2)
+    pair["h1"].cli("expose", moving)
+    assert ping(pair.lab, "c1", address).reached
+    pair["h1"].cli("hide", moving)
+    pair["h2"].cli("expose", moving)
+    assert ping(pair.lab, "c1", address).reached
+
+    pair["h2"].cli("hide", moving)
+    pair["h1"].cli("detach", watching, c1)

@@ -5,6 +5,7 @@ On h1 a router runs and c1 is attached; on h2 none runs, and every launch there 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.inside import tcp_listener, udp_socket
+from tests.kit.inside import inside, tcp_listener, udp_socket
 from tests.kit.routers import our_devices, the_line
 from tests.kit.waiting import until
+from weave_py.host.run_directory import api_socket
 from weave_py.lab.hosts import Host
 from weave_py.lab.mesh import LabMesh
 from weave_py.lab.namespaces import Lab
@@ -91,11 +93,14 @@ def content(directory: Path) -> dict[str, bytes]:
         (["--password-file", "/no/such/file"], CONFIG, ["/no/such/file", "No such file"]),
         (["--password-file", "/proc/self"], CONFIG, ["/proc/self", "directory"]),
         (["--password-file", "/dev/null"], CONFIG, ["/dev/null", "empty"]),
-        (["--port", "6784"], CONFIG, ["--port and --http-addr are the same port, 6784"]),
+        (
+            ["--port", "6784", "--http-addr", "[::1]:6784"],
+            CONFIG,
+            ["--port and --http-addr are the same port, 6784"],
+        ),
         (["--http-addr", "/etc"], CONFIG, ["--http-addr = '/etc'", "not a socket"]),
         (["10.99.1.1:99999"], USAGE, ["10.99.1.1:99999"]),
         (["255.255.255.255"], USAGE, ["255.255.255.255", "many hosts"]),
-        (["no-such-host.invalid"], FAILED, ["cannot resolve 'no-such-host.invalid'", "address"]),
         (["--resume", "10.99.1.1"], CONFIG, ["--resume", "not both"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and len(value) < 3 else "",
@@ -121,14 +126,8 @@ def test_the_port_is_taken(lab: Lab, tmp_path: Path, kind: str) -> None:
     taken = tcp_listener if kind == "TCP" else udp_socket
     with taken(lab, "h2", "0.0.0.0", 6783):
         line = refused_launch(lab, tmp_path, FAILED)
-    assert f"{kind} port 6783 is in use by another program" in line
+    assert f"{kind} port 6783 is in use by " in line
     assert "--port" in line
-
-
-def test_the_control_port_is_taken(lab: Lab, tmp_path: Path) -> None:
-    with tcp_listener(lab, "h2", "127.0.0.1", 6784):
-        line = refused_launch(lab, tmp_path, FAILED)
-    assert "127.0.0.1:6784" in line
 
 
 def test_without_the_capability(lab: Lab, tmp_path: Path) -> None:
@@ -197,7 +196,7 @@ def test_a_second_router(h1: Host, lab: Lab, tmp_path: Path) -> None:
     assert "weave-py stop" in line
     elsewhere = ["--http-addr", "off", "--port", "6790", "--state-dir", str(tmp_path)]
     line = the_line(weave(lab, "h1", "launch", *elsewhere), FAILED)
-    assert "another weave-py router runs on bridge weave" in line
+    assert "already running on bridge weave" in line
     assert "--bridge" in line
     # h2 is another host, but the directory is the same.
     line = refused_launch(lab, h1.state_dir, CONFIG)
@@ -262,6 +261,7 @@ def test_stopping_what_does_not_run_is_no_mistake(lab: Lab) -> None:
         (["detach", "OTHER"], FAILED, ["not attached to bridge weave"]),
         (["expose", "nonsense"], USAGE, ["'nonsense'", "10.2.1.1/24"]),
         (["expose", "10.32.0.3/24"], FAILED, ["10.32.0.3 is already in use"]),
+        (["expose", "10.99.1.77/25"], FAILED, ["overlaps the route to 10.99.1.0/24", "--force"]),
         (["hide", "10.32.0.1"], USAGE, ["10.32.0.1"]),
         (["status", "nonsense"], USAGE, ["nonsense", "connections"]),
         (["nonsense"], USAGE, ["unknown command 'nonsense'"]),
@@ -310,26 +310,29 @@ def test_attaching_as_a_user(h1: Host, lab: Lab, words: list[str]) -> None:
 
 def test_reset_without_rights_stops_nothing(h1: Host, lab: Lab) -> None:
     before = everything(lab)
+    reset = [*WEAVE, "reset", "--state-dir", str(h1.state_dir)]
     for prefix in (WITHOUT_NET_ADMIN, AS_A_USER):
-        line = the_line(lab.exec("h1", [*prefix, *WEAVE, "reset"], check=False), PERMISSION)
+        line = the_line(lab.exec("h1", [*prefix, *reset], check=False), PERMISSION)
         assert line.endswith("run as root (sudo)")
     assert h1.running
     assert everything(lab) == before
 
 
-def test_a_router_without_an_api_keeps_its_bridge(lab: Lab, tmp_path: Path) -> None:
-    words = [*WEAVE, "launch", "--http-addr", "off", "--state-dir", str(tmp_path / "state")]
+def test_a_router_that_does_not_answer_keeps_its_bridge(lab: Lab, tmp_path: Path) -> None:
+    """Somebody has removed its socket."""
+    words = [*WEAVE, "launch", "--state-dir", str(tmp_path / "state")]
     with (tmp_path / "log").open("wb") as log:
         router = lab.popen("h2", words, log=log)
     try:
         until(lambda: "router started" in (tmp_path / "log").read_text(), 10, "the router runs")
         devices = our_devices(lab, "h2")
+        os.unlink(inside(lab, "h2", lambda: api_socket("weave")))
         for given in (["reset"], ["reset", "--force"]):
             line = the_line(weave(lab, "h2", *given), FAILED)
-            assert "another weave-py router runs on bridge weave" in line
+            assert "a weave-py router runs on bridge weave and does not answer" in line
         for given in (["stop"], ["status"], ["hide"]):
             line = the_line(weave(lab, "h2", *given), NOT_RUNNING)
-            assert "one runs on bridge weave: its control API is off or elsewhere" in line
+            assert "one runs on bridge weave: it is starting or ending" in line
         assert our_devices(lab, "h2") == devices
         assert router.poll() is None
         assert weave(lab, "h2", "doctor").returncode == 0
@@ -343,7 +346,7 @@ def test_a_port_that_doctor_finds_taken(lab: Lab) -> None:
     with tcp_listener(lab, "h2", "0.0.0.0", 6783):
         done = weave(lab, "h2", "doctor")
     assert done.returncode == FAILED
-    assert "6783 is in use by another program" in done.stdout
+    assert "6783 is in use by python" in done.stdout or "pytest" in done.stdout
 
 
 def everything(lab: Lab) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -14,7 +15,7 @@ from contextlib import closing
 import pytest
 
 from tests.kit.inside import inside
-from tests.kit.routers import established, the_line, wait_established
+from tests.kit.routers import established, events, now, the_line, wait_established
 from tests.kit.waiting import until
 from weave_py.host.state.directory import StateDirectory
 from weave_py.lab.hosts import Host, LaunchOptions
@@ -160,8 +161,65 @@ def test_a_name_that_does_not_resolve_is_told_to_whoever_typed_it(caller: Host) 
     start(caller, [H2])
     line = the_line(caller.cli("connect", NO_SUCH_HOST, H3, check=False), 1)
     assert f"cannot resolve '{NO_SUCH_HOST}'" in line
-    assert targets(caller) == [H2, H3]
+    assert "stays a target" in line
+    assert targets(caller) == [H2, NO_SUCH_HOST, H3]
     wait_established(caller, ["h2", "h3"])
+
+
+def test_a_router_starts_before_its_name_server(caller: Host) -> None:
+    """(t04) A peer's name that cannot be resolved when the router starts stopped it."""
+    start(caller, [NO_SUCH_HOST, H2])
+    wait_established(caller, ["h2"])
+    assert targets(caller) == [NO_SUCH_HOST, H2]
+    warned = until(lambda: events(caller, "target not found"), 10, "a warning")
+    assert warned[0].level == "WARNING"
+    assert NO_SUCH_HOST in warned[0].text
+    rows = caller.cli("status", "connections").stdout.splitlines()
+    assert any(NO_SUCH_HOST in row and "retry: in " in row for row in rows)
+
+
+def test_a_peer_that_is_gone_for_good_is_forgotten(hosts: LabMesh, caller: Host) -> None:
+    """(t30)"""
+    start(caller, [H2, H3])
+    wait_established(caller, ["h2", "h3"])
+    hosts["h3"].kill()
+    try:
+        until(lambda: established(caller) == ["h2"], 5, "h1 misses h3")
+
+        def is_gone() -> bool:  # once the router has noticed that nobody reaches it
+            caller.cli("forget", H3)
+            return "(h3)" not in caller.cli("status", "peers").stdout
+
+        until(is_gone, 5, "h3 is forgotten")
+    finally:
+        hosts["h3"].launch([])
+        hosts["h3"].wait_ready()
+
+
+def test_a_copied_state_directory(hosts: LabMesh, caller: Host) -> None:
+    """(t06) h1 is cloned with its state; the clone runs on h4's host, and is refused."""
+    start(caller, [H2, H3])
+    wait_established(caller, ["h2", "h3"])
+    clone = hosts["h4"]
+    clone.stop()
+    own = clone.state_dir.with_name("own")
+    clone.state_dir.rename(own)
+    try:
+        shutil.copytree(caller.state_dir, clone.state_dir)
+        since = now()
+        start(clone, [H2, H3])
+        until(lambda: events(clone, "another router runs with our identity"), 10, "it says why")
+        assert established(caller) == ["h2", "h3"]
+        assert established(clone) == []
+        assert not [e for e in events(caller, "connection ended") if e.at >= since]
+        clone.stop()
+    finally:
+        clone.stop()
+        shutil.rmtree(clone.state_dir, ignore_errors=True)
+        own.rename(clone.state_dir)
+        clone.launch([])
+        clone.wait_ready()
+    assert established(caller) == ["h2", "h3"]
 
 
 def test_a_name_that_resolves_no_longer_is_tried_again_and_again(caller: Host) -> None:

@@ -130,3 +130,23 @@ def test_who_has_never_heard_of_the_service_is_not_told_of_it() -> None:
     assert counters(right) == {right.name: 0}
     assert left.engine.topology.record(right.name) is not None
     assert not middle.events("record refused")
+
+
+@pytest.mark.xfail(
+    strict=True, reason="an owner that never speaks on a channel again voids nothing"
+)
+def test_what_a_router_published_goes_when_it_comes_back_without_the_service() -> None:
+    """Its name is never forgotten, as it is there; but it has no word on the channel any more, so
+    what its earlier life published stays with all for ever, as if it still held. If records were
+    bound to the life that the topology tells of (as unicasts are, by its uid), they would be void
+    as soon as the new life is known, in whatever order things come."""
+    net = network(8)
+    hosts = net.mesh(4)
+    net.run(3)
+    ask(net, hosts[1], 7, Add(5))
+    net.run(3)
+    net.kill(hosts[1])
+    net._services = list
+    net.restart(hosts[1], hosts[0])
+    net.run(120)
+    assert hosts[1].name not in counters(hosts[2])

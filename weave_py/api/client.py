@@ -1,24 +1,26 @@
-"""How does another process of this host ask a router? HTTP, over loopback or a unix socket.
+"""How does another process of this host ask a router? HTTP, over a unix socket or loopback.
+
+Anybody may listen on loopback, and say anything: an answer is believed if the server is root's, or
+ours, and nobody else is asked anything.
 
 Only the standard library, and of it little before something is asked: commands start with it.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from weave_py.api import FORM, SERVER
 from weave_py.config.options import BRIDGE
 from weave_py.config.resolve import HttpAddress
 from weave_py.host.locks import is_claimed
+from weave_py.host.socket_table import server_owner
 from weave_py.model.errors import NotPermitted, RequestRefused, RouterElsewhere, RouterNotRunning
-
-if TYPE_CHECKING:  # 20 ms to import, and `launch` asks nothing
-    from http.client import HTTPConnection
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 12.0
@@ -31,7 +33,7 @@ class RouterClient:
 
     Every method raises RouterNotRunning when nothing listens (RouterElsewhere if one runs all the
     same), NotPermitted when the socket is not ours to use, and RequestRefused with the router's
-    words when it refuses, or if what answers is no router.
+    words when it refuses, or if what answers is no router, or another user's.
     """
 
     def __init__(
@@ -74,24 +76,23 @@ class RouterClient:
         `path` is percent-encoded; `seconds`: how long to wait at most for the answer, or for more
         of it.
         """
+        # 20 ms to import, and `launch` asks nothing
         from http.client import HTTPConnection, HTTPException, RemoteDisconnected
 
         headers = {} if body is None else {"Content-Type": content_type}
-        connection: HTTPConnection | None = None
+        at = ("localhost",) if self.address.path else (self.address.host, self.address.port)
+        connection = HTTPConnection(*at)
         try:
-            sock = self._connect()
+            connection.sock = sock = self._connect()
+            self._refuse_strangers(sock)
             sock.settimeout(seconds)
-            at = ("localhost",) if self.address.path else (self.address.host, self.address.port)
-            connection = HTTPConnection(*at)
-            connection.sock = sock
             connection.request(method, path, body, headers)
             response = connection.getresponse()
             if response.getheader("Server") != SERVER:
                 raise self._stranger()
             return response.status, response.read().decode(errors="replace")
         except (ConnectionRefusedError, FileNotFoundError):
-            what = f"answers on {self.address.text}"
-            raise not_running(self._bridge(), what, NOT_RUNNING) from None
+            raise self._not_running() from None
         except PermissionError:
             raise NotPermitted(
                 f"no permission to use {self.address.text}: run as root (sudo)"
@@ -103,8 +104,7 @@ class RouterClient:
         except HTTPException:
             raise self._stranger() from None
         finally:
-            if connection is not None:
-                connection.close()
+            connection.close()
 
     def listening(self) -> bool:
         """Whether anything accepts connections at the address."""
@@ -136,6 +136,24 @@ class RouterClient:
             raise
         return sock
 
+    def _refuse_strangers(self, sock: socket.socket) -> None:
+        """Before a word is said: whoever asks may be root, and act on the answer."""
+        owner = server_owner(sock, CONNECT_SECONDS)
+        if owner not in (0, os.geteuid()):
+            raise RequestRefused(
+                f"what listens on {self.address.text} belongs to user {owner}, neither to root nor "
+                "to you: it is not asked, and not believed"
+            )
+
+    def _not_running(self) -> RouterNotRunning:
+        bridge = self._bridge()
+        if not is_claimed(bridge):
+            return RouterNotRunning(NOT_RUNNING)
+        return RouterElsewhere(
+            f"no router answers on {self.address.text}, but one runs on bridge {bridge}: it is "
+            "starting or ending, or is to be asked without --http-addr (and WEAVE_HTTP_ADDR)"
+        )
+
     def _stranger(self) -> RequestRefused:
         return RequestRefused(f"what answers on {self.address.text} is not a weave-py router")
 
@@ -144,13 +162,3 @@ class RouterClient:
             return body
         words = "; ".join(line for line in body.splitlines() if line.strip())
         raise RequestRefused(words or f"the router answered with HTTP status {status}")
-
-
-def not_running(bridge: str, what: str, otherwise: str) -> RouterNotRunning:
-    """RouterElsewhere if a router works on `bridge`, though none does `what`."""
-    if is_claimed(bridge):
-        return RouterElsewhere(
-            f"no router {what}, but one runs on bridge {bridge}: its control API is off or "
-            "elsewhere: name it with --http-addr"
-        )
-    return RouterNotRunning(otherwise)

@@ -1,31 +1,33 @@
 """Where does the API listen, and who gets to each place?
 
-A router has several listeners, each with its own application and limits: on loopback, where every
-local user reaches it; on unix sockets, for their owner and group; on read-only addresses.
+A router has several listeners, each with its own application and limits: a unix socket of its own,
+for root and a group; and what it was told to open besides, like loopback, where every local user
+reaches it, perhaps only to read.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import grp
 import os
 import socket
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 import trio
 
 from weave_py.api.application import Application
 from weave_py.config.resolve import HttpAddress
+from weave_py.host.locks import locked
+from weave_py.host.run_directory import make_fit
+from weave_py.host.socket_table import holder
 from weave_py.model.errors import HostError
 
 MAX_CONNECTIONS = 32
 MAX_STREAMS = 8
-DIRECTORY_MODE = 0o755
-"""Of a socket's directory, if we make it: whoever the socket admits must get to it."""
+GROUP = "weave-py"
+"""Whose members may use a router's own socket, if the host has a group of that name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +62,16 @@ class OpenListener:
     inode: int | None = None
     """Of a unix socket's file."""
 
+    def close(self) -> None:
+        """Let go of one that was never served."""
+        self.socket.socket.close()
+        self.remove()
+
     def remove(self) -> None:
         """Remove the file of a unix socket, unless it is somebody else's by now."""
         path = self.listener.address.path
         if path:
-            with suppress(OSError), _locked(path):
+            with suppress(OSError, HostError), _lock(path):
                 if os.lstat(path).st_ino == self.inode:
                     os.unlink(path)
 
@@ -78,27 +85,49 @@ def open_listener(listener: Listener) -> OpenListener:
     address = listener.address
     try:
         if address.path:
-            _check_directory(address.path)
-            with _locked(address.path):
+            make_fit(os.path.dirname(address.path) or "/")
+            with _lock(address.path):
                 _remove_dead_socket(address.path)
                 raw = _unix_socket(listener)
                 return OpenListener(listener, _listening(raw), os.lstat(address.path).st_ino)
-        return OpenListener(listener, _listening(_tcp_socket(listener)))
+        return OpenListener(listener, _listening(_tcp_socket(address, listener.connections)))
     except OSError as error:
-        raise _cannot_listen(address.text, error) from error
+        raise _cannot_listen(address, error) from error
+
+
+def check_free(address: HttpAddress) -> None:
+    """HostError, naming who has it, if a TCP address is taken."""
+    try:
+        _tcp_socket(address, 0).close()
+    except OSError as error:
+        raise _cannot_listen(address, error) from error
+
+
+def usable_group() -> str | None:
+    """GROUP, if there is one that we may give a file to: not so in most user namespaces, nor
+    without CAP_CHOWN. Tried on a pipe, which nobody sees."""
+    ends = os.pipe()
+    try:
+        os.fchown(ends[0], -1, grp.getgrnam(GROUP).gr_gid)
+        return GROUP
+    except (KeyError, OSError):
+        return None
+    finally:
+        for end in ends:
+            os.close(end)
 
 
 def _listening(raw: socket.socket) -> trio.SocketListener:
     return trio.SocketListener(trio.socket.from_stdlib_socket(raw))
 
 
-def _tcp_socket(listener: Listener) -> socket.socket:
-    host, port = listener.address.host, listener.address.port
+def _tcp_socket(address: HttpAddress, backlog: int) -> socket.socket:
+    host, port = address.host, address.port
     raw = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         raw.bind((host, port))
-        raw.listen(listener.connections)
+        raw.listen(backlog)
     except BaseException:
         raw.close()
         raise
@@ -133,53 +162,10 @@ def _group(name: str) -> int:
         raise HostError(f"no group is called {name}: create it, or name another") from None
 
 
-def _check_directory(path: str) -> None:
-    """Make the directory of a socket, or see that it is fit; HostError if others can change what
-    lies there: they could put a socket of their own in the place of ours."""
-    directory = os.path.dirname(path) or "/"
-    try:
-        os.mkdir(directory, DIRECTORY_MODE)
-        os.chmod(directory, DIRECTORY_MODE)  # (whatever the umask made of it)
-    except FileExistsError:
-        pass
-    found = os.stat(directory)
-    if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
-        raise HostError(
-            f"cannot listen on {path}: other users can change {directory}: choose a directory "
-            "that only root can change, like /run/weave-py"
-        )
-
-
-@contextmanager
-def _locked(path: str) -> Iterator[None]:
-    """No other router looks for a dead socket at `path` meanwhile.
-
-    (Two that find the same one would else each remove what the other has just made. The lock is a
-    file that only we can open: anybody could hold one of a directory for ever.)
-    """
-    lock = f"{path}.lock"
-    fd = _open_locked(lock)
-    while not _is_at(fd, lock):  # whoever had it before has removed it
-        os.close(fd)
-        fd = _open_locked(lock)
-    try:
-        yield
-    finally:
-        os.unlink(lock)
-        os.close(fd)
-
-
-def _open_locked(lock: str) -> int:
-    fd = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    fcntl.flock(fd, fcntl.LOCK_EX)
-    return fd
-
-
-def _is_at(fd: int, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(fd), os.lstat(path))
-    except FileNotFoundError:
-        return False
+def _lock(path: str) -> AbstractContextManager[None]:
+    """No other router looks for a dead socket at `path` meanwhile. (Two that find the same one
+    would else each remove what the other has just made.)"""
+    return locked(f"{path}.lock", wait=True)
 
 
 def _remove_dead_socket(path: str) -> None:
@@ -195,10 +181,13 @@ def _remove_dead_socket(path: str) -> None:
             pass
 
 
-def _cannot_listen(where: str, error: OSError) -> HostError:
+def _cannot_listen(address: HttpAddress, error: OSError) -> HostError:
     if error.errno == errno.EADDRINUSE:
+        who = "" if address.path else f": {holder('TCP', address.host, address.port)}"
         return HostError(
-            f"something already listens on {where}: stop it (weave-py stop), or choose another "
+            f"another program already listens on {address.text}{who}: stop it, or choose another "
             "--http-addr"
         )
-    return HostError(f"cannot listen on {where}: {error.strerror}: choose another --http-addr")
+    return HostError(
+        f"cannot listen on {address.text}: {error.strerror}: choose another --http-addr"
+    )

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import click
 
 from weave_py.api.client import RouterClient
-from weave_py.cli.client import client
+from weave_py.cli.client import RouterPlace
 from weave_py.cli.exits import CommandError
 from weave_py.cli.notes import note, say
-from weave_py.cli.options import http_addr_option
+from weave_py.cli.options import asks_router
 from weave_py.model.errors import RequestRefused, RouterElsewhere, RouterNotRunning
 from weave_py.model.names import parse_target
 
@@ -20,14 +20,14 @@ STOP_SECONDS = 10.0
 @click.command("connect", short_help="Add peers to connect to.")
 @click.option("--replace", is_flag=True, help="Make these the only targets; with none: no targets.")
 @click.argument("peers", nargs=-1, metavar="[PEER]...")
-@http_addr_option
-def connect_command(replace: bool, peers: tuple[str, ...], http_addr: str | None) -> None:
+@asks_router
+def connect_command(replace: bool, peers: tuple[str, ...], place: RouterPlace) -> None:
     """Connect to more peers, or at once to known ones that are waited for."""
     if not peers and not replace:
         raise click.UsageError("no peer given: use HOST or HOST:PORT")
     fields = _fields(peers)
     try:
-        client(http_addr).post("/connect", [*fields, ("replace", "true")] if replace else fields)
+        place.client().post("/connect", [*fields, ("replace", "true")] if replace else fields)
     except RequestRefused as error:
         # The router kept the good ones, and said which are not; here it is about the status.
         if all(map(_makes_sense, peers)):
@@ -37,11 +37,11 @@ def connect_command(replace: bool, peers: tuple[str, ...], http_addr: str | None
 
 @click.command("forget", short_help="Remove peers from the targets.")
 @click.argument("peers", nargs=-1, required=True, metavar="PEER...")
-@http_addr_option
-def forget_command(peers: tuple[str, ...], http_addr: str | None) -> None:
+@asks_router
+def forget_command(peers: tuple[str, ...], place: RouterPlace) -> None:
     """Stop trying to connect to PEERs, written as they were given; connections stay."""
     fields = _fields(peers)
-    router = client(http_addr)
+    router = place.client()
     known = router.get("/status/targets").splitlines()
     router.post("/forget", fields)
     if strange := [peer for peer in peers if peer.strip() not in known]:
@@ -49,11 +49,11 @@ def forget_command(peers: tuple[str, ...], http_addr: str | None) -> None:
 
 
 @click.command("stop", short_help="Stop the router of this host.")
-@http_addr_option
-def stop_command(http_addr: str | None) -> None:
+@asks_router
+def stop_command(place: RouterPlace) -> None:
     """Stop the router; the bridge, the attachments and the state stay."""
     try:
-        stop(client(http_addr))
+        stop(place.client())
     except RouterElsewhere:
         raise
     except RouterNotRunning:

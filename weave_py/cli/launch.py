@@ -7,14 +7,12 @@ import os
 
 import click
 
-from weave_py.api.client import RouterClient
 from weave_py.cli.control import refuse_senseless
-from weave_py.cli.exits import CommandError
 from weave_py.cli.notes import warning
 from weave_py.cli.options import parameter
 from weave_py.config.options import OPTIONS, PASSWORD
 from weave_py.config.password import password_file_warning
-from weave_py.config.resolve import Config, resolve
+from weave_py.config.resolve import resolve
 
 ARGV_WARNING = (
     "every user of this host can read --password in the process list: "
@@ -43,24 +41,17 @@ def launch(peers: tuple[str, ...], **given: str | bool | None) -> int:
     config = resolve(flags, peers, os.environ)
     if exposed := password_file_warning(flags, os.environ):
         warning(exposed)
-    _refuse_second_router(config)
 
     # What is imported stays: to look for garbage in it takes a tenth of the time to start, and
     # again and again later.
     gc.disable()
+    from weave_py.observe.log import take_stderr
     from weave_py.runtime.daemon import run
 
     gc.freeze()
     gc.enable()
+    take_stderr()
     return run(config)
-
-
-def _refuse_second_router(config: Config) -> None:
-    if config.http_addr is not None and RouterClient(config.http_addr).listening():
-        raise CommandError(
-            f"weave-py is already running (on {config.http_addr.text}): you can stop it with "
-            "'weave-py stop'"
-        )
 
 
 launch_command = click.Command(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, TypeVar
 
 import click
 
-from weave_py.config.options import HTTP_ADDR, Option
+from weave_py.cli.client import RouterPlace
+from weave_py.config.options import BRIDGE, HTTP_ADDR, Option
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -35,9 +37,13 @@ def _help(option: Option[Any]) -> str:
     return f"{option.help.removesuffix('.')} [default: {option.default_text}]."
 
 
-http_addr_option = takes(
-    HTTP_ADDR,
-    "The router's control API: HOST:PORT or the path of a unix socket "
-    f"[env: {HTTP_ADDR.variable}; default: {HTTP_ADDR.default_text}].",
-)
-"""Where the router to talk to has its control API."""
+def asks_router(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the flags that say which router is meant; it gets them as `place`."""
+
+    @wraps(command)
+    def with_place(http_addr: str | None, bridge: str | None, **more: Any) -> Any:
+        return command(place=RouterPlace(http_addr, bridge), **more)
+
+    on = f"The router's bridge [env: {BRIDGE.variable}; default: {BRIDGE.default_text}]."
+    at = f"Where else to ask it: HOST:PORT, or a unix socket's path [env: {HTTP_ADDR.variable}]."
+    return takes(HTTP_ADDR, at)(takes(BRIDGE, on)(with_place))

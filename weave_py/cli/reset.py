@@ -1,7 +1,8 @@
 """`reset`: leave nothing of weave-py on this host.
 
-All that could be in the way is found out first: whoever may not delete things stops no router,
-and what another router works with is not touched.
+What is deleted is what we were told, by flags and environment, never what somebody answers: a
+router that uses something else ends the attempt. All that could be in the way is found out first:
+whoever may not delete things stops no router, and what another router works with is not touched.
 """
 
 from __future__ import annotations
@@ -9,23 +10,23 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from weave_py.api.client import RouterClient
-from weave_py.cli.client import client
+from weave_py.cli.client import RouterPlace
 from weave_py.cli.control import STOP_SECONDS, stop
 from weave_py.cli.exits import CommandError
-from weave_py.cli.options import http_addr_option, takes
-from weave_py.config.options import BRIDGE, STATE_DIR
+from weave_py.cli.options import takes
+from weave_py.config.options import BRIDGE, HTTP_ADDR, STATE_DIR
 from weave_py.config.resolve import Settings
 from weave_py.host.locks import claim_bridge, is_claimed
+from weave_py.host.run_directory import api_socket
 from weave_py.host.state.names import holds_state
 from weave_py.model.errors import HostError, NotPermitted, RouterNotRunning, StateError
-from weave_py.model.marks import PORT_PREFIXES
 
 if TYPE_CHECKING:
     from weave_py.host.state.directory import StateDirectory
@@ -33,23 +34,22 @@ if TYPE_CHECKING:
 
 @click.command("reset", short_help="Stop the router and delete all it made.")
 @click.option("--force", is_flag=True, help="Also if the router is not running.")
-@takes(BRIDGE, f"The bridge to delete [default: the running router's; {BRIDGE.default_text}].")
-@takes(STATE_DIR, f"The state to delete [default: the running router's; {STATE_DIR.default_text}].")
-@http_addr_option
+@takes(BRIDGE, f"The bridge to delete [default: {BRIDGE.default_text}].")
+@takes(STATE_DIR, f"The state to delete [default: {STATE_DIR.default_text}].")
+@takes(HTTP_ADDR, f"Where else to ask the router [env: {HTTP_ADDR.variable}].")
 def reset_command(
     force: bool, bridge: str | None, state_dir: str | None, http_addr: str | None
 ) -> None:
     """Stop the router, detach all containers, delete the bridge and the state directory.
 
     The identity goes too: the next launch is a new peer, with a new name. Touches nothing while
-    another router, one that does not answer here, uses the bridge or the state.
+    another router, one that does not answer here, uses the bridge or the state. What others made
+    stays: their bridge, and their ports of it.
     """
     settings = Settings({BRIDGE.name: bridge, STATE_DIR.name: state_dir}, os.environ)
     bridge_name, directory = settings.value(BRIDGE), settings.value(STATE_DIR)
-    router, running = _running(http_addr)
-    bridge_name = bridge_name if bridge else running.get("Bridge") or bridge_name
-    directory = directory if state_dir else Path(running.get("StateDir") or directory)
-    if bridge_name != running.get("Bridge"):
+    router = _running(RouterPlace(http_addr, bridge), bridge_name, directory)
+    if router is None:
         _refuse_if_claimed(bridge_name)
     if router is None and not force:
         raise RouterNotRunning(
@@ -58,10 +58,10 @@ def reset_command(
         )
     _check_rights(directory)
     state = _state(directory)
-    if state is not None and str(directory) != running.get("StateDir"):
+    if state is not None and router is None:
         with state.lock():  # or another router has it
             pass
-    deleted = [f"bridge {bridge_name}"] if _is_ours(bridge_name) else []
+    deleted = _what_is_ours(bridge_name)
     if state is not None:
         deleted.append(f"the state in {directory}, identity included")
     if router is not None:
@@ -70,20 +70,27 @@ def reset_command(
     click.echo("deleted " + " and ".join(deleted) if deleted else "there was nothing to delete")
 
 
-def _running(http_addr: str | None) -> tuple[RouterClient | None, dict[str, Any]]:
-    """The router that answers, and what it says of itself; (None, {}) if none does."""
+def _running(place: RouterPlace, bridge: str, directory: Path) -> RouterClient | None:
+    """The router that answers; CommandError if it works with anything but these two."""
+    router = place.client()
     try:
-        router = client(http_addr)
-        return router, router.report()["Router"]
+        used = router.report()["Router"]
     except RouterNotRunning:
-        return None, {}
+        return None
+    found = used.get("Bridge"), used.get("StateDir")
+    if found != (bridge, str(directory)):
+        raise CommandError(
+            f"the router that runs uses bridge {found[0]!r} and the state in {found[1]!r}, not "
+            f"{bridge} and {directory}: say with --bridge and --state-dir what to delete"
+        )
+    return router
 
 
 def _refuse_if_claimed(bridge: str) -> None:
     if is_claimed(bridge):
         raise CommandError(
-            f"another weave-py router runs on bridge {bridge}, its control API is off or "
-            "elsewhere: name it with --http-addr, or end the process first"
+            f"a weave-py router runs on bridge {bridge} and does not answer: try again without "
+            "--http-addr, or end the process first"
         )
 
 
@@ -112,14 +119,19 @@ def _state(directory: Path) -> StateDirectory | None:
         return None
     from weave_py.host.state.directory import StateDirectory
 
-    return StateDirectory(directory)
+    state = StateDirectory(directory)
+    return state if state.holds_state else None
 
 
-def _is_ours(bridge: str) -> bool:
+def _what_is_ours(bridge: str) -> list[str]:
+    """In words: the bridge, or what we plugged into one that somebody else made."""
     from weave_py.host.netlink import Netlink
 
     with Netlink() as netlink:
-        return netlink.is_our_bridge(bridge)
+        if netlink.is_our_bridge(bridge):
+            return [f"bridge {bridge}"]
+        attached = len(netlink.our_ports(bridge)) if netlink.link_exists(bridge) else 0
+        return [f"{attached} attachment{'s' * (attached > 1)} to bridge {bridge}"] * (attached > 0)
 
 
 def _delete(bridge: str, state: StateDirectory | None, patience: float) -> None:
@@ -136,6 +148,8 @@ def _delete(bridge: str, state: StateDirectory | None, patience: float) -> None:
             state.wipe()
         keeper.remove(bridge)
         guards.remove(bridge)
+        with suppress(FileNotFoundError):  # a killed router's
+            os.unlink(api_socket(bridge))
 
 
 def _hold(
@@ -160,8 +174,8 @@ def _delete_bridge(bridge: str) -> None:
     with Netlink() as netlink:
         if not netlink.link_exists(bridge):
             return
-        for port in netlink.ports(bridge):
-            if port.ifname.startswith(PORT_PREFIXES):
-                netlink.delete_link(port.ifname)
+        # The original Weave's are called like ours. (A router's TAPs went with it.)
+        for port in netlink.our_ports(bridge):
+            netlink.delete_link(port.ifname)
         if netlink.is_our_bridge(bridge):  # else somebody else made it
             netlink.delete_bridge(bridge)

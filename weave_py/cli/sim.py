@@ -92,7 +92,7 @@ def _sizes(
     help="Seconds, one way.",
 )
 @click.option(
-    "--conn-limit", type=click.IntRange(0, 512), default=CONN_LIMIT.default, show_default=True
+    "--conn-limit", type=click.IntRange(0, 256), default=CONN_LIMIT.default, show_default=True
 )
 @click.option(
     "--pairs",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from weave_py.model.names import DEFAULT_PORT
+from weave_py.model.names import DEFAULT_PORT, MAX_NEIGHBOURS
 from weave_py.wire.sleeve import MAX_SEGMENTS
 
 MIN_MTU: Final = 576
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class HttpAddress(NamedTuple):
-    """Where the control API listens: a loopback address and port, or a unix socket's path."""
+    """A place of the control API: a loopback address and port, or a unix socket's path."""
 
     host: str
     port: int
@@ -142,7 +142,8 @@ def _port(text: str) -> int:
 
 
 def _conn_limit(text: str) -> int:
-    return _whole_number(text, 0, 1_000_000, "use a number of connections, 0 for no limit")
+    advice = f"use a number of connections up to {MAX_NEIGHBOURS}, 0 for as many as that"
+    return _whole_number(text, 0, MAX_NEIGHBOURS, advice)
 
 
 def _mtu(text: str) -> int:
@@ -265,7 +266,8 @@ CONN_LIMIT: Final = Option(
     parse=_conn_limit,
     default=200,
     unit="connections",
-    help="Most control connections, both directions together, 0 for no limit.",
+    help="Most control connections, both directions together: up to 256, which is also what 0 "
+    "means: as many as a record names.",
 )
 MTU: Final = Option(
     name="mtu",
@@ -290,11 +292,18 @@ HTTP_ADDR: Final[Option[HttpAddress | None]] = Option(
     name="http-addr",
     metavar="ADDRESS",
     parse=parse_http_address,
-    default=HttpAddress("127.0.0.1", 6784),
-    shown="127.0.0.1:6784",
+    default=None,
+    shown="off",
     takes_empty=True,
-    help="Control API: a loopback HOST:PORT, the path of a unix socket, or 'off'.",
-    more="Another port than `--port`; the path is absolute.",
+    help="Where to serve the control API, besides the router's own socket below /run/weave-py: a "
+    "loopback HOST:PORT (127.0.0.1:6784 is Weave's), the path of a unix socket, or 'off'.",
+    more="On loopback any local user may use it. Another port than `--port`; the path is absolute.",
+)
+HTTP_READ_ONLY: Final = Option(
+    name="http-read-only",
+    parse=_boolean,
+    default=False,
+    help="At --http-addr only show things (GET): nothing there changes the router.",
 )
 STATE_DIR: Final = Option(
     name="state-dir",
@@ -366,6 +375,7 @@ OPTIONS: Final[tuple[Option[Any], ...]] = (
     MTU,
     TRUSTED_SUBNETS,
     HTTP_ADDR,
+    HTTP_READ_ONLY,
     STATE_DIR,
     BRIDGE,
     LOG_LEVEL,

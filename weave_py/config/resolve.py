@@ -49,6 +49,8 @@ class Config:
     mtu: int = options.MTU.default
     """Bytes of the largest IP packet a container may send."""
     http_addr: HttpAddress | None = options.HTTP_ADDR.default
+    """Where to serve the control API besides the router's own socket."""
+    http_read_only: bool = options.HTTP_READ_ONLY.default
     state_dir: Path = options.STATE_DIR.default
     trusted_subnets: tuple[Subnet, ...] = options.TRUSTED_SUBNETS.default
     log_level: str = options.LOG_LEVEL.default

@@ -150,6 +150,22 @@ class Handshake:
         self._next += 1
         return payload
 
+    def peek_static_untrusted(self, message: bytes) -> bytes:
+        """The static key in the other side's next message, which begins with one, without taking
+        the message in: said, not proven.
+
+        AuthenticationError or HandshakeError as in `read_message_untrusted`.
+        """
+        if not self._is_turn(ours=False):
+            raise HandshakeError("handshake message out of turn")
+        symmetric = _present(self._symmetric)
+        if self._pattern.messages[self._next][0] != "s":
+            raise ValueError(f"{self!r}: the next message begins with no static key")
+        length = KEY_BYTES + symmetric.tag_bytes
+        if len(message) < length:
+            raise HandshakeError(f"handshake message of {len(message)} bytes is too short")
+        return symmetric.peek_untrusted(message[:length])
+
     def split(self) -> tuple[CipherState, CipherState]:
         """Ciphers to send and to receive with. Once only: a second pair would reuse nonces."""
         send, receive = self.split_keys()

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from fastdp.kernel.probe_socket import ProbeSocket
 from weave_py.datapath.inbound import Inbound
 from weave_py.datapath.outbound import Outbound
-from weave_py.datapath.port import IngressSession, Port
+from weave_py.datapath.port import Port
 from weave_py.datapath.relay import Relay
 from weave_py.datapath.tcp_tunnel import TcpTunnel
 from weave_py.datapath.train import control_datagram
@@ -132,13 +132,12 @@ class Datapath:
     def open_session(self, peer: PeerName, index: int, opener: Opener) -> None:
         port = self._ports.get(peer)
         if port is not None:
-            self._inbound.ingresses[index] = IngressSession(index, port, opener)
+            self._inbound.open_session(index, port, opener)
 
     def close_session(self, index: int) -> None:
         ingress = self._inbound.ingresses.pop(index, None)
         if ingress is not None:
-            lost = ingress.reassembly.given_up + len(ingress.reassembly)
-            ingress.port.egress.counters.records_incomplete += lost
+            ingress.port.egress.counters.records_incomplete += ingress.reassembly.close()
 
     def use_routes(self, routes: RouteTable) -> None:
         self._relay.forwarding.routes = routes

@@ -22,12 +22,14 @@ from cryptography.exceptions import InvalidTag
 from weave_py.datapath.codel import DELAY_INTERVAL, TARGET, CoDel
 from weave_py.datapath.flow_drop import FlowDrop
 from weave_py.datapath.gather import Gatherer
-from weave_py.datapath.port import IngressSession
+from weave_py.datapath.port import IngressSession, Port
+from weave_py.datapath.reassembly import PiecePool
 from weave_py.datapath.relay import Relay
 from weave_py.datapath.super_frame import GSO_TYPE_OFFSET, is_endless
 from weave_py.datapath.train import MAX_FRAME_BYTES, REST
 from weave_py.host.udp import UdpSocket
 from weave_py.link.control_record import ControlRecord
+from weave_py.link.sealing import Opener
 from weave_py.model.counters import DatapathCounters
 from weave_py.model.names import PeerName, endpoint
 from weave_py.wire.sleeve import (
@@ -68,6 +70,7 @@ class Inbound:
     def __init__(self, ourself: PeerName, relay: Relay, counters: DatapathCounters) -> None:
         self.ingresses: dict[int, IngressSession] = {}
         self.controls: list[ControlRecord] = []
+        self._pieces = PiecePool()
         self._ourself = ourself
         self._relay = relay
         self._counters = counters
@@ -79,6 +82,10 @@ class Inbound:
         self._hints = FlowDrop()
         self._neighbour: PeerName | None = None
         """Inside whose control connection what we are at came."""
+
+    def open_session(self, index: int, port: Port, opener: Opener) -> None:
+        """Datagrams with this session index are that port's, and open like this."""
+        self.ingresses[index] = IngressSession(index, port, opener, self._pieces)
 
     def drain(self, udp: UdpSocket) -> None:
         """One turn of a readable socket."""

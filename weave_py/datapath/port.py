@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from weave_py.datapath.codel import EMPTINESS_INTERVAL, CoDel
 from weave_py.datapath.flow_drop import FlowDrop
-from weave_py.datapath.reassembly import Reassembly
+from weave_py.datapath.reassembly import PiecePool, Reassembly
 from weave_py.host.tap import Tap
 from weave_py.link.egress import Egress
 from weave_py.link.sealing import Opener
@@ -39,11 +39,12 @@ class IngressSession:
 
     __slots__ = ("index", "more", "more_counter", "opener", "port", "reassembly", "source")
 
-    def __init__(self, index: int, port: Port, opener: Opener) -> None:
+    def __init__(self, index: int, port: Port, opener: Opener, pool: PiecePool) -> None:
+        """`pool`: where incomplete records of all sessions are kept."""
         self.index = index
         self.port = port
         self.opener = opener
-        self.reassembly = Reassembly()
+        self.reassembly = Reassembly(pool)
         self.more = bytearray()
         """Plaintext of records that said there is MORE, up to the one before `more_counter`."""
         self.more_counter = -1

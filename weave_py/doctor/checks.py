@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from fastdp import descriptions
 from fastdp.kernel.selftest import probe_host
@@ -25,14 +26,16 @@ from weave_py.host.self_test import (
     tap_offloads,
     udp_offloads,
 )
+from weave_py.host.socket_table import ANOTHER, holder
 from weave_py.model.errors import HostError
+from weave_py.model.snapshot import MTU_MISMATCH
 
 
 class Verdict(StrEnum):
     OK = "ok"
     SLOWER = "slower"  #: it works without, more slowly
     NOTE = "note"  #: worth knowing
-    FAILED = "failed"  #: a router cannot run
+    FAILED = "failed"  #: a router cannot run, or loses frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,22 @@ def examine(config: Config) -> Iterator[Finding]:
     yield _port(config.port, config.bridge)
     yield _firewall(config.bridge)
     yield from _fast(config)
+
+
+def inner_mtu(router: Mapping[str, Any]) -> Iterator[Finding]:
+    """What the report of a router that runs here (its part `Router`) says of its peers' MTU."""
+    others = {
+        path["NickName"] or path["Peer"]: mtu
+        for path in router.get("Paths", ())
+        if (mtu := path.get("PeerMTU")) is not None
+    }
+    if others:
+        named = ", ".join(f"{name} {mtu}" for name, mtu in others.items())
+        text = (
+            f"{MTU_MISMATCH}: {router.get('MTU')} here, {named}: packets above the smaller one "
+            "are lost: start all routers with the same --mtu"
+        )
+        yield Finding(Verdict.FAILED, "mtu", text)
 
 
 def _privileges() -> Finding:
@@ -97,7 +116,9 @@ def _port(port: int, bridge: str) -> Finding:
     if is_claimed(bridge):
         text = f"{port} is in use: by the router that runs on bridge {bridge}?"
         return Finding(Verdict.NOTE, "port", text)
-    text = f"{port} is in use by another program: stop that one, or choose another --port"
+    named = [holder(kind, "0.0.0.0", port) for kind in ("TCP", "UDP")]
+    who = next((one for one in named if one != ANOTHER), ANOTHER)
+    text = f"{port} is in use by {who}: stop it, or choose another --port"
     return Finding(Verdict.FAILED, "port", text)
 
 

@@ -9,7 +9,6 @@ import ipaddress
 import socket
 import struct
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +73,7 @@ class PortInfo:
     kind: str
     isolated: bool
     ifindex: int
+    alias: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,25 +165,7 @@ def address_fields(interface: ipaddress.IPv4Interface | ipaddress.IPv6Interface)
 
 def port_info(link: Interface) -> PortInfo:
     """An interface that is a port, as we show it."""
-    return PortInfo(link.name, link.kind, link.isolated, link.index)
-
-
-def underlay_of(
-    links: Iterable[Interface], addresses: Iterable[Address], bridge: str
-) -> list[tuple[str, str]]:
-    """(address, interface) of the usable addresses outside `bridge`, its ports and loopback."""
-    up = {link.index: link for link in links if link.up}
-    names = {index: link.name for index, link in up.items()}
-    outside = {
-        index: link.name
-        for index, link in up.items()
-        if link.name not in ("lo", bridge) and names.get(link.master) != bridge
-    }
-    return [
-        (each.address, outside[each.index])
-        for each in addresses
-        if each.index in outside and each.is_usable
-    ]
+    return PortInfo(link.name, link.kind, link.isolated, link.index, link.alias)
 
 
 def _number(value: bytes | None) -> int:

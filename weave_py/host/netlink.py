@@ -26,7 +26,6 @@ from weave_py.host.linkinfo import (
     interface_of,
     learned_of,
     port_info,
-    underlay_of,
 )
 from weave_py.host.pyroute import iproute
 from weave_py.host.refusal import checked_ifname, doing
@@ -180,6 +179,10 @@ class Netlink:
             links = [link for link in self._links() if link.master == master]
         return sorted(map(port_info, links), key=lambda port: port.ifindex)
 
+    def our_ports(self, bridge: str) -> list[PortInfo]:
+        """The ports of `bridge` that `mark` was called for, whoever made the bridge."""
+        return [port for port in self.ports(bridge) if port.alias == MARK]
+
     def macs(self, bridge: str, most: int) -> tuple[list[tuple[str, str, float]], int]:
         """What `bridge` learned, (MAC, port's name, seconds since a frame came from it) of at most
         so many; and how many there are (where the kernel does not count: that are listed)."""
@@ -245,6 +248,12 @@ class Netlink:
         with doing(f"cannot create the veth pair {ifname}–{inside}"), iproute() as ip:
             ip.link("add", ifname=checked_ifname(ifname), kind="veth", mtu=mtu, peer=peer)
 
+    def mark(self, ifname: str) -> None:
+        """Write on `ifname` that it is ours. Names tell nothing: others use the same."""
+        index = self._get(ifname).index
+        with doing(f"cannot mark {ifname}"):
+            self._route.change(link_requests.changing(index, alias=MARK))
+
     def delete_link(self, ifname: str) -> None:
         """Delete an interface; missing is fine."""
         if (link := self._find(ifname)) is not None:
@@ -291,11 +300,6 @@ class Netlink:
         with doing(what, errno.EEXIST) as outcome, iproute() as ip:
             ip.route("add", dst=destination, oif=index, scope=_SCOPE_LINK)
         return not outcome
-
-    def underlay_addresses(self, bridge: str) -> list[tuple[str, str]]:
-        """(address, interface) where others may reach this host: not loopback, not the overlay."""
-        with doing("cannot list this host's addresses"):
-            return underlay_of(self._links(), self._addresses(), bridge)
 
     def _links(self) -> list[Interface]:
         return [*map(interface_of, self._route.dump(RTM_GETLINK, IFINFO.pack(0, 0, 0, 0, 0)))]

@@ -1,4 +1,4 @@
-"""How is a network setting changed that netlink does not offer?
+"""How is a network setting read and changed that netlink does not offer?
 
 `/proc/sys/net` shows the network namespace of the thread that opens it, so the same calls work
 inside a container's namespace (`host.netns.run_inside`).

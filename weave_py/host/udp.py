@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from weave_py.host.refusal import refused
+from weave_py.host.socket_table import holder
 from weave_py.model.errors import ConfigError, HostError
 
 BUFFER_BYTES: Final = 8 << 20
@@ -149,10 +150,9 @@ def _bind(sock: socket.socket, kind: str, address: str, port: int, *, listen: bo
         raise HostError(f"cannot listen on {address}: {error.strerror}") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            option = "-lunp" if kind == "UDP" else "-ltnp"
             raise HostError(
-                f"{kind} port {port} is in use by another program "
-                f"(see: ss {option} sport = :{port}): stop it or choose --port"
+                f"{kind} port {port} is in use by {holder(kind, address, port)}: "
+                "stop it or choose --port"
             ) from None
         if error.errno == errno.EADDRNOTAVAIL and not wildcard:
             raise HostError(

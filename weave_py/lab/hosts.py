@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from weave_py.config.options import STATE_DIR
 from weave_py.lab import http_get
 from weave_py.lab.namespaces import Lab
 from weave_py.model.errors import HostError
@@ -68,15 +69,16 @@ class Host:
 
     # Life
 
-    def launch(self, peers: Sequence[str] | None = None) -> None:
-        """Start the router, told to call `peers` (by default the topology's seeds)."""
+    def launch(self, peers: Sequence[str] | None = None, log: IO[bytes] | None = None) -> None:
+        """Start the router, told to call `peers` (by default the topology's seeds); what it says
+        goes to `log` (by default the file at `log_path`)."""
         if self.running:
             raise HostError(f"{self.name}: the router runs already; stop it first")
         self._let_go()
         self.state_dir.mkdir(mode=0o700, exist_ok=True)
         words = self._launch_words(self._seed_addresses() if peers is None else peers)
-        with self.log_path.open("ab") as log:
-            self._process = self.lab.popen(self.name, words, log=log, extra=self._secret())
+        with self.log_path.open("ab") as file:
+            self._process = self.lab.popen(self.name, words, log=log or file, extra=self._secret())
 
     def wait_ready(self, seconds: float = 15.0) -> None:
         """Return once GET /status answers; HostError with the end of the log if it never does."""
@@ -121,9 +123,11 @@ class Host:
     def cli(
         self, *words: str, check: bool = True, timeout: float = 30.0
     ) -> subprocess.CompletedProcess[str]:
-        """Run a `weave-py` command on this host; HostError if it fails (with `check`)."""
+        """Run a `weave-py` command on this host; HostError if it fails (with `check`). Its state
+        directory is the router's unless the words name one."""
         argv = [sys.executable, "-m", "weave_py", *words]
-        return self.lab.exec(self.name, argv, check=check, timeout=timeout)
+        extra = {STATE_DIR.variable: str(self.state_dir)}
+        return self.lab.exec(self.name, argv, check=check, timeout=timeout, extra=extra)
 
     def get(self, path: str, seconds: float = 5.0) -> str:
         """The body of GET `path`; HostError unless the status is 200."""
@@ -162,6 +166,8 @@ class Host:
             *(sys.executable, "-m", self.options.program, "launch"),
             *("--nickname", self.name),
             *("--state-dir", str(self.state_dir)),
+            # Besides its socket: the same place on every host, for tests and for curl.
+            *("--http-addr", f"127.0.0.1:{HTTP_PORT}"),
             *self.options.words(),
             *peers,
         ]

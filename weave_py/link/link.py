@@ -6,7 +6,7 @@ The engine behind a port of the bridge. It agrees on keys (`session`), finds and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from weave_py.crypto.identity import Identity
@@ -15,6 +15,7 @@ from weave_py.link.egress import Egress, NextHop, prefix_to
 from weave_py.link.loss import FEWEST, LossMeter
 from weave_py.link.path import PathSettings
 from weave_py.link.paths import Paths
+from weave_py.link.route_book import RouteBook
 from weave_py.link.sealing import Opener
 from weave_py.link.session import Session, SessionSettings
 from weave_py.model.deadlines import Deadline, earliest
@@ -90,19 +91,20 @@ class Link:
         path_settings: PathSettings | None = None,
         most_datagrams: int = MAX_SEGMENTS,
         load: LocalLoad | None = None,
+        routes: RouteBook | None = None,
     ) -> None:
         """`most_datagrams`: how many datagrams a record may take at the most. `load`: the
-        router's own."""
+        router's own, and so are `routes`."""
         self.peer = peer
         self.egress = Egress(peer)
         self.session = Session(
             identity, uid, peer, suites, token_bytes, new_index, session_settings, load
         )
         self._path_settings = path_settings or PathSettings()
-        self.paths = Paths(self._path_settings, load)
+        self.paths = Paths(self._path_settings, load, routes)
         self.loss = LossMeter()
         self.observed: Endpoint | None = None
-        """Our own address as the peer sees it."""
+        """Our own address as the peer sees it, on the path in use."""
         self._outputs: list[LinkOutput] = []
         self._traffic = 0
         self._used_at = now
@@ -169,8 +171,10 @@ class Link:
                     self._outputs.append(SendControl(next_hop, encode_answer(answer)))
             case ProbeAnswer(number, size, sent, arrived, seen_from):
                 self.loss.sample(sent, arrived)
-                if self.paths.answered(number, size, now):
+                path = self.paths.answered(number, size, now)
+                if path is not None:
                     self._worked_at = now
+                if path is not None and path is self.paths.best:
                     self.observed = seen_from or self.observed
             case SessionMessage(message):
                 self.session.receive_untrusted(message, now)
@@ -225,6 +229,14 @@ class Link:
     def narrowed(self, now: float) -> None:
         """The kernel's full-sized frames for the peer do not pass any more."""
         self.paths.narrowed(now)
+        self._settle(now)
+
+    def has_any(self, hosts: Collection[str]) -> bool:
+        """Whether one of these addresses may be the peer's."""
+        return self.paths.has_any(hosts)
+
+    def routes_changed(self, now: float) -> None:
+        """The kernel has said which way it sends to an address of the peer's."""
         self._settle(now)
 
     def drop(self, now: float) -> None:

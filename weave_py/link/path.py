@@ -17,6 +17,7 @@ from typing import NamedTuple
 from weave_py.link.egress import NextHop
 from weave_py.link.path_mtu import BASE, PathMtu
 from weave_py.model.deadlines import Deadline, after
+from weave_py.wire.topology import MAX_ENDPOINTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class PathSettings:
     first_retry: float = 0.2
     retry_factor: float = 1.7
     longest_retry: float = 10.0
-    max_candidates: int = 16
+    max_candidates: int = MAX_ENDPOINTS + 5
+    """As many as a record holds, and room for what others say of the peer."""
     poke_every: float = 1.0
     max_heard: int = 4
     """Addresses that we only heard from, at a time."""
@@ -150,6 +152,11 @@ class Path:
 
     def is_waiting_for(self, number: int) -> bool:
         return number in self._outstanding or number in self._overdue
+
+    @property
+    def is_waiting(self) -> bool:
+        """For an answer, even a late one."""
+        return bool(self._outstanding or self._overdue)
 
     def poke(self, now: float) -> None:
         """There is reason to believe that it works: probe at once (once a second at the most)."""

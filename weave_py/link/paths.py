@@ -9,18 +9,23 @@ when it has missed several, well before it is given up, and hand back at its nex
 When the peer is heard from a new place (its NAT has changed its mind, or it has moved), both that
 place and the old one are asked: if only the new one answers, it is taken at once. (The idea is
 that of RFC 9000, section 9; a probe is its path challenge.)
+
+Nothing is sent to an address that the kernel reaches through the inner network, nor before the
+kernel has said whether it does (`link.route_book`): such a way lasts only while it is not used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from weave_py.link.egress import NextHop
 from weave_py.link.path import Path, PathSettings, PathState
+from weave_py.link.route_book import RouteBook
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName
+from weave_py.model.underlay import INSIDE
 
 FRESH = 2.0  # seconds for which an answer proves a way that was not probed regularly
 
@@ -36,8 +41,14 @@ class ProbeRequest(NamedTuple):
 class Paths:
     """All ways to one peer."""
 
-    def __init__(self, settings: PathSettings | None = None, load: LocalLoad | None = None) -> None:
-        """`load`: the router's own."""
+    def __init__(
+        self,
+        settings: PathSettings | None = None,
+        load: LocalLoad | None = None,
+        routes: RouteBook | None = None,
+    ) -> None:
+        """`load`: the router's own, and so are `routes`."""
+        self._routes = routes or RouteBook(is_asked=False)
         self._settings = settings or PathSettings()
         self._load = load or LocalLoad()
         self._direct: dict[Endpoint, Path] = {}
@@ -89,9 +100,28 @@ class Paths:
         if self.is_direct:
             return ""
         code = "direct-unanswered" if self._direct else "no-direct-address"
+        if self._direct and all(self._routes.is_inside(place.host) for place in self._direct):
+            code = INSIDE
         if self._best is not None and not self._best.next_hop.tcp:
             return code
         return f"{code},{'relay-unanswered' if self._relay else 'no-relay'}"
+
+    @property
+    def hosts(self) -> Iterable[str]:
+        """The addresses at which the peer might be reached directly."""
+        return (place.host for place in self._direct)
+
+    def has_any(self, hosts: Collection[str]) -> bool:
+        """Whether the peer might be reached directly at one of these addresses."""
+        return any(place.host in hosts for place in self._direct)
+
+    @property
+    def direct_ways(self) -> list[Path]:
+        """The straight ways that answer, those that miss an answer included; the one in use
+        first, then the quickest."""
+        up = [p for p in self._direct.values() if p.state is PathState.UP]
+        good = [p for p in up if not self._is_left(p, up)]
+        return sorted(good, key=lambda path: (path is not self._best, path.rtt or 0.0))
 
     def take_probe_trigger(self) -> bool:
         """Whether there was news since the last call that make a direct path more likely."""
@@ -114,6 +144,8 @@ class Paths:
 
     def heard_from(self, place: Endpoint, now: float) -> None:
         """An authentic record came from this address: the peer (or its NAT) is there."""
+        if self._routes.is_inside(place.host):
+            return
         path = self._direct.get(place)
         if path is None:
             unproven = [p for p in self._direct if self._is_hearsay(p)]
@@ -178,10 +210,12 @@ class Paths:
                 self._load.silent_factor,
                 self._load.scale_factor,
             )
+            place = path.next_hop.endpoint
+            if place and self._is_barred(place, now):
+                continue
             if self._rests(path):
                 path.rest(now)
                 continue
-            place = path.next_hop.endpoint
             if place and path.is_hopeless and self._is_hearsay(place):
                 self._drop(place)
                 continue
@@ -194,14 +228,14 @@ class Paths:
         self._choose(now)
         return requests
 
-    def answered(self, number: int, size: int, now: float) -> bool:
-        """An answer came; False if nobody waits for it."""
+    def answered(self, number: int, size: int, now: float) -> Path | None:
+        """An answer came: of this path's; None if nobody waits for it."""
         for path in self._all():
             if path.is_waiting_for(number):
                 path.answered(number, size, now)
                 self._choose(now)
-                return True
-        return False
+                return path
+        return None
 
     def refused(self, number: int, now: float) -> None:
         for path in self._all():
@@ -214,7 +248,7 @@ class Paths:
             path.narrowed(now)
 
     def next_deadline(self) -> Deadline | None:
-        return earliest(path.next_deadline() for path in self._all() if not self._rests(path))
+        return earliest(path.next_deadline() for path in self._all() if self._is_probed(path))
 
     # --- inside --------------------------------------------------------------------------
 
@@ -230,6 +264,22 @@ class Paths:
     def _all(self) -> list[Path]:
         detours = (path for path in (self._relay, self._tcp) if path is not None)
         return [*self._direct.values(), *detours]
+
+    def _is_probed(self, path: Path) -> bool:
+        place = path.next_hop.endpoint
+        if place is not None and not self._routes.may_send(place.host):
+            return False
+        return not self._rests(path)
+
+    def _is_barred(self, place: Endpoint, now: float) -> bool:
+        """Whether nothing may be sent there. What the way was like before proves nothing then."""
+        if self._routes.may_send(place.host):
+            return False
+        path = self._direct[place]
+        if path.state is not PathState.UNPROVEN or path.is_waiting:
+            self._drop(place)
+            self._direct[place] = Path(NextHop(place, None), now, self._settings)
+        return True
 
     def _rests(self, path: Path) -> bool:
         """Whether a better way works, so that this one need not be probed."""

@@ -20,6 +20,8 @@ from weave_py.model.names import Endpoint, Target, endpoint
 
 DIAL_SECONDS = 5.0
 RESOLVE_SECONDS = 5.0
+TEMPORARY = (socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_MEMORY, socket.EAI_SYSTEM)
+"""Troubles of the resolver, not of the name."""
 FLUSH_SECONDS = 1.0
 """How long the last bytes of a closing stream may take."""
 RECEIVE_BYTES = 65_536
@@ -55,6 +57,8 @@ class ControlStream:
         self._end_reason = ""
         self._failure: Exception | None = None
         self._on_bytes: Callable[[bytes], None] = self._ignore
+        self._on_writable: Callable[[bool], None] = self._ignore
+        self._was_writable = True
 
     @property
     def waiting(self) -> int:
@@ -95,17 +99,31 @@ class ControlStream:
             return None
         return endpoint(address[0], address[1]).host
 
+    @property
+    def remote_host(self) -> str | None:
+        """That of the other end, likewise."""
+        try:
+            return remote_of(self._stream).host
+        except OSError:
+            return None
+
     def cut(self, reason: str) -> None:
         """End it at once, without a last word to the peer."""
         self._reason = reason
         self._scope.cancel()
 
-    async def run(self, on_bytes: Callable[[bytes], None], on_end: Callable[[str], None]) -> None:
-        """Read and write until the stream ends. `on_end` is told why, unless we closed it.
+    async def run(
+        self,
+        on_bytes: Callable[[bytes], None],
+        on_end: Callable[[str], None],
+        on_writable: Callable[[bool], None],
+    ) -> None:
+        """Read and write until the stream ends. `on_end` is told why, unless we closed it;
+        `on_writable` that something waits, as the kernel takes no more, or that nothing does again.
 
-        What `on_bytes` raises, a bug, is raised here.
+        What `on_bytes` and `on_writable` raise, a bug, is raised here.
         """
-        self._on_bytes = on_bytes
+        self._on_bytes, self._on_writable = on_bytes, on_writable
         async with self._stream:
             self._fd = self._stream.socket.fileno()
             self._watch()
@@ -162,8 +180,12 @@ class ControlStream:
             self._end(why(error))
             return
         self._watch()
-        if self._is_closing and not self._queue:
-            self._end("")
+        if self._is_closing:
+            if not self._queue:
+                self._end("")
+        elif self._was_writable == self._is_full:
+            self._was_writable = not self._is_full
+            self._on_writable(self._was_writable)
 
     def _write(self) -> None:
         """As much as the kernel takes."""
@@ -205,8 +227,20 @@ class ControlStream:
         self._ended.set()
 
     @staticmethod
-    def _ignore(data: bytes) -> None:
+    def _ignore(news: object) -> None:
         """Nobody listens before `run`."""
+
+
+class UnknownName(OSError):
+    """The name server says that there is no such name: it is not likely to say otherwise soon."""
+
+
+def _unresolved(host: str, error: OSError | UnicodeError) -> OSError:
+    """One line; UnknownName if it is not only for now."""
+    text = error.strerror if isinstance(error, OSError) else str(error)
+    if isinstance(error, socket.gaierror) and error.errno in TEMPORARY:
+        return OSError(f"cannot resolve {host!r} now: {text}")
+    return UnknownName(f"cannot resolve {host!r}: {text}")
 
 
 async def dial(host: str, port: int, local: str | None) -> trio.SocketStream:
@@ -216,10 +250,8 @@ async def dial(host: str, port: int, local: str | None) -> trio.SocketStream:
             return await trio.open_tcp_stream(host, port, local_address=local)
     except trio.TooSlowError:
         raise OSError(f"no answer from {host} within {DIAL_SECONDS:g} s") from None
-    except socket.gaierror as error:
-        raise OSError(f"cannot resolve {host!r}: {error.strerror}") from None
-    except UnicodeError as error:  # no name at all, like `a..b`
-        raise OSError(f"cannot resolve {host!r}: {error}") from None
+    except (socket.gaierror, UnicodeError) as error:  # (the latter: no name at all, like `a..b`)
+        raise _unresolved(host, error) from None
     except OSError as error:
         raise OSError(f"cannot connect to {host} port {port}: {why(error)}") from None
 
@@ -232,11 +264,13 @@ async def unresolvable(targets: Iterable[Target]) -> dict[str, str]:
         try:
             with trio.fail_after(RESOLVE_SECONDS):
                 await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+            return
         except trio.TooSlowError:
-            trouble[target.text] = f"cannot resolve {target.host!r}: no answer from the name server"
-        except (OSError, UnicodeError) as error:
-            text = error.strerror if isinstance(error, OSError) else str(error)
-            trouble[target.text] = f"cannot resolve {target.host!r}: {text}"
+            error = OSError(f"cannot resolve {target.host!r} now: no answer from the name server")
+        except (OSError, UnicodeError) as problem:
+            error = _unresolved(target.host, problem)
+        advice = "check the name; " if isinstance(error, UnknownName) else ""
+        trouble[target.text] = f"{error}: {advice}it stays a target, and is tried again"
 
     async with trio.open_nursery() as nursery:
         for target in targets:

@@ -41,6 +41,9 @@ class Channel(Protocol):
 
     def neighbour_left(self, neighbour: PeerName) -> None: ...
 
+    def stream_writable(self, neighbour: PeerName, is_writable: bool, now: float) -> None:
+        """The connection with it takes no more for now (gossip waits, as names), or does again."""
+
     def receive_gossip_untrusted(self, neighbour: PeerName, body: bytes, now: float) -> None:
         """From the neighbour itself, which is authentic; what it says need not be true. Never
         raises for what others did."""

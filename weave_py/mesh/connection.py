@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from weave_py.crypto.noise import CipherState
-from weave_py.mesh.handshake import ControlHandshake, Hello, Step
+from weave_py.mesh.handshake import ControlHandshake, Hello, PeerIsBusy, Step
 from weave_py.model.close_codes import CloseCode
 from weave_py.model.deadlines import Deadline
 from weave_py.model.errors import PeerError
@@ -84,9 +84,16 @@ class ConnectionEnded:
     """The other side does not answer: nothing that we still have to say will be acknowledged."""
     code: CloseCode = CloseCode.UNSPECIFIED
     """Why, if it was planned; whichever side said so."""
+    is_theirs: bool = field(default=False, compare=False)
+    """The other side said goodbye."""
 
 
-ConnectionEvent = HandshakeCompleted | MessageReceived | ConnectionEnded
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The other side was there when it was last asked (Connection.ask)."""
+
+
+ConnectionEvent = HandshakeCompleted | MessageReceived | Answered | ConnectionEnded
 
 
 class Connection:
@@ -110,6 +117,8 @@ class Connection:
         self._deviation = 0.0
         """Seconds, of single round trips from that, as there."""
         self.hash = b""
+        self.has_erred = False
+        """Whether it ended because of what the other side said."""
         self._settings = settings or ConnectionSettings()
         self._load = load or LocalLoad()
         self._grace = 0.0
@@ -121,6 +130,8 @@ class Connection:
         self._send: CipherState | None = None
         self._receive: CipherState | None = None
         self._ping_number = 0
+        self._asked: int | None = None
+        """The number of the ping that asks whether the peer is there."""
         self._ping_sent_at = now
         self._heard_at = now
         self._next_ping_at = now + self._settings.heartbeat
@@ -146,14 +157,16 @@ class Connection:
         self._reader.feed(data)
         try:
             if self.state is State.HANDSHAKE:
-                self._out += self._handshake.proceed_untrusted(self._reader)
+                self._out += self._handshake.proceed_untrusted(self._reader, now)
                 if self._handshake.step is not Step.DONE:
                     return
                 self._open(now)
             self._read_messages(now)
         except PeerError as error:
+            self.has_erred = True
             self._out += self._handshake.farewell
-            self._end(str(error))
+            is_busy = isinstance(error, PeerIsBusy)
+            self._end(str(error), code=CloseCode.BUSY if is_busy else CloseCode.UNSPECIFIED)
 
     def stream_ended(self, reason: str) -> None:
         """The stream was closed or broke under us."""
@@ -165,6 +178,11 @@ class Connection:
         """Queue a message; silently nothing once closed."""
         if self._send is not None and self.state is State.OPEN:
             self._out += frame(self._send.seal(encode_message(message)))
+
+    def ask(self, now: float) -> None:
+        """Is the peer there? `Answered`, or the end, tells."""
+        self._ping(now)
+        self._asked = self._ping_number
 
     def close(self, reason: str, code: CloseCode) -> None:
         """Say goodbye and end."""
@@ -187,11 +205,9 @@ class Connection:
             self._end(f"nothing heard for {self._settings.dead_after:g} s", is_silent=True)
             return
         if now >= self._next_ping_at:
-            self._ping_number = (self._ping_number + 1) & 0xFFFF_FFFF
-            self._ping_sent_at = now
             self._next_ping_at = self._beat(now + self._pace(now))
             self._spared = 0
-            self.send(Ping(self._ping_number))
+            self._ping(now)
 
     # --- out -----------------------------------------------------------------------------
 
@@ -244,10 +260,19 @@ class Connection:
                     self._spare_a_ping(now)
                 case Pong(number):
                     self._measure(number, now)
+                    if number == self._asked:
+                        self._asked = None
+                        self._events.append(Answered())
                 case Goodbye(reason, code):
-                    self._end(f"the peer said goodbye: {reason}", planned=True, code=code)
+                    said = f"the peer said goodbye: {reason}"
+                    self._end(said, planned=True, code=code, is_theirs=True)
                 case _:
                     self._events.append(MessageReceived(message))
+
+    def _ping(self, now: float) -> None:
+        self._ping_number = (self._ping_number + 1) & 0xFFFF_FFFF
+        self._ping_sent_at = now
+        self.send(Ping(self._ping_number))
 
     def _spare_a_ping(self, now: float) -> None:
         if not self.outbound and self._ping_number and self._spared < self._settings.most_spared:
@@ -283,7 +308,8 @@ class Connection:
         planned: bool = False,
         is_silent: bool = False,
         code: CloseCode = CloseCode.UNSPECIFIED,
+        is_theirs: bool = False,
     ) -> None:
         if self.state is not State.CLOSED:
             self.state = State.CLOSED
-            self._events.append(ConnectionEnded(reason, planned, is_silent, code))
+            self._events.append(ConnectionEnded(reason, planned, is_silent, code, is_theirs))

@@ -7,12 +7,17 @@ over the network's password (`crypto.membership`) that rides in the first two me
     preface                                   →
                                               ←   preface
     e            {has a secret?, CPace Ya}    →
-                                              ←   e, ee, s, es   {CPace Yb, who I am}
-    s, se, psk   {who I am}                   →
-                                              ←   {welcome: your address}          (transport)
+                                              ←   e, ee, s, es   {CPace Yb, my key}
+    s, se, psk   {my key, about me}           →
+                                              ←   {your address, about me}         (transport)
+
+    my key      identity (Ed25519), certificate of the static key, one field each
+    about me    one list: uid, nickname, port where I listen
 
 Nobody, passive or active, can test guesses of the password offline: each guess takes a connection.
-The responder proves that it knows the password last, so a stranger who dials learns nothing.
+The responder proves that it knows the password last, and says nothing about itself before but its
+key. It computes nothing before the first message has come, and asks its `Gate` before it does: it
+has five scalar multiplications to do then, and a guess to judge when the third has come.
 """
 
 from __future__ import annotations
@@ -20,9 +25,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NoReturn, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from weave_py.crypto.cpace import Share
 from weave_py.crypto.identity import Identity, check_certificate_untrusted, peer_name_of
 from weave_py.crypto.membership import Membership
 from weave_py.crypto.noise import CipherState, Handshake
@@ -51,6 +58,7 @@ MAX_CHANNELS = 12  # of MAX_CHANNEL bytes, beside the rest of a payload
 ALERT_PASSWORD = 1
 ALERT_NEEDS_SECRET = 2
 ALERT_HAS_NO_SECRET = 3
+ALERT_BUSY = 4
 
 ALERTS = {
     ALERT_PASSWORD: "the peer refused our password: give both routers the same one "
@@ -59,8 +67,14 @@ ALERTS = {
     "set WEAVE_PASSWORD or --password-file",
     ALERT_HAS_NO_SECRET: "the peer's network has no password but ours has one: "
     "start the peer with the same WEAVE_PASSWORD or --password-file",
+    ALERT_BUSY: "the peer has more callers than it attends to: it is called again soon",
 }
 WRONG_PASSWORD = "wrong password: the peer does not know this network's password"
+TOO_MANY = "more callers than we attend to"
+
+
+class PeerIsBusy(HandshakeError):
+    """Nothing is wrong: the peer has no time for strangers at the moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +108,19 @@ def hello_of(
     )
 
 
+class Gate(Protocol):
+    """Which work for somebody unproven may be done now? (Times in seconds.)"""
+
+    def may_be_answered(self, now: float) -> bool:
+        """Their first message came: is it worth an answer?"""
+
+    def may_prove(self, static: bytes, now: float) -> bool:
+        """Their proof came, with what they say is their static key: may we look at it?"""
+
+    def has_proved(self, static: bytes, now: float) -> None:
+        """It was right."""
+
+
 class Step(Enum):
     """What we wait for."""
 
@@ -120,7 +147,9 @@ class ControlHandshake:
         ours: Hello,
         remote: Endpoint,
         token_bytes: Callable[[int], bytes],
+        gate: Gate | None = None,
     ) -> None:
+        """`gate`: (responder) what it lets through; None: everything."""
         self.initiator = initiator
         self.step = Step.PREFACE
         self.theirs: Hello | None = None
@@ -133,8 +162,12 @@ class ControlHandshake:
         self._ours = ours
         self._remote = remote
         self._token_bytes = token_bytes
-        self._share = membership.share(token_bytes)
+        self._gate = gate
+        self._prologue = b""
+        self._share: Share | None = None
         self._noise: Handshake | None = None
+        self._key = (b"", b"")
+        """Their identity key and certificate."""
         self._psk: bytes | None = None
         self._send: CipherState | None = None
         self._receive: CipherState | None = None
@@ -150,7 +183,7 @@ class ControlHandshake:
         assert self._receive
         return self._send, self._receive
 
-    def proceed_untrusted(self, reader: FrameReader) -> bytes:
+    def proceed_untrusted(self, reader: FrameReader, now: float) -> bytes:
         """Consume what has come; returns bytes to send. Raises PeerError when it failed."""
         out = b""
         while self.step is not Step.DONE:
@@ -164,40 +197,54 @@ class ControlHandshake:
             if body is None:
                 break
             if isinstance(body, int):
-                raise HandshakeError(ALERTS.get(body, f"the peer closed with alert {body}"))
-            out += self._on_frame(body)
+                text = ALERTS.get(body, f"the peer closed with alert {body}")
+                raise (PeerIsBusy if body == ALERT_BUSY else HandshakeError)(text)
+            out += self._on_frame(body, now)
         return out
 
     def _on_preface(self, theirs: bytes) -> bytes:
         agree_untrusted(theirs)
         prologue = preface() + theirs if self.initiator else theirs + preface()
-        self._noise = Handshake(
-            PROTOCOL,
-            initiator=self.initiator,
-            prologue=prologue + LABEL,
-            static=self._identity.static_private,
-            ephemeral=X25519PrivateKey.from_private_bytes(self._token_bytes(32)),
-        )
+        self._prologue = prologue + LABEL
         if not self.initiator:
             self.step = Step.MESSAGE_1
             return b""
+        noise, share = self._begin()
         self.step = Step.MESSAGE_2
-        first = pack([not self._membership.is_open, self._share.public])
-        return frame(self._noise.write_message(first))
+        first = pack([not self._membership.is_open, share.public])
+        return frame(noise.write_message(first))
 
-    def _on_frame(self, body: bytes) -> bytes:
+    def _begin(self) -> tuple[Handshake, Share]:
+        """Make our keys for this handshake: from here on it costs something."""
+        self._share = self._membership.share(self._token_bytes)
+        self._noise = Handshake(
+            PROTOCOL,
+            initiator=self.initiator,
+            prologue=self._prologue,
+            static=self._identity.static_private,
+            ephemeral=X25519PrivateKey.from_private_bytes(self._token_bytes(32)),
+        )
+        return self._noise, self._share
+
+    def _on_frame(self, body: bytes, now: float) -> bytes:
+        if self.step is Step.MESSAGE_1:
+            if self._gate is not None and not self._gate.may_be_answered(now):
+                self._turn_away()
+            return self._answer_first(*self._begin(), body)
         assert self._noise is not None
         match self.step:
-            case Step.MESSAGE_1:
-                return self._answer_first(self._noise, body)
             case Step.MESSAGE_2:
                 return self._answer_second(self._noise, body)
             case Step.MESSAGE_3:
-                return self._welcome(self._noise, body)
+                return self._welcome(self._noise, body, now)
             case _:
-                return self._on_welcome(body)
+                return self._on_welcome(self._noise, body)
 
-    def _answer_first(self, noise: Handshake, body: bytes) -> bytes:
+    def _turn_away(self) -> NoReturn:
+        self.farewell = alert(ALERT_BUSY)
+        raise HandshakeError(TOO_MANY)
+
+    def _answer_first(self, noise: Handshake, ours: Share, body: bytes) -> bytes:
         payload = unpack_untrusted(noise.read_message_untrusted(body), max_bytes=MAX_PAYLOAD)
         fields = as_list(payload, "first handshake payload", 8, at_least=2)
         has_secret = as_bool(fields[0], "has a secret")
@@ -208,43 +255,51 @@ class ControlHandshake:
         if not has_secret and not self._membership.is_open:
             self.farewell = alert(ALERT_NEEDS_SECRET)
             raise HandshakeError("the peer has no network password, and ours requires one")
-        self._psk = self._membership.psk_untrusted(self._share, share, initiator=False)
+        self._psk = self._membership.psk_untrusted(ours, share, initiator=False)
         self.step = Step.MESSAGE_3
-        return frame(noise.write_message(pack([self._share.public, *self._hello_fields()])))
+        return frame(noise.write_message(pack([ours.public, *self._our_key()])))
 
     def _answer_second(self, noise: Handshake, body: bytes) -> bytes:
+        assert self._share is not None
         payload = unpack_untrusted(noise.read_message_untrusted(body), max_bytes=MAX_PAYLOAD)
-        fields = as_list(payload, "second handshake payload", 16, at_least=6)
+        fields = as_list(payload, "second handshake payload", 16, at_least=3)
         share = as_bytes(fields[0], "CPace share", length=32)
-        self.theirs = self._hello_untrusted(noise, fields[1:])
+        self._key = self._key_untrusted(noise, fields[1:])
         noise.set_psk(self._membership.psk_untrusted(self._share, share, initiator=True))
-        out = frame(noise.write_message(pack(self._hello_fields())))
+        out = frame(noise.write_message(pack([*self._our_key(), self._about_us()])))
         self._finish(noise)
         self.step = Step.WELCOME
         return out
 
-    def _welcome(self, noise: Handshake, body: bytes) -> bytes:
+    def _welcome(self, noise: Handshake, body: bytes, now: float) -> bytes:
         assert self._psk is not None
+        static = noise.peek_static_untrusted(body)
+        if self._gate is not None and not self._gate.may_prove(static, now):
+            self._turn_away()
         noise.set_psk(self._psk)
         try:
             payload = noise.read_message_untrusted(body)
         except AuthenticationError:
             self.farewell = alert(ALERT_PASSWORD)
             raise HandshakeError(WRONG_PASSWORD) from None
+        if self._gate is not None:
+            self._gate.has_proved(static, now)
         fields = as_list(
-            unpack_untrusted(payload, max_bytes=MAX_PAYLOAD), "third payload", 16, at_least=5
+            unpack_untrusted(payload, max_bytes=MAX_PAYLOAD), "third payload", 16, at_least=3
         )
-        self.theirs = self._hello_untrusted(noise, fields)
+        self._key = self._key_untrusted(noise, fields)
+        self.theirs = self._hello_untrusted(noise, fields[2])
         self._finish(noise)
         assert self._send is not None
         self.step = Step.DONE
-        return frame(self._send.seal(pack([self._remote.host, self._remote.port])))
+        seen = [self._remote.host, self._remote.port]
+        return frame(self._send.seal(pack([*seen, self._about_us()])))
 
-    def _on_welcome(self, body: bytes) -> bytes:
+    def _on_welcome(self, noise: Handshake, body: bytes) -> bytes:
         assert self._receive is not None
         payload = self._receive.open_untrusted(body)
         fields = as_list(
-            unpack_untrusted(payload, max_bytes=MAX_PAYLOAD), "welcome", 16, at_least=2
+            unpack_untrusted(payload, max_bytes=MAX_PAYLOAD), "welcome", 16, at_least=3
         )
         try:
             self.observed = endpoint(
@@ -252,35 +307,39 @@ class ControlHandshake:
             )
         except ValueError as error:
             raise WireError(f"bad observed address: {error}") from None
+        self.theirs = self._hello_untrusted(noise, fields[2])
         self.step = Step.DONE
         return b""
 
-    def _hello_fields(self) -> list[object]:
-        ours = self._ours
-        return [
-            ours.identity,
-            ours.certificate,
-            ours.uid,
-            ours.nickname,
-            ours.port,
-            list(ours.channels),
-        ]
+    def _our_key(self) -> list[object]:
+        return [self._ours.identity, self._ours.certificate]
 
-    def _hello_untrusted(self, noise: Handshake, fields: list[object]) -> Hello:
+    def _about_us(self) -> list[object]:
+        """What only members are told."""
+        ours = self._ours
+        return [ours.uid, ours.nickname, ours.port, list(ours.channels)]
+
+    def _key_untrusted(self, noise: Handshake, fields: list[object]) -> tuple[bytes, bytes]:
+        """Their identity key, and its certificate of the static key that the handshake proves."""
         identity = as_bytes(fields[0], "identity key", length=32)
         certificate = as_bytes(fields[1], "certificate", length=64)
-        static = noise.remote_static
-        assert static is not None
-        check_certificate_untrusted(identity, static, certificate)
+        assert noise.remote_static is not None
+        check_certificate_untrusted(identity, noise.remote_static, certificate)
+        return identity, certificate
+
+    def _hello_untrusted(self, noise: Handshake, about: object) -> Hello:
+        fields = as_list(about, "about the peer", 16, at_least=3)
+        identity, certificate = self._key
+        assert noise.remote_static is not None
         return Hello(
             peer_name_of(identity),
             identity,
-            static,
+            noise.remote_static,
             certificate,
-            PeerUID(as_int(fields[2], "uid", 1, (1 << 64) - 1)),
-            as_text(fields[3], "nickname", 255),
-            as_int(fields[4], "port", 1, 65535),
-            _channels(fields[5]) if len(fields) > 5 else (),
+            PeerUID(as_int(fields[0], "uid", 1, (1 << 64) - 1)),
+            as_text(fields[1], "nickname", 255),
+            as_int(fields[2], "port", 1, 65535),
+            _channels(fields[3]) if len(fields) > 3 else (),
         )
 
     def _finish(self, noise: Handshake) -> None:

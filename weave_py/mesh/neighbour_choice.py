@@ -25,6 +25,8 @@ class NeighbourChoice:
         self._count = count
         self._known: set[PeerName] = set()
         self._first: list[tuple[bytes, PeerName]] = []
+        self.last_chosen: bytes | None = None
+        """The rank of the last of those that can be reached; None: there are not as many."""
 
     def choose(self, peers: Set[PeerName], reachable: Collection[PeerName]) -> frozenset[PeerName]:
         """The first of all peers, and the first of those that can be reached now: usually the
@@ -33,8 +35,9 @@ class NeighbourChoice:
         count = self._count
         found = [name for _, name in self._first if name in reachable][:count]
         if len(found) < count and len(self._first) < len(peers):
-            ranked = sorted((self._rank(name), name) for name in peers if name in reachable)
+            ranked = sorted((self.rank(name), name) for name in peers if name in reachable)
             found = [name for _, name in ranked[:count]]
+        self.last_chosen = self.rank(found[-1]) if len(found) == count else None
         return frozenset([*(name for _, name in self._first[:count]), *found])
 
     def _follow(self, peers: Set[PeerName]) -> None:
@@ -46,7 +49,7 @@ class NeighbourChoice:
             self._known.clear()  # too few are left: begin again
             self._first.clear()
         for name in peers - self._known:
-            ranked = self._rank(name), name
+            ranked = self.rank(name), name
             is_all = len(self._first) == len(self._known)
             self._known.add(name)
             # Behind the last in order there may be others, whom it must not overtake.
@@ -54,6 +57,7 @@ class NeighbourChoice:
                 insort(self._first, ranked)
                 del self._first[SPARES * self._count :]
 
-    def _rank(self, name: PeerName) -> bytes:
+    def rank(self, name: PeerName) -> bytes:
+        """Those with the least come first."""
         low, high = sorted((self._ourself, name))
         return blake2s(self._ourself + low + high, digest_size=8).digest()

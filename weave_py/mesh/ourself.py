@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from weave_py.crypto.identity import Identity
-from weave_py.model.names import Endpoint, PeerUID
-from weave_py.wire.gossip import U63, RecordVersion
-from weave_py.wire.topology import (
-    MAX_ENDPOINTS,
-    MAX_NEIGHBOURS,
-    Neighbour,
-    PeerRecord,
-    SignedRecord,
-    encode_record,
-)
+from weave_py.model.names import MAX_NEIGHBOURS, Endpoint, PeerUID
+from weave_py.wire.gossip import MAX_RECORD_BYTES, U63, RecordVersion
+from weave_py.wire.topology import MAX_ENDPOINTS, Neighbour, PeerRecord, SignedRecord, encode_record
 
 RECORD_CONTEXT = b"weave-py topology record v1"
 
@@ -22,6 +16,8 @@ RECORD_CONTEXT = b"weave-py topology record v1"
 # trips wobble, and every change is a message to every peer and a new route computation.
 COST_FACTOR = 2.0
 COST_STEP_MS = 5
+LONGEST_NEIGHBOUR = 80  # bytes in a record, or less
+ROOMY = 100  # neighbours that fit in any case
 
 
 class Ourself:
@@ -74,7 +70,7 @@ class Ourself:
             n._replace(cost=_steady_cost(published.get(n.name), n.cost)) for n in neighbours
         )
         endpoints_now = tuple(endpoints)[:MAX_ENDPOINTS]
-        neighbours_now = tuple(steady)[:MAX_NEIGHBOURS]
+        neighbours_now = self._fitting(endpoints_now, tuple(steady)[:MAX_NEIGHBOURS])
         order = self.record.order
         if outrank and self._rival is not None and self._rival >= order:
             incarnation, version = self._rival
@@ -91,26 +87,34 @@ class Ourself:
         if self._rival is None or order > self._rival:
             self._rival = order
 
+    def _fitting(
+        self, endpoints: tuple[Endpoint, ...], neighbours: tuple[Neighbour, ...]
+    ) -> tuple[Neighbour, ...]:
+        """As many neighbours as others read of one record."""
+        while len(neighbours) > ROOMY:
+            latest = RecordVersion(U63, U63)
+            excess = len(encode_record(self._saying(endpoints, neighbours, latest)))
+            excess -= MAX_RECORD_BYTES
+            if excess <= 0:
+                break
+            neighbours = neighbours[: -(excess // LONGEST_NEIGHBOUR + 1)]
+        return neighbours
+
     def _publish(
         self,
         endpoints: tuple[Endpoint, ...],
         neighbours: tuple[Neighbour, ...],
         order: RecordVersion,
     ) -> None:
-        old = self.record
-        self.signed = self._sign(
-            PeerRecord(
-                old.identity,
-                old.static,
-                old.certificate,
-                old.uid,
-                order,
-                old.nickname,
-                endpoints,
-                neighbours,
-                old.suites,
-            )
-        )
+        self.signed = self._sign(self._saying(endpoints, neighbours, order))
+
+    def _saying(
+        self,
+        endpoints: tuple[Endpoint, ...],
+        neighbours: tuple[Neighbour, ...],
+        order: RecordVersion,
+    ) -> PeerRecord:
+        return replace(self.record, endpoints=endpoints, neighbours=neighbours, order=order)
 
     def _sign(self, record: PeerRecord) -> SignedRecord:
         body = encode_record(record)

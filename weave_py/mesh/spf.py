@@ -15,6 +15,7 @@ from heapq import heappop, heappush
 from weave_py.model.names import PeerName
 from weave_py.wire.topology import Neighbour, PeerRecord
 
+LEVELS = 16  # of the tree in which branches are told apart; whoever is deeper counts there
 MANY = 6  # if more than one of so many records has changed, all is computed anew
 
 Records = Mapping[PeerName, PeerRecord]
@@ -34,12 +35,28 @@ class ShortestPathTree:
         self._direct_only = direct_only
         self._costs: dict[PeerName, int] = {ourself: 0}
         self._parents: dict[PeerName, PeerName] = {}
+        self._ways: dict[PeerName, tuple[PeerName, ...]] = {}
+        """Those that were asked for since the last change."""
+
+    def way_to(self, name: PeerName) -> tuple[PeerName, ...]:
+        """Whom the way there leads over, from our neighbour to the peer, as far as LEVELS of them;
+        empty if there is none. All ways together cost O(peers), however long they are."""
+        ways, parents, climbed = self._ways, self._parents, []
+        while name in parents and name not in ways:
+            climbed.append(name)
+            name = parents[name]
+        way = ways.get(name, ())
+        for below in reversed(climbed):
+            way = (*way, below) if len(way) < LEVELS else way
+            ways[below] = way
+        return way
 
     def update(self, records: Records, changed: Collection[PeerName]) -> bool:
         """These peers' records are new, changed or gone since last time; `records` has all of
         them, ours too. True if that changed `hops` or `next_hops`."""
         if len(changed) * MANY > len(records):
             return self.compute(records)
+        self._ways = {}
         children: dict[PeerName, list[PeerName]] = {}
         for name, parent in self._parents.items():
             children.setdefault(parent, []).append(name)
@@ -54,6 +71,7 @@ class ShortestPathTree:
 
     def compute(self, records: Records) -> bool:
         """All anew, level by level; O(peers + connections)."""
+        self._ways = {}
         before = self.hops, self.next_hops
         claims = {name: record.claims for name, record in records.items()}
         ourself = self._ourself

@@ -8,7 +8,7 @@ that is different for every peer (`mesh.neighbour_choice`): a well-connected ran
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -25,7 +25,12 @@ class TargetSettings:
     retry_factor: float = 1.6
     longest_retry: float = 30.0
     concurrent: int = 8
-    """Calls at a time: no storms when a hundred peers appear at once."""
+    """Calls at a time: no storms when a hundred peers appear at once …"""
+    unanswered_after: float = 1.0
+    """… but for those that have waited for so many seconds: dead addresses, of which there may be
+    many in a list, must not keep the living ones waiting."""
+    most: int = 64
+    """Calls at a time, with those."""
     enough: int = 4
     """With as many neighbours we are well connected. Whom else we discovered is called `pace`
     seconds apart (± 50 %, and longer while we are late ourselves), `leisurely` at a time: the mesh
@@ -45,6 +50,11 @@ class TargetSettings:
     `full_mesh_up_to`, or one peer that comes and goes would make and end hundreds.)"""
     trim_after: float = 5.0
     """… once they have been superfluous for so long."""
+    known_after: float = 180.0
+    """… and never in favour of peers that we have known for less than this: identities are free,
+    and whoever makes up many would else be everybody's only neighbours within seconds."""
+    kept_longest: int = 2
+    """… nor those with the peers that we have known longest."""
     courtesy: float = 1.0
     """Of two peers that discover each other the lower-named calls; the other waits this long, and
     a pace more for each one above `enough` that has to be called."""
@@ -71,6 +81,7 @@ class _Attempt:
     due: float = 0.0
     interval: float = 0.0
     calling: bool = False
+    called_at: float = 0.0
     error: str = ""
     never: bool = False
     """Calling again makes no sense: it is not the peer we look for."""
@@ -113,6 +124,10 @@ class Targets:
         self._connected: frozenset[PeerName] = frozenset()
         self._left_alone: dict[PeerName, float] = {}
         self._choice = NeighbourChoice(ourself, self._settings.sparse_degree)
+        self._known_since: dict[PeerName, float] = {}
+        """When we first heard of each peer that there is."""
+        self._old_choice = NeighbourChoice(ourself, self._settings.sparse_degree)
+        """As `_choice`, among peers that we have known for long."""
         self._superfluous: dict[PeerName, float] = {}
         """Since when each of the connections we made is one that we would not make today."""
         self._reachable: Collection[PeerName] = ()
@@ -149,6 +164,10 @@ class Targets:
             attempt = self._attempts.get(text)
             if attempt is not None and attempt.configured:
                 del self._attempts[text]
+
+    def peers_at(self, texts: Collection[str]) -> set[PeerName]:
+        """Who answered last at these addresses, or is expected there."""
+        return {a.peer for key, a in self._attempts.items() if key in texts and a.peer is not None}
 
     def leads_to(self, name: PeerName) -> bool:
         """Whether a configured target is this peer."""
@@ -198,10 +217,31 @@ class Targets:
                     self._attempts[place.text] = _Attempt(
                         place.host, place.port, configured=False, peer=name, due=now + wait
                     )
-        spare: frozenset[PeerName] = frozenset()
-        if len(peers) > self._settings.trim_above:
-            spare = called - chosen
+        spare = self._spare(peers.keys(), chosen, called, now)
         self._superfluous = {name: self._superfluous.get(name, now) for name in sorted(spare)}
+
+    def _spare(
+        self,
+        peers: Set[PeerName],
+        chosen: frozenset[PeerName],
+        called: frozenset[PeerName],
+        now: float,
+    ) -> frozenset[PeerName]:
+        """Those we called that we would not call today, even if there were only those peers that
+        we have known for long."""
+        s = self._settings
+        since = self._known_since = {name: self._known_since.get(name, now) for name in peers}
+        if len(peers) <= s.trim_above:
+            return frozenset()
+        old = {name for name, at in since.items() if at <= now - s.known_after}
+        self._old_choice.choose(old, self._reachable)
+        ahead = self._old_choice.last_chosen
+        longest = sorted(called & peers, key=lambda name: (since[name], name))[: s.kept_longest]
+        return frozenset(
+            name
+            for name in called - chosen - frozenset(longest)
+            if ahead is not None and self._old_choice.rank(name) > ahead
+        )
 
     def _seek(self, forgotten: Mapping[PeerName, tuple[Endpoint, ...]], now: float) -> None:
         """From now on call these, too, each as rarely as we ever do."""
@@ -254,7 +294,7 @@ class Targets:
         busy_peers = {a.peer for a in self._attempts.values() if a.calling}
         # Longest due first: an address that fails again and again must not keep others waiting.
         for key, attempt in sorted(self._attempts.items(), key=lambda item: item[1].due):
-            if busy + len(calls) >= self._settings.concurrent:
+            if self._is_full(now):
                 break
             if not self._is_waiting(attempt) or attempt.due > now:
                 continue
@@ -266,9 +306,20 @@ class Targets:
                 pace = self._settings.pace * (0.5 + self._jitter())
                 self._leisure_at = now + max(pace, 2 * self._load.delay(now))
             attempt.calling = True
+            attempt.called_at = now
             busy_peers.add(attempt.peer)
             calls.append(Call(key, attempt.host, attempt.port))
         return calls
+
+    def _is_full(self, now: float) -> bool:
+        """Whether there are as many calls as there may be."""
+        at = [a.called_at for a in self._attempts.values() if a.calling]
+        fresh = sum(t + self._settings.unanswered_after > now for t in at)
+        return fresh >= self._settings.concurrent or len(at) >= self._most
+
+    @property
+    def _most(self) -> int:
+        return max(self._settings.most, self._settings.concurrent)
 
     def _is_urgent(self, attempt: _Attempt) -> bool:
         return attempt.configured or len(self._connected) < self._settings.enough
@@ -280,12 +331,14 @@ class Targets:
     def _rests(self, attempt: _Attempt) -> bool:
         return attempt.resting and bool(self._connected) and attempt.peer in self._reachable
 
-    def reached(self, key: str, peer: PeerName) -> None:
-        """The call led to this peer (which may be connected twice now; that is settled later)."""
+    def reached(self, key: str, peer: PeerName) -> bool:
+        """The call led to this peer (which may be connected twice now; that is settled later).
+        Whether that is news."""
         self._is_stale = True
         attempt = self._attempts.get(key)
         if attempt is None:
-            return
+            return False
+        is_news = attempt.peer != peer
         attempt.calling = False
         attempt.error = ""
         attempt.interval = 0.0
@@ -296,10 +349,13 @@ class Targets:
             # Somebody else's address too (private networks are much alike): the peer that we
             # expected is not there, and is to be remembered so that `discover` does not ask again.
             attempt.never = peer != attempt.peer
+        return is_news
 
-    def failed(self, key: str, error: str, now: float, pause: float = 0.0) -> None:
-        """The call, or the connection it led to, failed. Next try after a growing, random time,
-        and not before `pause` seconds."""
+    def failed(
+        self, key: str, error: str, now: float, pause: float = 0.0, *, backs_off: bool = True
+    ) -> None:
+        """The call, or the connection it led to, failed. Next try after a random time, which grows
+        unless we need not back off, and not before `pause` seconds."""
         self._is_stale = True
         attempt = self._attempts.get(key)
         if attempt is None:
@@ -310,9 +366,8 @@ class Targets:
         attempt.calling = False
         attempt.error = error
         s = self._settings
-        attempt.interval = min(
-            max(attempt.interval * s.retry_factor, s.first_retry), s.longest_retry
-        )
+        factor = s.retry_factor if backs_off else 1.0
+        attempt.interval = min(max(attempt.interval * factor, s.first_retry), s.longest_retry)
         attempt.due = now + max(attempt.interval * (0.5 + self._jitter()), pause)
 
     def hurry(self, now: float) -> None:
@@ -343,11 +398,16 @@ class Targets:
 
     def _next_call(self) -> Deadline | None:
         calling = {a.peer for a in self._attempts.values() if a.calling}
-        busy = sum(a.calling for a in self._attempts.values())
-        if busy >= self._settings.concurrent:
+        ats = sorted(a.called_at for a in self._attempts.values() if a.calling)
+        busy, soonest = len(ats), float("-inf")
+        if busy >= self._most:
             return None  # `failed` or `reached` comes first
+        if busy >= self._settings.concurrent:
+            soonest = ats[-self._settings.concurrent] + self._settings.unanswered_after
         return earliest(
-            Deadline(a.due if is_urgent else max(a.due, self._leisure_at), f"call {key}")
+            Deadline(
+                max(a.due if is_urgent else max(a.due, self._leisure_at), soonest), f"call {key}"
+            )
             for key, a in self._attempts.items()
             if self._is_waiting(a) and (a.peer is None or a.peer not in calling)
             if (is_urgent := self._is_urgent(a)) or busy < self._settings.leisurely

@@ -5,16 +5,16 @@ Only a peer itself writes its record; of two records of a peer the one with the 
 spreading records converges.
 
 Forgetting is the delicate part: a peer that has been unreachable for a while is taken out, but
-its record must not come back from a neighbour that forgets a moment later. So the record goes to
-*limbo*: no longer told to anybody, but remembered; the same record coming in again changes
+its record must not come back from a neighbour that forgets a moment later. So it becomes one of the
+*expired* ones: no longer told to anybody, but remembered; the same record coming in again changes
 nothing, a newer one (only its owner can make it) brings the peer back, and so does the discovery
 that it is reachable again (a partition that healed while nothing changed on its other side).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, KeysView, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, KeysView, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from types import MappingProxyType
 
@@ -23,23 +23,31 @@ from weave_py.mesh.authorizer import Authorizer, Claimant, WhoeverGotIn
 from weave_py.mesh.channel import PeersChanged
 from weave_py.mesh.components import components
 from weave_py.mesh.gossip.digests import ALL_BUCKETS, Digests
+from weave_py.mesh.gossip.introducers import TOO_MANY, IntroducerQuota, Introducers
 from weave_py.mesh.ourself import Ourself
+from weave_py.mesh.record_room import RecordRoom
 from weave_py.mesh.record_verifier import RecordVerifier
 from weave_py.mesh.spf import ShortestPathTree
 from weave_py.model.deadlines import Deadline
 from weave_py.model.errors import PeerError
-from weave_py.model.names import PeerName
+from weave_py.model.names import PeerName, PeerUID
 from weave_py.model.routes import RouteTable
+from weave_py.model.token_bucket import TokenBuckets
 from weave_py.wire.gossip import Held, RecordKey, owner_of, record_key, slot_of
-from weave_py.wire.topology import PeerRecord, SignedRecord
+from weave_py.wire.topology import Glance, PeerRecord, SignedRecord, glance_at_record_untrusted
 
 
 @dataclass(frozen=True, slots=True)
 class TopologySettings:
     forget_after: float = 60.0
     """Seconds a peer may be unreachable before it goes to the expired ones."""
-    max_peers: int = 10_000
     max_expired: int = 10_000
+    quota: IntroducerQuota = field(default_factory=IntroducerQuota)
+    """Of records, live and expired, that a neighbour may bring."""
+    burst: float = 60.0
+    """News of one peer that is taken at once; and one a second for ever, which is what the
+    busiest honest peer says (router.announcements)."""
+    per_second: float = 1.0
 
 
 class Topology:
@@ -51,8 +59,11 @@ class Topology:
         settings: TopologySettings | None = None,
         verifier: RecordVerifier | None = None,
         authorizer: Authorizer | None = None,
+        doubts: Callable[[PeerName, PeerUID], bool] = lambda name, uid: False,
     ) -> None:
+        """`doubts`: whether a peer under that UID may be another router than the one we know."""
         self.ourself = ourself
+        self._doubts = doubts
         self._authorizer = authorizer or WhoeverGotIn()
         self._verifier = verifier or RecordVerifier()
         self.routes = RouteTable()
@@ -62,11 +73,17 @@ class Topology:
         self._live: dict[PeerName, SignedRecord] = {}
         self._expired: dict[PeerName, SignedRecord] = {}
         self._unreachable_since: dict[PeerName, float] = {}
+        self._room = RecordRoom(self._settings.quota, self.way_to, self._drop)
+        self._news_of: TokenBuckets[PeerName] = TokenBuckets(
+            self._settings.burst, self._settings.per_second, self._settings.quota.all_records
+        )
+        """Authentic records that each peer may still have us take."""
         self._digests: Digests[SignedRecord] = Digests()
         self._owners: dict[bytes, PeerName] = {}
         """Whose the bodies of all live and expired records are."""
         self._changed: set[PeerName] = set()
         self._forgotten: set[PeerName] = set()
+        self._dismissed: set[PeerName] = set()
         self._told_hops: Mapping[PeerName, int] = {ourself.name: 0}
         """Whom we reached when `take_reachability` was last called."""
         self._tree = ShortestPathTree(ourself.name, direct_only=False)
@@ -77,6 +94,11 @@ class Topology:
         """Whose of these have changed since routes were last computed."""
 
     # --- records -------------------------------------------------------------------------
+
+    @property
+    def introducers(self) -> Introducers:
+        """Who has brought which record."""
+        return self._room.introducers
 
     def record(self, name: PeerName) -> PeerRecord | None:
         """What `name` says about itself, if it is live."""
@@ -128,9 +150,25 @@ class Topology:
         """All live peers but ourself."""
         return self._live.keys()
 
+    def dismiss(self, name: PeerName) -> bool:
+        """Forget this peer now, and nobody need look for it; False if it is reached, or unknown.
+        It comes back by a newer record of its own, or by being reached again."""
+        if name in self.routes.hops or not (name in self._live or name in self._expired):
+            return False
+        if name in self._live:
+            self._unreachable_since.setdefault(name, 0.0)
+            self._forget(name)
+        self._dismissed.add(name)
+        return True
+
     def forgotten(self, most: int) -> list[PeerName]:
-        """The peers that went to the expired ones last, at most so many, the last one first."""
-        return list(islice(reversed(self._expired), most))
+        """The peers that went to the expired ones last, at most so many, the last one first;
+        without those that were dismissed."""
+        return list(islice((n for n in reversed(self._expired) if n not in self._dismissed), most))
+
+    def known(self) -> list[PeerName]:
+        """All peers but ourself, also those that were forgotten."""
+        return [*self._live, *self._expired]
 
     def remembered(self, name: PeerName) -> PeerRecord | None:
         """What `name` said about itself last, though it may be expired."""
@@ -139,26 +177,29 @@ class Topology:
     def __len__(self) -> int:
         return len(self._live)
 
-    def merge_untrusted(self, body: bytes, signature: bytes) -> SignedRecord | None:
-        """Take a record in: returns it if it is news, None if not. PeerError if it is bad.
+    def merge_untrusted(
+        self, body: bytes, signature: bytes, via: PeerName | None = None, now: float = 0.0
+    ) -> SignedRecord | None:
+        """Take a record in, which `via` has brought: returns it if it is news, None if not.
+        PeerError if it is bad, or more than that neighbour, or its owner, may have us keep and do.
 
-        Being newer is looked at before the signature, and having it before decoding: most records
-        come several times.
+        Having it, being newer, and who pays are looked at before it is decoded, and its signature
+        last: most records come several times.
         """
         if body in self._owners:
             return None
         try:
-            signed = self._verifier.decode_untrusted(body, signature)
-            name = peer_name_of(signed.record.identity)
-            if not self._is_news(name, signed):
+            signed = self._read_untrusted(body, signature, via, now)
+            if signed is not None and self._doubts(
+                peer_name_of(signed.record.identity), signed.record.uid
+            ):
                 return None
-            self._verifier.authenticate_untrusted(signed, self.record(name))
-            why_not = self._authorizer.refusal(Claimant(name, signed.record.identity))
-            if why_not:
-                raise PeerError(why_not)
         except PeerError:
             self.quarantined += 1
             raise
+        if signed is None:
+            return None
+        name = peer_name_of(signed.record.identity)
         if name == self.ourself.name:
             self.ourself.rival_seen(signed.record.order)
             return None  # the answer to it is our next announcement
@@ -166,46 +207,82 @@ class Topology:
             if old is not None:
                 self._owners.pop(old.body, None)
                 self._changed.update(old.record.claims)
-        if name not in self._live:
-            self._make_room()
         self._owners[signed.body] = name
         self._changed.update((name, *signed.record.claims))
         self._live[name] = signed
+        self._dismissed.discard(name)
         self._records[name] = signed.record
         self._news.add(name)
         self._digests.put(record_key(name), signed)
         self._unreachable_since.pop(name, None)
+        self.introducers.keep(record_key(name), via, len(body))
         return signed
 
-    def lacks(self, held: Held) -> bool:
-        """Whether this record would be news to us. (What is expired would not.)"""
+    def _read_untrusted(
+        self, body: bytes, signature: bytes, via: PeerName | None, now: float
+    ) -> SignedRecord | None:
+        glance = glance_at_record_untrusted(body)
+        name = peer_name_of(glance.identity)
+        if not self._is_news(name, glance, body):
+            return None
+        if via is not None and not self._news_of.of(name).has(now):
+            raise PeerError("a peer says more than one thing a second")
+        if self._room.has_turned_away(name, glance.order, via, now):
+            raise PeerError(TOO_MANY)
+        signed = self._verifier.decode_untrusted(body, signature)
+        self._verifier.authenticate_untrusted(signed, self.record(name))
+        why_not = self._authorizer.refusal(Claimant(name, signed.record.identity))
+        if why_not:
+            raise PeerError(why_not)
+        if name != self.ourself.name:
+            self._room.make(signed, via, self._leads_to(name, signed.record), now)
+        self._news_of.of(name).take(now)  # (Only its own signature spends what is a peer's.)
+        return signed
+
+    def lacks(self, held: Held, of: PeerName | None = None, now: float = 0.0) -> bool:
+        """Whether we would take this record from that neighbour. (What is expired we would not.)"""
         if slot_of(held.key):
             return False
         name = owner_of(held.key)
         ours = self._signed(name) or self._expired.get(name)
         if ours is None:
-            return True
+            return not self._room.has_turned_away(name, held.order, of, now)
         return ours.mark != held.mark and ours.record.order <= held.order
 
-    def _make_room(self) -> None:
-        """Who cannot be reached goes first, the longest of them."""
-        while len(self._live) >= self._settings.max_peers and self._unreachable_since:
-            self._forget(min(self._unreachable_since, key=lambda n: self._unreachable_since[n]))
+    def _leads_to(self, name: PeerName, record: PeerRecord) -> Iterator[PeerName]:
+        """Peers we reach that have a connection with it, as both say."""
+        for other in record.claims:
+            theirs = self._records.get(other) if other in self.routes.hops else None
+            if theirs is not None and name in theirs.claims:
+                yield other
 
-    def _is_news(self, name: PeerName, signed: SignedRecord) -> bool:
+    def _drop(self, name: PeerName) -> None:
+        """As if we had never heard of it."""
+        self.introducers.drop(record_key(name))
+        self._dismissed.discard(name)
+        self._unreachable_since.pop(name, None)
+        signed = self._expired.pop(name, None)
+        if signed is None:
+            signed = self._live.pop(name)
+            self._digests.remove(record_key(name))
+            self._forgotten.add(name)
+        self._owners.pop(signed.body, None)
+        self._changed.update(signed.record.claims)
+        del self._records[name]
+        self._news.add(name)
+
+    def _is_news(self, name: PeerName, glance: Glance, body: bytes) -> bool:
         known = self._signed(name) or self._expired.get(name)
         if known is None:
-            if len(self._live) >= self._settings.max_peers and not self._unreachable_since:
-                raise PeerError(f"the network has more than {self._settings.max_peers} peers")
             return True
-        if known.record.identity != signed.record.identity:
+        if known.record.identity != glance.identity:
             # 48 bits can be searched for: the first key seen under a name keeps it.
             raise PeerError("another key for a peer name that is taken")
         if name == self.ourself.name:
             # An earlier life's may have come just as far as ours: see Ourself.rival_seen.
-            return signed.record.order >= known.record.order and signed.body != known.body
+            return glance.order >= known.record.order and body != known.body
         # The same order twice is an owner's fault; all must still keep the same one.
-        return (signed.record.order, signed.body) > (known.record.order, known.body)
+        return (glance.order, body) > (known.record.order, known.body)
 
     # --- who is connected with whom (Graph) ------------------------------------------------
 
@@ -233,20 +310,28 @@ class Topology:
         self._changed.update(reachable.keys() - before.keys())
         for name in [n for n in self._expired if n in reachable]:
             self._live[name] = self._expired.pop(name)
+            self._dismissed.discard(name)
             self._digests.put(record_key(name), self._live[name])
+            self.introducers.needed(record_key(name))
+        for name in [n for n in self._unreachable_since if n in reachable]:
+            del self._unreachable_since[name]
+            self.introducers.needed(record_key(name))
         if len(reachable) > len(self._live):  # ourself is not among the live: nobody is missing
-            self._unreachable_since.clear()
             return
-        for name in list(self._live):
-            if name in reachable:
-                self._unreachable_since.pop(name, None)
-            elif now >= self._unreachable_since.setdefault(name, now) + self._settings.forget_after:
+        for name in [n for n in self._live if n not in reachable]:
+            if name not in self._unreachable_since:
+                self._unreachable_since[name] = now
+                self.introducers.spare(record_key(name))
+            if now >= self._unreachable_since[name] + self._settings.forget_after:
                 self._forget(name)
 
-    def reachable_without(self, names: Collection[PeerName]) -> set[PeerName]:
-        """Those of these peers that could be reached if we had connections with none of them."""
+    def reachable_without(
+        self, names: Collection[PeerName], connected: Collection[PeerName]
+    ) -> set[PeerName]:
+        """Those of these peers that could be reached if we had connections with none of them.
+        `connected`: those we have one with now."""
         components = self.components(names)
-        kept = {components[name] for name in self.sure_neighbours() if name not in names}
+        kept = {components[name] for name in self.sure_neighbours(connected) if name not in names}
         return {name for name in names if components.get(name) in kept}
 
     def components(self, names: Collection[PeerName] = ()) -> dict[PeerName, int]:
@@ -255,13 +340,19 @@ class Topology:
         ours = self.ourself
         return components(self._records, ours.name, ours.record.claims.keys() | names)
 
-    def sure_neighbours(self) -> list[PeerName]:
-        """With whom we have a connection that both our record and theirs tell of."""
+    def way_to(self, name: PeerName) -> tuple[PeerName, ...]:
+        """Whom the shortest way there leads over, from our neighbour to the peer itself; empty if
+        there was none when routes were last computed."""
+        return self._tree.way_to(name)
+
+    def sure_neighbours(self, connected: Collection[PeerName]) -> list[PeerName]:
+        """Those we are connected with now, and both our record and theirs tell of it. (Records
+        still tell of connections that have just ended.)"""
         ours, records = self.ourself, self._records
         return [
             name
             for name in ours.record.claims
-            if name in records and ours.name in records[name].claims
+            if name in connected and name in records and ours.name in records[name].claims
         ]
 
     def next_deadline(self) -> Deadline | None:
@@ -277,6 +368,7 @@ class Topology:
             self._records[self.ourself.name] = ours
             self._news.add(self.ourself.name)
         news, self._news = self._news, set()
+        self._room.routes_changed()
         old, tree, direct = self.routes, self._tree, self._direct_tree
         unicast, relay, hops = old.unicast, old.relay, old.hops
         if tree.update(self._records, news) or not hops:
@@ -292,10 +384,7 @@ class Topology:
         self._expired[name] = self._live.pop(name)
         self._digests.remove(record_key(name))
         while len(self._expired) > self._settings.max_expired:
-            dropped = next(iter(self._expired))
-            self._owners.pop(self._expired.pop(dropped).body, None)
-            del self._records[dropped]
-            self._news.add(dropped)
+            self._drop(next(iter(self._expired)))
 
     # --- what we hold, in short ----------------------------------------------------------
 

@@ -19,6 +19,7 @@ class CloseCode(IntEnum):
     OURSELF = 5  #: it leads back to the router that called
     CLONED = 6  #: another router runs with the same identity
     REFUSED = 7  #: the peer may not take part
+    BUSY = 8  #: too many strangers call at the moment: call again soon
 
     @classmethod
     def of(cls, number: int) -> CloseCode:

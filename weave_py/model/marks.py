@@ -21,8 +21,3 @@ CONTAINER_IFNAME: Final = "ethwe"
 
 PORT_PREFIXES: Final = (TAP_PREFIX, VETH_PREFIX)
 """Ports of our bridge that go with it. (VXLAN devices are told by their alias.)"""
-
-
-def claim_name(bridge: str) -> str:
-    """The abstract unix socket that the router of a bridge holds."""
-    return f"{MARK}/bridge/{bridge}"

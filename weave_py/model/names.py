@@ -15,6 +15,8 @@ PeerUID = NewType("PeerUID", int)
 
 NAME_BYTES = 6
 DEFAULT_PORT = 6783
+MAX_NEIGHBOURS = 256
+"""As many fit into a topology record, with the longest addresses there are."""
 
 _NAME = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _BROADCAST = ipaddress.IPv4Address("255.255.255.255")

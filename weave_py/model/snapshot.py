@@ -11,6 +11,8 @@ from weave_py.model.routes import RouteTable
 # States of a connection, in Weave's words and in the order `status` counts them.
 CONNECTION_STATES = ("established", "pending", "retrying", "failed", "connecting")
 PATH_KINDS = ("fastdp", "direct", "relay", "tcp", "none")
+MTU_MISMATCH = "mtu-mismatch"
+"""Reason code: the peer has another inner MTU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +97,11 @@ class PathView:
     fits: int | None = None
     """Bytes of the largest inner IP packet that the kernel could carry straight to the peer; None
     without a direct path."""
+    peer_mtu: int | None = None
+    """The peer's inner MTU, bytes, if it is not ours: packets above the smaller one are lost."""
     cipher: str = ""
     why: str = ""
-    """Reason code: why no better path is in use; empty when it is the best there can be."""
+    """Reason codes: why no better path is in use; empty when it is the best there can be."""
     counters: Mapping[str, int] = field(default_factory=dict)
     fast: FastView | None = None
     """None where the router does not even try."""

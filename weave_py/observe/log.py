@@ -4,6 +4,7 @@
 
 A line is the level, the time in UTC, a message that is always the same for the same event, and
 the particulars as `key=value`. Values from other hosts are escaped: nobody can forge a line.
+Nobody waits for who reads it either (`observe.log_writer`).
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TextIO
 
+from weave_py.observe.log_writer import never_wait_for_stderr
 from weave_py.observe.text import printable
 
 ROOT = "weave_py"
 REDACTED = "<redacted>"
 BURST = 30  # lines of one message
+LEFT_OUT = "log lines left out: nobody read them"
 _SECRET_WORDS = ("password", "secret", "token", "psk", "private")
 _FIELDS = "weave_fields"
 
@@ -35,6 +38,18 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     logger.handlers[:] = [handler]
     logger.setLevel(level.upper())
     logger.propagate = False
+
+
+def take_stderr() -> None:
+    """See to it that nothing in this process ever waits for who reads its standard error; what
+    was left out is said. Before `configure`; for the rest of the process."""
+    never_wait_for_stderr(_left_out_line)
+
+
+def _left_out_line(count: int) -> str:
+    record = logging.LogRecord(ROOT, logging.WARNING, "", 0, LEFT_OUT, (), None)
+    setattr(record, _FIELDS, {"lines": count})
+    return LineFormatter().format(record) + "\n"
 
 
 def event(logger: logging.Logger, level: int, message: str, **fields: object) -> None:

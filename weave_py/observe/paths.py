@@ -69,6 +69,7 @@ def _path(path: PathView) -> Json:
         "Loss": path.loss,
         "DatagramBytes": path.datagram_bytes,
         "FitsMTU": path.fits,
+        "PeerMTU": path.peer_mtu,
         "Cipher": path.cipher,
         "Why": path.why,
         "Counters": dict(sorted(path.counters.items())),

@@ -11,7 +11,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 from weave_py import __version__
-from weave_py.model.snapshot import CONNECTION_STATES, ConnectionView, PeerView, RouterSnapshot
+from weave_py.model.snapshot import (
+    CONNECTION_STATES,
+    MTU_MISMATCH,
+    ConnectionView,
+    PeerView,
+    RouterSnapshot,
+)
 from weave_py.observe.report import PROTOCOL, ReportExtras
 from weave_py.observe.text import peer_text, printable
 from weave_py.wire.preface import MAX_VERSION, MIN_VERSION
@@ -34,7 +40,7 @@ def status(snapshot: RouterSnapshot, extras: ReportExtras) -> str:
     ours = (
         ("Overlay", _overlays(snapshot)),
         ("Paths", _counts([path.kind for path in snapshot.paths])),
-        ("MTU", str(extras.mtu)),
+        ("MTU", f"{extras.mtu}{_mtu_of_others(snapshot)}"),
         ("Bridge", printable(extras.bridge)),
         ("MACs", str(extras.mac_count)),
         ("HostFirewall", printable(extras.firewall.text)),
@@ -74,6 +80,11 @@ def _peer_counts(peers: Sequence[PeerView]) -> str:
     parts = [f"{established} established"] if established else []
     parts += [f"{pending} pending"] if pending else []
     return f"{len(peers)} (with {', '.join(parts)} connections)" if parts else f"{len(peers)}"
+
+
+def _mtu_of_others(snapshot: RouterSnapshot) -> str:
+    others = sorted({path.peer_mtu for path in snapshot.paths if path.peer_mtu is not None})
+    return f" (peers have {', '.join(map(str, others))}: {MTU_MISMATCH})" if others else ""
 
 
 def _overlays(snapshot: RouterSnapshot) -> str:

@@ -15,10 +15,12 @@ from weave_py.mesh.gossip.replicator import Replicator
 from weave_py.mesh.ourself import Ourself
 from weave_py.model.deadlines import Deadline
 from weave_py.model.load import LocalLoad
-from weave_py.model.names import Endpoint
+from weave_py.model.names import Endpoint, endpoint
+from weave_py.model.underlay import OwnAddress
 from weave_py.router.candidates import announced, usable
 from weave_py.router.links import Links
 from weave_py.router.neighbours import Neighbours
+from weave_py.router.own_addresses import is_likely, ranked
 from weave_py.wire.topology import Neighbour, SignedRecord
 
 TOGETHER = 0.2  # seconds; and with more neighbours than FEW, or more peers than SOME, so much
@@ -46,8 +48,9 @@ class Announcements:
         load: LocalLoad,
     ) -> None:
         """`every`: seconds between two announcements. `load`: the router's own."""
-        self.local: tuple[Endpoint, ...] = ()
-        """Where this host listens."""
+        self.local: tuple[OwnAddress, ...] = ()
+        """Where this host can be reached."""
+        self._port = 0
         self._ourself = ourself
         self._neighbours = neighbours
         self._links = links
@@ -63,8 +66,9 @@ class Announcements:
 
     # --- in ------------------------------------------------------------------------------
 
-    def set_local(self, places: Iterable[Endpoint], now: float) -> None:
-        self.local = usable(places, ())
+    def set_local(self, addresses: Iterable[OwnAddress], port: int, now: float) -> None:
+        """This host's addresses, and where it listens at them."""
+        self.local, self._port = tuple(addresses), port
         self.soon(now)
 
     def joined(self, now: float) -> None:
@@ -114,8 +118,7 @@ class Announcements:
         self._announce_at = None
         if outrank:
             self._outrank_at = None
-        places = announced(self.local, self._links.observed.values())
-        if not self._ourself.update(places, self._claims(), outrank=outrank):
+        if not self._ourself.update(self._places(), self._claims(), outrank=outrank):
             return False
         is_busy = now - self._announced_at < BUSY
         self._pause = min(self._pause * 1.5, LONGEST_PAUSE) if is_busy else self._every
@@ -139,6 +142,21 @@ class Announcements:
         are to hear it, the more it costs."""
         many = max(1.0, len(self._neighbours) / FEW, self._gossip.peers / SOME)
         return min(TOGETHER * many, LONGEST_TOGETHER)
+
+    def _places(self) -> list[Endpoint]:
+        """Where we say that we are."""
+        observed = self._links.observed.values()
+        neighbours = [s.place for _, s, _ in self._neighbours.established() if s.place is not None]
+        reached = [place.host for place in (*neighbours, *self._links.reached())]
+        used = {place.host for place in observed}
+        used.update(filter(None, map(self._links.routes.source, reached)))
+        own = ranked(self.local, used)
+
+        def listening(likely: bool) -> tuple[Endpoint, ...]:
+            chosen = [a.host for a in own if is_likely(a, used) is likely]
+            return usable(endpoint(host, self._port) for host in chosen)
+
+        return announced(listening(True), observed, listening(False))
 
     def _claims(self) -> list[Neighbour]:
         claims = []

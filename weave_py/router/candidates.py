@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, KeysView, Mapping
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping
 from functools import lru_cache
 
 from weave_py.model.names import Endpoint, PeerName
-from weave_py.wire.topology import PeerRecord
+from weave_py.wire.topology import MAX_ENDPOINTS, PeerRecord
 
-# Of a peer's addresses: as many that it says itself, and that its neighbours say.
-MAX_OWN_PLACES, MAX_SEEN_PLACES = 11, 4
+# A record holds MAX_ENDPOINTS of a peer's addresses: as many are told, and all of them are read.
+MAX_SEEN_PLACES = 4  # besides, of those where its neighbours say that it is
 PORTS_PER_HOST, MAX_ANNOUNCED_SEEN = 2, 5
 
 RecordOf = Callable[[PeerName], PeerRecord | None]
@@ -28,21 +28,22 @@ class CandidateAddresses(Mapping[PeerName, tuple[Endpoint, ...]]):
         peers: KeysView[PeerName],
         record_of: RecordOf,
         reached: Callable[[PeerName], Endpoint | None],
-        own_hosts: Collection[str],
+        is_left_out: Callable[[str], bool],
     ) -> None:
+        """`is_left_out` tells of an address whether hearing of it is not enough to go there."""
         self._peers = peers
         self._record_of = record_of
         self._reached = reached
-        self._own_hosts = own_hosts
+        self._is_left_out = is_left_out
 
     def __getitem__(self, name: PeerName) -> tuple[Endpoint, ...]:
         record = self._record_of(name)
         if record is None:
             raise KeyError(name)
         first = self._reached(name)
-        own = usable(record.endpoints[:MAX_OWN_PLACES], self._own_hosts)
+        own = usable(record.endpoints, self._is_left_out)
         seen = seen_by_neighbours(name, self._record_of)
-        others = usable(seen[:MAX_SEEN_PLACES], self._own_hosts)
+        others = usable(seen[:MAX_SEEN_PLACES], self._is_left_out)
         return tuple(dict.fromkeys([*([first] if first else []), *own, *others]))
 
     def __iter__(self) -> Iterator[PeerName]:
@@ -72,15 +73,18 @@ def seen_by_neighbours(name: PeerName, record_of: RecordOf) -> list[Endpoint]:
     return sorted(seen)
 
 
-def announced(local: Iterable[Endpoint], observed: Iterable[Endpoint]) -> list[Endpoint]:
-    """Where we say that we are: the host's own addresses, and those that peers see.
+def announced(
+    likely: Iterable[Endpoint], observed: Iterable[Endpoint], unlikely: Iterable[Endpoint] = ()
+) -> list[Endpoint]:
+    """Where we say that we are: the host's own addresses, and those that peers see; no more than
+    a record holds, and those least that nobody is likely to reach.
 
     Of those that peers see at the same host the two that most of them see: a NAT that gives every
     peer another port (`is_symmetric`) would otherwise make us announce them all, and anew with
-    each peer; two are enough to tell that it does. They are put before what a host with many
-    bridges has in addition, or readers might not get to them.
+    each peer; two are enough to tell that it does.
     """
-    own = list(local)
+    first, last = list(likely), list(unlikely)
+    own = {*first, *last}
     ports: dict[str, Counter[int]] = {}
     for place in observed:
         if place not in own:
@@ -90,8 +94,7 @@ def announced(local: Iterable[Endpoint], observed: Iterable[Endpoint]) -> list[E
         for host in sorted(ports)
         for port in sorted(ports[host], key=lambda p: (-ports[host][p], p))[:PORTS_PER_HOST]
     ][:MAX_ANNOUNCED_SEEN]
-    first = MAX_OWN_PLACES - len(seen)
-    return [*own[:first], *seen, *own[first:]]
+    return [*first[: MAX_ENDPOINTS - len(seen)], *seen, *last][:MAX_ENDPOINTS]
 
 
 def is_symmetric(record: PeerRecord) -> bool:
@@ -101,15 +104,17 @@ def is_symmetric(record: PeerRecord) -> bool:
     return any(count > 1 for count in hosts.values())
 
 
-def usable(places: Iterable[Endpoint], own_hosts: Collection[str]) -> tuple[Endpoint, ...]:
-    """Those that may be called on somebody else's word: not ours, and plainly unicast.
+def usable(
+    places: Iterable[Endpoint], is_left_out: Callable[[str], bool] = lambda host: False
+) -> tuple[Endpoint, ...]:
+    """Those that may be called on somebody else's word: not left out, and plainly unicast.
 
     A member could otherwise make us call our own loopback, or flood a multicast group.
     """
     return tuple(
         place
         for place in dict.fromkeys(places)
-        if place.host not in own_hosts and _is_plain(place.host)
+        if not is_left_out(place.host) and _is_plain(place.host)
     )
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from weave_py.mesh.authorizer import Authorizer, Claimant
 from weave_py.mesh.connection import (
+    Answered,
     Connection,
     ConnectionEnded,
     HandshakeCompleted,
@@ -21,13 +22,15 @@ from weave_py.mesh.handshake import Hello
 from weave_py.mesh.targets import Targets
 from weave_py.mesh.topology import Topology
 from weave_py.model.close_codes import CloseCode
-from weave_py.model.deadlines import Deadline, TimerQueue
+from weave_py.model.deadlines import Deadline, TimerQueue, earliest
 from weave_py.model.effects import DEBUG, INFO, WARNING, LogEvent
-from weave_py.model.names import Endpoint, PeerName, PeerUID
+from weave_py.model.names import MAX_NEIGHBOURS, Endpoint, PeerName, PeerUID
 from weave_py.router.duplicate_identity import CLONED, DuplicateIdentity
-from weave_py.router.eviction import least_useful
+from weave_py.router.eviction import HEARING, too_many
 from weave_py.router.neighbours import Neighbours, Stream
 from weave_py.router.outputs import CloseStream, Dial, Output, SendBytes
+from weave_py.router.rivals import Rivals
+from weave_py.router.strangers_log import StrangersLog
 from weave_py.wire.messages import ControlMessage
 
 # What people read of connections that end on purpose; what routers act on are the codes.
@@ -39,8 +42,10 @@ FAREWELLS = {
     CloseCode.OURSELF: "cannot connect to ourself",
     CloseCode.CLONED: CLONED,
 }
-FUTILE = (CloseCode.MADE_ROOM, CloseCode.OURSELF)
-FUTILE_PAUSE = 60.0  # seconds before we call again who had no room for us, or was ourself
+MOST_WAITING = 256 * 1024  # bytes of unicasts, until what waits in a stream has been taken
+COPIED = "another router runs with its identity, and was there before"
+# Seconds before we call again who had no room for us, was ourself, or has another one of us.
+PAUSES = {CloseCode.MADE_ROOM: 60.0, CloseCode.OURSELF: 300.0, CloseCode.CLONED: 30.0}
 
 
 class Router(Protocol):
@@ -68,30 +73,34 @@ class Connections:
         topology: Topology,
         targets: Targets,
         duplicates: DuplicateIdentity,
+        rivals: Rivals,
         authorizer: Authorizer,
         limit: int,
     ) -> None:
-        """`uid`: our own; `limit`: of neighbours, 0 for none."""
+        """`uid`: our own; `limit`: of neighbours, at most as many as a record can name, which is
+        what 0 stands for."""
         self._router = router
         self._uid = uid
         self._neighbours = neighbours
         self._topology = topology
         self._targets = targets
         self._duplicates = duplicates
+        self._rivals = rivals
         self._authorizer = authorizer
-        self._limit = limit
+        self._limit = min(limit or MAX_NEIGHBOURS, MAX_NEIGHBOURS)
         self._due: TimerQueue[int] = TimerQueue()
         """Each connection's next deadline, as of its last change, by its stream's number."""
+        self._strangers = StrangersLog()
+        self._room_at: float | None = None
+        """When to look again at whether there are too many."""
         self._outputs: list[Output] = []
         self._is_stopped = False
 
     # --- streams -------------------------------------------------------------------------
 
-    def accepted(self, remote: Endpoint, now: float) -> int | None:
-        """A TCP connection came in: its number from now on; None: close it."""
-        stream = None if self._is_stopped else self._neighbours.accept(remote, now)
-        if stream is None:
-            return None
+    def accepted(self, remote: Endpoint, now: float) -> int:
+        """A TCP connection came in: its number from now on."""
+        stream = self._neighbours.accept(remote, now)
         self._drain(stream, now)
         evicted, self._neighbours.evicted = self._neighbours.evicted, []
         for old in evicted:
@@ -102,15 +111,16 @@ class Connections:
         """The Dial succeeded."""
         stream = self._neighbours.get(number)
         if stream is not None:
+            self._neighbours.admission.know([remote.host])  # it may call us, too
             self._neighbours.open(stream, remote, True, now)
             self._drain(stream, now)
 
-    def dial_failed(self, number: int, error: str, now: float) -> None:
+    def dial_failed(self, number: int, error: str, now: float, pause: float = 0.0) -> None:
         stream = self._neighbours.get(number)
         if stream is not None:
             self._neighbours.remove(stream)
             if stream.target is not None:
-                self._targets.failed(stream.target, error, now)
+                self._targets.failed(stream.target, error, now, pause)
 
     def received(self, number: int, data: bytes, now: float) -> None:
         """Bytes came on a stream."""
@@ -133,6 +143,28 @@ class Connections:
             stream.connection.send(message)
             self._flush(stream)
 
+    def send_if_taken(self, neighbour: PeerName, message: ControlMessage, size: int) -> bool:
+        """Send what may get lost, about `size` bytes: False if too much waits there already."""
+        stream = self._neighbours.of(neighbour)
+        if stream is None:
+            return True
+        if not stream.is_writable:
+            stream.waiting += size
+            if stream.waiting > MOST_WAITING:
+                return False
+        self.send(neighbour, message)
+        return True
+
+    def stream_writable(self, number: int, is_writable: bool) -> PeerName | None:
+        """A stream takes no more bytes for now, or takes more again: with which neighbour it
+        connects us."""
+        stream = self._neighbours.get(number)
+        if stream is None:
+            return None
+        stream.is_writable, stream.waiting = is_writable, 0
+        counts = stream.peer is not None and self._neighbours.of(stream.peer) is stream
+        return stream.peer if counts else None
+
     def stop(self, now: float) -> None:
         """Say goodbye to everybody."""
         self._is_stopped = True
@@ -148,24 +180,39 @@ class Connections:
             if stream is not None and stream.connection is not None:
                 stream.connection.advance(now)
                 self._drain(stream, now)
+        if self._room_at is not None and now >= self._room_at:
+            self.make_room(None, now)
         self._trim(now)
 
     def next_deadline(self) -> Deadline | None:
-        return self._due.first()
+        room = None if self._room_at is None else Deadline(self._room_at, "too many connections?")
+        return earliest((self._due.first(), room, self._rivals.next_deadline()))
+
+    def settle_rivals(self, now: float) -> None:
+        """Let in, or refuse, who waits for it (router.rivals)."""
+        for newcomer, is_let_in in self._rivals.take_settled(now):
+            if not is_let_in:
+                self._refuse_rival(newcomer.stream, now)
+                continue
+            self._admit(newcomer.stream, newcomer.hello, now)
+            for message in newcomer.held:
+                self._said(newcomer.stream, message, now)
 
     def call(self, now: float) -> None:
         """Call whom we should."""
         for call in self._targets.due(now):
             stream = self._neighbours.dialling(call.key, now)
+            self._neighbours.admission.know([call.host])  # though it may not listen yet
             self._outputs.append(Dial(stream.number, call.host, call.port))
 
     def make_room(self, newcomer: Stream | None, now: float) -> None:
         """End the least useful connections if there are too many."""
-        excess = len(self._neighbours) - self._limit
-        if not self._limit or excess <= 0:
+        self._room_at = None
+        if len(self._neighbours) <= self._limit:
             return
-        for victim in least_useful(
-            self._neighbours, self._topology, self._targets, newcomer, excess
+        self._room_at = now + HEARING
+        for victim in too_many(
+            self._neighbours, self._topology, self._targets, newcomer, self._limit, now
         ):
             self._close(victim, CloseCode.MADE_ROOM, now)
 
@@ -186,14 +233,24 @@ class Connections:
                 case HandshakeCompleted(hello):
                     self._joined(stream, connection, hello, now)
                 case MessageReceived(message):
+                    self._said(stream, message, now)
+                case Answered():
                     assert stream.peer is not None
-                    if self._neighbours.of(stream.peer) is stream:  # else a duplicate's last words
-                        self._router.neighbour_said_untrusted(stream.peer, message, now)
+                    if self._neighbours.of(stream.peer) is stream:
+                        for newcomer in self._rivals.take_refused(stream.peer):
+                            self._refuse_rival(newcomer.stream, now)
                 case ConnectionEnded():
                     self._flush(stream)
                     self._ended(stream, event, now)
                     return
         self._flush(stream)
+
+    def _said(self, stream: Stream, message: ControlMessage, now: float) -> None:
+        assert stream.peer is not None
+        if self._neighbours.of(stream.peer) is stream:
+            self._router.neighbour_said_untrusted(stream.peer, message, now)
+        else:
+            self._rivals.hold(stream, message)  # or it is a duplicate's last words
 
     def _flush(self, stream: Stream) -> None:
         assert stream.connection is not None
@@ -203,25 +260,58 @@ class Connections:
             self._outputs.append(SendBytes(stream.number, data))
 
     def _joined(self, stream: Stream, connection: Connection, hello: Hello, now: float) -> None:
-        if stream.target is not None:
-            self._targets.reached(stream.target, hello.name)
+        is_news = stream.target is not None and self._targets.reached(stream.target, hello.name)
         trouble = self._refusal(hello)
         if trouble is not None:
             code, reason = trouble
             connection.close(reason, code)
-            self._log(WARNING, "peer refused", stream, error=reason)
+            if code is CloseCode.OURSELF:  # an outcome, no failure: lists name all hosts
+                fields = {"target": stream.target}
+                level = INFO if is_news else DEBUG
+                self._outputs.append(LogEvent(level, "target is this router itself", fields))
+            elif code is CloseCode.CLONED:
+                self._outputs += self._duplicates.complaint(stream.description, now)
+            else:
+                self._log(WARNING, "peer refused", stream, error=reason)
             self._drain(stream, now)
             return
+        if not self._rivals.is_rival(hello, now):
+            self._admit(stream, hello, now)
+            return
+        stream.peer = hello.name
+        if not self._rivals.wait(stream, hello, now):
+            self._refuse_rival(stream, now)
+            return
+        other = self._neighbours.of(hello.name)
+        if other is not None and other.connection is not None:
+            other.connection.ask(now)
+            self._flush(other)
+
+    def _admit(self, stream: Stream, hello: Hello, now: float) -> None:
+        assert stream.connection is not None
         loser = self._neighbours.resolve_duplicate(stream, hello)
-        if loser is not None:
-            self._duplicates.broke(hello.name, now)
+        if loser is stream:
             self._close(loser, CloseCode.DUPLICATE, now)
-            if loser is stream:
-                return
+            return
+        self._rivals.joined(hello)
+        if loser is not None and loser.connection is not None:
+            is_rival = (
+                loser.connection.hello is not None and loser.connection.hello.uid != hello.uid
+            )
+            self._close(loser, CloseCode.CLONED if is_rival else CloseCode.DUPLICATE, now)
+        stream.joined_at = now
         self._log(INFO, "connection established", stream)
+        self._neighbours.admission.know([stream.connection.remote.host], hello.static)
         self._set_connected()
         self._router.neighbour_joined(hello, now)
         self.make_room(stream, now)
+
+    def _refuse_rival(self, stream: Stream, now: float) -> None:
+        assert stream.connection is not None
+        hello = stream.connection.hello
+        self._close(stream, CloseCode.CLONED, now)
+        is_news = hello is not None and self._rivals.refused(hello.name, hello.uid)
+        self._log(WARNING if is_news else DEBUG, "peer refused", stream, error=COPIED)
 
     def _refusal(self, hello: Hello) -> tuple[CloseCode, str] | None:
         """Why we want no connection with a peer that has proved who it is; None if we do."""
@@ -237,32 +327,44 @@ class Connections:
     def _ended(self, stream: Stream, end: ConnectionEnded, now: float) -> None:
         counted = self._neighbours.remove(stream)
         peer, code = stream.peer, end.code
-        if peer is None:
-            self._neighbours.failed(stream, now)
         self._outputs.append(CloseStream(stream.number, end.is_silent))
-        # A duplicate of which the other half is not ours: somebody else has our identity.
+        self._rivals.gone(stream)
+        # (A duplicate's other half goes on, unless it has broken, too.)
         is_duplicate = code is CloseCode.DUPLICATE
-        refused = is_duplicate and peer is not None and self._neighbours.of(peer) is None
-        usurped = refused and peer is not None and self._duplicates.took_our_place(peer, now)
-        if stream.target is not None and (refused or not is_duplicate):
+        is_lost = not is_duplicate or (peer is not None and self._neighbours.of(peer) is None)
+        if stream.target is not None and is_lost:
             if code is CloseCode.MADE_ROOM:
                 self._targets.rest(stream.target)
-            futile = usurped or code in FUTILE
-            self._targets.failed(stream.target, end.reason, now, FUTILE_PAUSE if futile else 0.0)
-        if usurped:
+            error = CLONED if code is CloseCode.CLONED else end.reason
+            # (Who knows nobody else asks again soon: places become free.)
+            is_alone = code is CloseCode.MADE_ROOM and not len(self._neighbours)
+            pause = 0.0 if is_alone else PAUSES.get(code, 0.0)
+            backs_off = code is not CloseCode.BUSY
+            self._targets.failed(stream.target, error, now, pause, backs_off=backs_off)
+        if code is CloseCode.CLONED and end.is_theirs:
             self._outputs += self._duplicates.complaint(stream.description, now)
+        if stream.is_stranger:
+            self._tell_of_stranger(stream, end.reason, now)
         elif not is_duplicate and not self._is_stopped:
             level = INFO if end.planned else WARNING
+            if code in (CloseCode.CLONED, CloseCode.OURSELF):
+                level = DEBUG  # told otherwise, and less often
             self._log(level, "connection ended", stream, error=end.reason)
         if not counted:
             return
         assert peer is not None
-        if not end.planned:
-            self._duplicates.broke(peer, now)
-        if usurped or code is CloseCode.MADE_ROOM:
-            self._targets.leave_alone(peer, now + FUTILE_PAUSE)
+        if not end.planned or code is CloseCode.LEAVING:
+            self._rivals.life_ended(peer, now)
+        if code is CloseCode.MADE_ROOM:
+            self._targets.leave_alone(peer, now + PAUSES[code])
         self._set_connected()
         self._router.neighbour_left(peer, end, now)
+
+    def _tell_of_stranger(self, stream: Stream, reason: str, now: float) -> None:
+        assert stream.connection is not None
+        line = None if self._is_stopped else self._strangers.ended(stream.connection, reason, now)
+        if line is not None:
+            self._outputs.append(line)
 
     def _set_connected(self) -> None:
         self._targets.set_connected(self._neighbours.names())
@@ -277,7 +379,8 @@ class Connections:
         due = self._targets.next_trim()
         if due is None or now < due.at:
             return
-        for name in sorted(self._topology.reachable_without(self._targets.take_superfluous(now))):
+        superfluous, near = self._targets.take_superfluous(now), self._neighbours.names()
+        for name in sorted(self._topology.reachable_without(superfluous, near)):
             stream = self._neighbours.of(name)
             if stream is not None and stream.connection is not None:
                 if stream.target is not None:

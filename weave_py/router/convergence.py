@@ -6,13 +6,13 @@ what else changes until then: the more peers, the longer it takes and the less o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from weave_py.mesh.targets import Targets
 from weave_py.mesh.topology import Topology
 from weave_py.model.deadlines import Deadline
 from weave_py.model.load import LocalLoad
-from weave_py.model.names import Endpoint, PeerName
+from weave_py.model.names import MAX_NEIGHBOURS, Endpoint, PeerName
 from weave_py.model.routes import RouteTable
 from weave_py.router.candidates import CandidateAddresses, RecordOf
 from weave_py.router.links import Links
@@ -39,7 +39,7 @@ class Convergence:
         load: LocalLoad,
     ) -> None:
         """`load`: the router's own."""
-        self.own_hosts: Collection[str] = ()
+        self.own_hosts: frozenset[str] = frozenset()
         """The underlay addresses of this host."""
         self._topology = topology
         self._neighbours = neighbours
@@ -102,6 +102,8 @@ class Convergence:
             record = self._topology.record(name)
             if record is None or name == self._topology.ourself.name or name not in routes.hops:
                 continue
+            its_places = record.endpoints
+            self._neighbours.admission.know((place.host for place in its_places), record.static)
             if self._links.get(name) or self._links.is_eager() or self._neighbours.of(name):
                 self._links.peer_known(record, name, places[name], now)
         self._affected.clear()
@@ -114,7 +116,7 @@ class Convergence:
                 self._links.peer_forgotten(link.peer, now)
         self._links.use_routes(routes, now)
         if self._settings.discovery and self._discover_at is None:
-            self._discover(places, routes, now)
+            self._discover(self._places(dialled=True), routes, now)
         return routes
 
     def make_link(self, peer: PeerName, now: float) -> None:
@@ -146,8 +148,9 @@ class Convergence:
 
     def _discover(self, places: CandidateAddresses, routes: RouteTable, now: float) -> None:
         """Call peers that we have heard of."""
-        limit, neighbours = self._settings.conn_limit, self._neighbours
-        room = limit - len(neighbours) if limit else len(places)
+        neighbours = self._neighbours
+        limit = min(self._settings.conn_limit or MAX_NEIGHBOURS, MAX_NEIGHBOURS)
+        room = limit - len(neighbours)
         called = frozenset(n for n, _, c in neighbours.established() if c.outbound)
         lost = self._to_seek(now)
         self._targets.discover(places, neighbours.names(), room, now, routes.hops, called, lost)
@@ -161,15 +164,27 @@ class Convergence:
             self._seek_at = now + SEEK_OTHERS
             start = int(now // SEEK_OTHERS) * SOUGHT % len(forgotten)
             forgotten = [*forgotten[start:], *forgotten[:start]][:SOUGHT]
-        places = self._places(self._topology.remembered)
+        places = self._places(self._topology.remembered, dialled=True)
         return {name: places[name] for name in forgotten}
 
-    def _places(self, record_of: RecordOf | None = None) -> CandidateAddresses:
+    def _places(
+        self, record_of: RecordOf | None = None, dialled: bool = False
+    ) -> CandidateAddresses:
+        """`dialled`: for control connections. (Links find out themselves what must not be.)"""
+
         def reached(name: PeerName) -> Endpoint | None:
             stream = self._neighbours.of(name)
             return None if stream is None else stream.place
 
+        def is_left_out(host: str) -> bool:
+            return self._is_here(host) or (dialled and self._links.routes.is_inside(host))
+
         topology = self._topology
         return CandidateAddresses(
-            topology.names, record_of or topology.record, reached, self.own_hosts
+            topology.names, record_of or topology.record, reached, is_left_out
         )
+
+    def _is_here(self, host: str) -> bool:
+        """Whether that is this very host: as the kernel says, or else as far as we know."""
+        route = self._links.routes.get(host)
+        return host in self.own_hosts if route is None else route.here

@@ -8,6 +8,7 @@ It owns no socket, clock or task. A driver (the trio shell in `runtime`, or the 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership
@@ -29,9 +30,10 @@ from weave_py.mesh.topology import Topology
 from weave_py.model.close_codes import CloseCode
 from weave_py.model.deadlines import Deadline, earliest
 from weave_py.model.effects import KeepState
-from weave_py.model.fast import Carried, DesiredVxlan, PortsOutcome
+from weave_py.model.fast import Carried, DesiredVxlan, FastHost, PortsOutcome
 from weave_py.model.load import LocalLoad
-from weave_py.model.names import Endpoint, PeerName, PeerUID, Target, endpoint
+from weave_py.model.names import Endpoint, PeerName, PeerUID, Target
+from weave_py.model.underlay import OwnAddress, Route
 from weave_py.router.announcements import Announcements
 from weave_py.router.connections import Connections
 from weave_py.router.convergence import Convergence
@@ -44,11 +46,12 @@ from weave_py.router.outputs import (
     UseRoutes,
 )
 from weave_py.router.record_channel import RecordChannel
+from weave_py.router.rivals import Rivals
 from weave_py.router.session_channel import SESSION, SessionChannel
 from weave_py.router.settings import EngineSettings
 from weave_py.router.topology_channel import TOPOLOGY, TopologyChannel
 from weave_py.router.unicast_budget import UnicastBudget
-from weave_py.wire.messages import ControlMessage, Gossip, Train, Unicast
+from weave_py.wire.messages import MAX_CHANNEL, ControlMessage, Gossip, Train, Unicast
 from weave_py.wire.sleeve import HOP_LIMIT
 
 TARGETS = "targets"
@@ -79,7 +82,8 @@ class Engine:
     ) -> None:
         """`incarnation` is greater at every start of this identity; `port` is where we listen.
         `services` run here; the channels of those in `carried` are passed on all the same.
-        `states`: what each service kept last."""
+        `states`: what each service kept last. ValueError for a service's name that is no
+        channel's."""
         self.settings = settings or EngineSettings()
         self.name = identity.name
         self.uid = uid
@@ -91,7 +95,13 @@ class Engine:
         self.load = LocalLoad()
         self.ourself = Ourself(identity, uid, incarnation, nickname, suites)
         self._authorizer = authorizer or WhoeverGotIn()
-        self.topology = Topology(self.ourself, self.settings.topology, verifier, self._authorizer)
+        self.topology = Topology(
+            self.ourself,
+            self.settings.topology,
+            verifier,
+            self._authorizer,
+            lambda name, uid: self._rivals.doubts_record(name, uid),
+        )
         self.gossip = Replicator(
             TOPOLOGY, self.name, self.topology, self.topology, now, self.settings.gossip
         )
@@ -99,12 +109,23 @@ class Engine:
             self.name, lambda: token_bytes(1)[0] / 256, self.settings.target, self.load
         )
         names = [*(service.name for service in services), *carried]
+        for name in names:
+            if name in (TOPOLOGY, SESSION, TARGETS) or not 0 < len(name.encode()) <= MAX_CHANNEL:
+                raise ValueError(f"no name for a service's channel: {name!r}")
         hello = hello_of(identity, uid, nickname, port, tuple(dict.fromkeys(names)))
         self.neighbours = Neighbours(
             identity, membership, hello, token_bytes, self.settings, self.load
         )
         self.links = Links(
-            identity, uid, suites, token_bytes, self.settings, self.is_secret, self.load
+            identity,
+            uid,
+            suites,
+            token_bytes,
+            self.settings,
+            self.is_secret,
+            self.topology.way_to,
+            lambda peer: self.neighbours.of(peer) is not None,
+            self.load,
         )
         self._announcements = Announcements(
             self.ourself,
@@ -118,7 +139,8 @@ class Engine:
             self.topology, self.neighbours, self.links, self.targets, self.settings, self.load
         )
         self._budget = UnicastBudget()
-        duplicates = DuplicateIdentity(self.neighbours)
+        self._rivals = Rivals(self.neighbours, self.topology, self.load)
+        duplicates = DuplicateIdentity()
         self.connections = Connections(
             self,
             uid,
@@ -126,6 +148,7 @@ class Engine:
             self.topology,
             self.targets,
             duplicates,
+            self._rivals,
             self._authorizer,
             self.settings.conn_limit,
         )
@@ -181,22 +204,47 @@ class Engine:
         self._targets_changed(now)
 
     def forget(self, texts: Iterable[str], now: float) -> None:
-        """Stop calling these; existing connections stay."""
-        self.targets.forget(texts)
+        """Stop calling these; existing connections stay. Peers among them (by target, address or
+        nickname) that nobody reaches any more are gone: not shown, and not looked for."""
+        wanted = frozenset(texts)
+        gone = [name for name in self._named(wanted) if self.topology.dismiss(name)]
+        self.targets.forget(wanted)
+        if gone:
+            self._convergence.moved(gone)
+            self._convergence.soon(now)
         self._targets_changed(now)
 
-    def set_local_addresses(self, hosts: Iterable[str], now: float) -> None:
+    def set_local_addresses(self, addresses: Iterable[OwnAddress], now: float) -> None:
         """The underlay addresses of this host: they have changed, or there are some again."""
         had = self._announcements.local
-        hosts = list(hosts)
-        self._announcements.set_local([endpoint(host, self.port) for host in hosts], now)
+        self._announcements.set_local(addresses, self.port, now)
+        hosts = [address.host for address in self._announcements.local]
+        self._convergence.own_hosts = frozenset(hosts)
         self.links.set_local(hosts, now)
-        self._convergence.own_hosts = {place.host for place in self._announcements.local}
-        self._convergence.moved(self.topology.peers())  # whose addresses may be ours now, or not
+        self._addresses_moved(now)
         if had:
             self.links.restart(now)
             self.targets.hurry(now)
         self._settle(now)
+
+    def route_hosts(self) -> tuple[str, ...]:
+        """To which addresses the ways matter: when the kernel's routes, or devices, have changed
+        they are to be found anew, as for FindRoutes."""
+        return self.links.route_hosts()
+
+    def routes_found(self, found: Mapping[str, Route], now: float) -> None:
+        """Which way the kernel sends to these addresses (see FindRoutes)."""
+        learned = self.links.routes_found(found, now)
+        if learned.moved or not self._convergence.own_hosts.isdisjoint(learned.fresh):
+            self._addresses_moved(now)
+        if learned.altered:
+            self._announcements.soon(now)  # others of our addresses may be the likely ones now
+        self._settle(now)
+
+    def _addresses_moved(self, now: float) -> None:
+        """Peers' addresses may be ours now, or not any more."""
+        self._convergence.moved(self.topology.peers())
+        self._convergence.soon(now)
 
     def stop(self, now: float) -> None:
         """Say goodbye to everybody. Carry out the outputs, then be done with the engine."""
@@ -222,8 +270,9 @@ class Engine:
         self.connections.dialled(number, remote, now)
         self._settle(now)
 
-    def dial_failed(self, number: int, error: str, now: float) -> None:
-        self.connections.dial_failed(number, error, now)
+    def dial_failed(self, number: int, error: str, now: float, pause: float = 0.0) -> None:
+        """`pause`: seconds in which to call again makes no sense."""
+        self.connections.dial_failed(number, error, now, pause)
         self._settle(now)
 
     def received(self, number: int, data: bytes, now: float) -> None:
@@ -234,6 +283,14 @@ class Engine:
     def stream_ended(self, number: int, reason: str, now: float) -> None:
         """The other side closed the stream, or it broke."""
         self.connections.stream_ended(number, reason, now)
+        self._settle(now)
+
+    def stream_writable(self, number: int, is_writable: bool, now: float) -> None:
+        """A stream takes no more bytes for now, so that some wait, or none wait any more."""
+        neighbour = self.connections.stream_writable(number, is_writable)
+        if neighbour is not None:
+            for channel in self._channels.values():
+                channel.stream_writable(neighbour, is_writable, now)
         self._settle(now)
 
     # --- datagrams -----------------------------------------------------------------------
@@ -254,6 +311,7 @@ class Engine:
 
     def link_to(self, peer: PeerName, now: float) -> None:
         """Frames are going to be sent to this peer: see EngineSettings.eager_links."""
+        self.links.want(peer)
         self._convergence.make_link(peer, now)
         self.links.call(peer, now)
         self._settle(now)
@@ -315,6 +373,11 @@ class Engine:
             self.links.fast_counted(peer, carried.packets_out, carried.packets_in, now)
         self._settle(now)
 
+    def fast_host_changed(self, host: FastHost, now: float) -> None:
+        """What this host can do for the fast datapath is something else now."""
+        self.links.fast.set_host(host, now)
+        self._settle(now)
+
     def fast_ports_changed(self, outcome: PortsOutcome, now: float) -> None:
         """What the reconciler found or did."""
         paths = self.links.fast.paths
@@ -373,6 +436,8 @@ class Engine:
         for name, channel in self._channels.items():
             if name in (TOPOLOGY, SESSION) or name in hello.channels:
                 channel.neighbour_joined(hello.name, now)
+            else:  # it may have been a neighbour on this one until now: see resolve_duplicate
+                channel.neighbour_left(hello.name)
         self._announcements.joined(now)
 
     def neighbour_said_untrusted(
@@ -403,6 +468,8 @@ class Engine:
         self.terminations += 1
         for channel in self._channels.values():
             channel.neighbour_left(neighbour)
+        if self._rivals.take_doubted(neighbour):
+            self.gossip.compare(self.neighbours.names())  # it was a later life's, perhaps
         if end.code is CloseCode.LEAVING:
             self.links.peer_left(neighbour, now)
         elif not end.planned:
@@ -410,6 +477,18 @@ class Engine:
         self._announcements.soon(now)
 
     # --- inside --------------------------------------------------------------------------
+
+    def _named(self, texts: Collection[str]) -> set[PeerName]:
+        """The peers that users may mean by these texts."""
+        found = self.targets.peers_at(texts)
+        for name in self.topology.known():
+            record = self.topology.remembered(name)
+            if record is None:
+                continue
+            places = {word for place in record.endpoints for word in (place.text, place.host)}
+            if record.nickname in texts or not places.isdisjoint(texts):
+                found.add(name)
+        return found
 
     def _settle(self, now: float) -> None:
         """After any change: let news take effect, and carry messages from part to part."""
@@ -421,6 +500,7 @@ class Engine:
         if self._convergence.is_due(now):
             self.connections.make_room(None, now)
             self._outputs.append(UseRoutes(self._convergence.recompute(now)))
+        self.connections.settle_rivals(now)
         self.connections.call(now)
         self.links.drain_fast(now)
         self._carry(now)
@@ -462,7 +542,6 @@ class Engine:
             self.unicasts_undeliverable += 1
             return
         hop_limit = min(message.hop_limit, HOP_LIMIT) - 1
-        self.connections.send(
-            via,
-            Unicast(message.channel, message.source, message.destination, hop_limit, message.body),
-        )
+        onward = replace(message, hop_limit=hop_limit)
+        if not self.connections.send_if_taken(via, onward, len(message.body)):
+            self.unicasts_undeliverable += 1

@@ -10,28 +10,33 @@ from fastdp.path.values import FastState
 from weave_py.crypto.identity import Identity
 from weave_py.link.control_record import ControlRecord
 from weave_py.link.link import InstallOpener, Link, RemoveOpener, SendControl, SendUnicast
+from weave_py.link.route_book import Learned, RouteBook
 from weave_py.link.session import MIN_INDEX
 from weave_py.model.deadlines import Deadline, TimerQueue, earliest
-from weave_py.model.effects import WARNING, LogEvent
+from weave_py.model.effects import INFO, WARNING, LogEvent
 from weave_py.model.errors import WireError
 from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName, PeerUID
 from weave_py.model.routes import RouteTable
 from weave_py.model.token_bucket import TokenBucket
+from weave_py.model.underlay import INSIDE, Route
 from weave_py.router.fast_links import FastLinks
 from weave_py.router.outputs import (
     AddPort,
     CloseSession,
+    FindRoutes,
     OpenSession,
     Output,
     RemovePort,
     SendControlRecord,
 )
+from weave_py.router.places import Places
 from weave_py.router.settings import EngineSettings
 from weave_py.wire import fast_status
 from weave_py.wire.topology import PeerRecord
 
 CHECK_EVERY = 1.0  # seconds between two checks of all links
+SAY_EVERY = 10.0  # … between two lines about an address that is no way to a peer
 
 
 class Links:
@@ -45,11 +50,18 @@ class Links:
         token_bytes: Callable[[int], bytes],
         settings: EngineSettings,
         is_secret: bool,
+        way_to: Callable[[PeerName], Sequence[PeerName]],
+        is_neighbour: Callable[[PeerName], bool],
         load: LocalLoad | None = None,
     ) -> None:
-        """`is_secret`: whether frames must be encrypted. `load`: the router's own."""
+        """`is_secret`: whether frames must be encrypted. `way_to`: over whom a peer is reached, and
+        `is_neighbour`: whether by a connection (see router.places). `load`: the router's own."""
         self._load = load or LocalLoad()
-        self.fast = FastLinks(token_bytes, settings, is_secret, self._load)
+        self.routes = RouteBook(settings.asks_routes)
+        self._local: tuple[str, ...] = ()
+        self._asking: dict[str, set[PeerName]] = {}
+        """Whose links wait to hear about which address."""
+        self.fast = FastLinks(token_bytes, settings, is_secret, self.routes, self._load)
         self._identity = identity
         self._uid = uid
         self._suites = suites
@@ -57,7 +69,14 @@ class Links:
         self._settings = settings
         self._links: dict[PeerName, Link] = {}
         self._by_index: dict[int, Link] = {}
-        self._ported: set[PeerName] = set()
+        self._wanted: set[PeerName] = set()
+        """Those that frames were to be sent to."""
+
+        def is_needed(peer: PeerName) -> bool:
+            return peer in self._wanted or is_neighbour(peer)
+
+        self._link_places = Places(settings.max_links, way_to, is_needed)
+        self._port_places = Places(settings.max_ports, way_to, is_needed)
         self._told: dict[PeerName, tuple[PeerRecord, tuple[Endpoint, ...]]] = {}
         """What each link was told last."""
         self._due: TimerQueue[PeerName] = TimerQueue()
@@ -72,7 +91,7 @@ class Links:
         """How often `observed` has changed."""
         self._suspect: set[PeerName] = set()
         self._check_soon = False
-        self._checked_at = float("-inf")
+        self._checked_at = self._said_at = float("-inf")
         self._outputs: list[Output] = []
         self._unicasts: list[tuple[PeerName, bytes]] = []
         self._is_full = False
@@ -98,6 +117,21 @@ class Links:
         """Our address as each peer that we reach directly sees our datagrams coming."""
         return self._places
 
+    def reached(self) -> Iterator[Endpoint]:
+        """Where we reach peers directly."""
+        for peer in self._direct:
+            next_hop = self._links[peer].egress.next_hop
+            if next_hop is not None and next_hop.endpoint is not None:
+                yield next_hop.endpoint
+
+    def route_hosts(self) -> tuple[str, ...]:
+        """To which addresses the kernel's way matters. What is known of others is forgotten."""
+        hosts = set(self._local)
+        for link in self._links.values():
+            hosts.update(link.paths.hosts)
+        self.routes.keep(hosts)
+        return tuple(sorted(hosts))
+
     def is_eager(self) -> bool:
         """Whether a peer that becomes known gets a link, though nobody asked for it."""
         return len(self._links) < self._settings.eager_links
@@ -117,7 +151,7 @@ class Links:
             return
         link = self._links.get(peer)
         if link is None:
-            if len(self._links) >= self._settings.max_links:
+            if not self._find_place(self._link_places, peer, now):
                 return
             link = Link(
                 self._identity,
@@ -131,6 +165,7 @@ class Links:
                 self._settings.path,
                 self._settings.record_datagrams,
                 self._load,
+                self.routes,
             )
             self._links[peer] = link
             self._load.links = len(self._links)
@@ -141,6 +176,8 @@ class Links:
     def use_routes(self, routes: RouteTable, now: float) -> None:
         """Which neighbours pass datagrams on follows from the routes. (What these do with them,
         and why nothing goes in circles: `link.forwarding`.)"""
+        self._link_places.routes_changed()
+        self._port_places.routes_changed()
         for link in list(self._links.values()):
             self._use_route(link, routes, now)
 
@@ -160,6 +197,10 @@ class Links:
         if (link.paths.relay, link.paths.tcp) != (relay, hop):
             link.set_relay(relay, hop, now)
             self._drain(link, now)
+
+    def want(self, peer: PeerName) -> None:
+        """Frames are going to be sent to it."""
+        self._wanted.add(peer)
 
     def call(self, peer: PeerName, now: float) -> None:
         """Its link is wanted at once; the peer may have none with us yet."""
@@ -183,9 +224,33 @@ class Links:
 
     def set_local(self, hosts: Iterable[str], now: float) -> None:
         """The underlay addresses of this host."""
-        self.fast.set_local(hosts)
+        self._local = tuple(hosts)
+        self.fast.set_local(self._local)
+        for host in self._local:  # is it really here that datagrams to it would go?
+            self.routes.may_send(host)
+        if questions := self.routes.take_questions():
+            self._outputs.append(FindRoutes(questions))
         for link in self._links.values():
             self.fast.link_changed(link, now)
+
+    def routes_found(self, found: Mapping[str, Route], now: float) -> Learned:
+        """The kernel has said which way it sends to these."""
+        learned = self.routes.learn(found)
+        concerned: set[PeerName] = set()
+        for host in learned.fresh:
+            concerned |= self._asking.pop(host, set())
+        if altered := frozenset(learned.altered):
+            concerned.update(link.peer for link in self._links.values() if link.has_any(altered))
+        if learned.entered and now >= self._said_at + SAY_EVERY:
+            self._said_at = now
+            fields = {"address": learned.entered[0], "why": INSIDE}
+            self._outputs.append(LogEvent(INFO, "no way to a peer", fields))
+        for peer in sorted(concerned):
+            link = self._links.get(peer)
+            if link is not None:
+                link.routes_changed(now)
+                self._drain(link, now)
+        return learned
 
     def restart(self, now: float) -> None:
         """This host's addresses have changed: prove all paths anew, and so show where we are."""
@@ -205,12 +270,14 @@ class Links:
         link = self._links.pop(peer, None)
         self._load.links = len(self._links)
         self._told.pop(peer, None)
+        self._link_places.leave(peer)
+        self._wanted.discard(peer)
         if link is not None:
             link.drop(now)
             self._drain(link, now)
             self.fast.forget(peer)
-            if peer in self._ported:
-                self._ported.discard(peer)
+            if peer in self._port_places:
+                self._port_places.leave(peer)
                 self._outputs.append(RemovePort(peer))
 
     def is_carrying(self, peer: PeerName, now: float) -> bool:
@@ -233,13 +300,17 @@ class Links:
             if link is not None:
                 by_peer.setdefault(link.peer, []).append(record)
         for peer, theirs in by_peer.items():
-            link = self._links[peer]
+            link = self._links.get(peer)
+            if link is None:
+                continue
             errors = link.receive_controls_untrusted(theirs, now)
             for body in (r.body for r in theirs if r.body and fast_status.is_fast_status(r.body)):
                 try:
                     self.fast.paths.receive_status_untrusted(peer, body, now)
                 except WireError as error:
                     errors.append(error)
+                if news := self.fast.mtu_news(peer):
+                    self._outputs.append(news)
             for wrong in errors:
                 fields = {"peer": peer.hex(":"), "error": str(wrong)}
                 self._outputs.append(LogEvent(WARNING, "malformed control record", fields))
@@ -269,9 +340,10 @@ class Links:
 
     def advance(self, now: float) -> None:
         for peer in self._due.take_due(now):
-            link = self._links[peer]
-            link.advance(now)
-            self._drain(link, now)
+            link = self._links.get(peer)
+            if link is not None:  # (Another may just have had to have its place.)
+                link.advance(now)
+                self._drain(link, now)
         if self._check_soon:
             self._check_all(now)
         self.fast.paths.advance(now)
@@ -294,17 +366,21 @@ class Links:
     # --- inside --------------------------------------------------------------------------
 
     def _drain(self, link: Link, now: float) -> None:
+        if questions := self.routes.take_questions():
+            self._outputs.append(FindRoutes(questions))
+            for host in questions:
+                self._asking.setdefault(host, set()).add(link.peer)
         for output in link.take_outputs():
             match output:
                 case SendUnicast(body):
                     self._unicasts.append((link.peer, body))
                 case InstallOpener(index, opener):
-                    self._add_port(link)
-                    self._by_index[index] = link
-                    self._outputs.append(OpenSession(link.peer, index, opener))
+                    if self._add_port(link, now):
+                        self._by_index[index] = link
+                        self._outputs.append(OpenSession(link.peer, index, opener))
                 case RemoveOpener(index):
-                    self._by_index.pop(index, None)
-                    self._outputs.append(CloseSession(index))
+                    if self._by_index.pop(index, None) is not None:
+                        self._outputs.append(CloseSession(index))
                 case SendControl(next_hop, body, probe):
                     self._outputs.append(SendControlRecord(link.peer, next_hop, body, probe))
         self._note(link)
@@ -390,21 +466,31 @@ class Links:
             if index >= MIN_INDEX and index not in self._by_index:
                 return index
 
-    def _add_port(self, link: Link) -> None:
+    def _find_place(self, places: Places, peer: PeerName, now: float) -> bool:
+        if places.take(peer):
+            return True
+        other = places.in_the_way(peer)
+        if other is None:
+            return False
+        self.peer_forgotten(other, now)
+        return places.take(peer)
+
+    def _add_port(self, link: Link, now: float) -> bool:
         """A peer gets its port with its first session: what a record says anybody could make up,
-        but there it has proved to be alive and to hold its key."""
-        if link.peer in self._ported:
-            return
-        if len(self._ported) >= self._settings.max_ports:
+        but there it has proved to be alive and to hold its key. False if there is none for it."""
+        if link.peer in self._port_places:
+            return True
+        if not self._find_place(self._port_places, link.peer, now):
             self._complain_once()
-            return
-        self._ported.add(link.peer)
+            return False
         self._outputs.append(AddPort(link.peer, link.egress))
+        return True
 
     def _complain_once(self) -> None:
         if not self._is_full:
             self._is_full = True
             text = (
-                f"more than {self._settings.max_ports} peers: the bridge has no port for the rest"
+                f"more peers than the bridge has ports for ({self._settings.max_ports}): "
+                "not all of them get one"
             )
             self._outputs.append(LogEvent(WARNING, text))

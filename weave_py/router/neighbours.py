@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import Membership
 from weave_py.mesh.admission import Admission, source_of
-from weave_py.mesh.connection import Connection, State
+from weave_py.mesh.connection import Connection
 from weave_py.mesh.handshake import ControlHandshake, Hello
+from weave_py.mesh.waiting_room import WaitingRoom
 from weave_py.model.load import LocalLoad
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.router.settings import EngineSettings
 
 SILENT = 0.75  # seconds by which something should have been heard
-MAX_REPLACED = 3  # times a minute that a peer may come back before its old connection is gone
+MADE_ROOM_AT_DOOR = "made room for other handshakes"
 
 
 @dataclass(slots=True)
@@ -30,6 +31,17 @@ class Stream:
     opened_at: float
     peer: PeerName | None = None
     """Set once the handshake is done."""
+    joined_at: float = float("inf")
+    """When that was."""
+    is_writable: bool = True
+    """False while bytes wait that the kernel does not take."""
+    waiting: int = 0
+    """Bytes of unicasts since it is not writable."""
+
+    @property
+    def is_stranger(self) -> bool:
+        """It came in, and has not proved anything (yet)."""
+        return self.peer is None and self.connection is not None and not self.connection.outbound
 
     @property
     def place(self) -> Endpoint | None:
@@ -73,8 +85,12 @@ class Neighbours:
         self._last_number = 0
         self._streams: dict[int, Stream] = {}
         self._by_peer: dict[PeerName, Stream] = {}
-        self._admission = Admission()
-        self._replaced: dict[PeerName, list[float]] = {}
+        self.admission = Admission(is_open=membership.is_open)
+        self._waiting = WaitingRoom(
+            settings.max_handshakes,
+            settings.max_known_handshakes,
+            settings.max_handshakes_per_source,
+        )
         self.evicted: list[Stream] = []
         """Streams that `accept` ended; the caller drains them."""
 
@@ -94,11 +110,6 @@ class Neighbours:
 
     def names(self) -> frozenset[PeerName]:
         return frozenset(self._by_peer)
-
-    @property
-    def are_shaking_hands(self) -> bool:
-        """Whether there is a connection of which we do not know yet with whom."""
-        return any(stream.peer is None for stream in self._streams.values())
 
     def established(self) -> Iterator[tuple[PeerName, Stream, Connection]]:
         """Neighbours in the order of their names."""
@@ -120,33 +131,25 @@ class Neighbours:
             ours=self._hello,
             remote=remote,
             token_bytes=self._token_bytes,
+            gate=None if initiator else self.admission.visitor(remote.host),
         )
         stream.connection = Connection(
             handshake, remote, now, self._settings.connection, self._load
         )
         return stream.connection
 
-    def accept(self, remote: Endpoint, now: float) -> Stream | None:
-        """A stream came in; None if its source failed too often lately, or has too many at the
-        handshake already. Of all that are there the oldest makes room: an honest handshake takes
-        much less time than it takes to fill all places."""
-        if not self._admission.admits(remote.host, now):
-            return None
-        waiting = [
-            s
-            for s in self._streams.values()
-            if s.connection and not s.connection.outbound and s.connection.state is State.HANDSHAKE
-        ]
-        source = source_of(remote.host)
-        same = sum(source_of(s.connection.remote.host) == source for s in waiting if s.connection)
-        if same >= self._settings.max_handshakes_per_source:
-            return None
-        if len(waiting) >= self._settings.max_handshakes:
-            assert waiting[0].connection is not None
-            waiting[0].connection.stream_ended("made room for other handshakes")
-            self.evicted.append(waiting[0])
+    def accept(self, remote: Endpoint, now: float) -> Stream:
+        """A stream came in. If there are too many at the handshake another makes room for it,
+        which costs that one nothing but the call."""
         stream = self._new(None, None, now)
         self.open(stream, remote, False, now)
+        is_known = self.admission.is_known(remote.host)
+        oldest = self._waiting.enter(stream.number, source_of(remote.host), is_known)
+        if oldest is not None:
+            evicted = self._streams[oldest]
+            assert evicted.connection is not None
+            evicted.connection.stream_ended(MADE_ROOM_AT_DOOR)
+            self.evicted.append(evicted)
         return stream
 
     def resolve_duplicate(self, stream: Stream, hello: Hello) -> Stream | None:
@@ -159,20 +162,19 @@ class Neighbours:
         """
         peer = hello.name
         stream.peer = peer
+        self._waiting.leave(stream.number)
         other = self._by_peer.get(peer)
         if other is None:
             self._by_peer[peer] = stream
             return None
         assert other.connection
         assert other.connection.hello
-        restarted = other.connection.hello.uid != hello.uid
-        if restarted:
-            stays = not self._takes_turns(peer, stream.opened_at)
-        elif stream.opened_at - other.connection.heard_at > self._longest_pause(stream.opened_at):
-            stays = True
-        else:
-            stays = self._rank(stream, peer) < self._rank(other, peer)
-        if stays:
+        silence = stream.opened_at - other.connection.heard_at
+        if (
+            other.connection.hello.uid != hello.uid
+            or silence > self._longest_pause(stream.opened_at)
+            or self._rank(stream, peer) < self._rank(other, peer)
+        ):
             self._by_peer[peer] = stream
             return other
         return stream
@@ -181,22 +183,10 @@ class Neighbours:
         """Seconds that a connection which lives may not be heard from."""
         return self._settings.connection.slow_heartbeat + SILENT + self._load.delay(now)
 
-    def _takes_turns(self, peer: PeerName, now: float) -> bool:
-        """Whether a peer replaced a live connection of its own too often lately. One that restarts
-        does not (the old connection breaks first): two routers with one identity do."""
-        self._replaced = {p: ats for p, ats in self._replaced.items() if ats[-1] > now - 60.0}
-        recent = [at for at in self._replaced.get(peer, []) if at > now - 60.0]
-        self._replaced[peer] = [*recent, now][-MAX_REPLACED:]
-        return len(recent) >= MAX_REPLACED
-
-    def failed(self, stream: Stream, now: float) -> None:
-        """A stream ended before its handshake was done: if it came in, its source pays."""
-        if stream.connection is not None and not stream.connection.outbound:
-            self._admission.failed(stream.connection.remote.host, now)
-
     def remove(self, stream: Stream) -> bool:
         """The stream is gone; True if it was the one that counted for its peer."""
         self._streams.pop(stream.number, None)
+        self._waiting.leave(stream.number)
         if stream.peer is not None and self._by_peer.get(stream.peer) is stream:
             del self._by_peer[stream.peer]
             return True

@@ -94,6 +94,14 @@ class TrainReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class FindRoutes:
+    """Ask the kernel which way it sends to these numeric addresses, and tell Engine.routes_found
+    of all of them; as soon as you can, since nothing is sent there before."""
+
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class UseRoutes:
     """Relay by this table from now on."""
 
@@ -110,6 +118,7 @@ Output = (
     | CloseSession
     | SendControlRecord
     | TrainReceived
+    | FindRoutes
     | UseRoutes
     | Effect
     | UsePort

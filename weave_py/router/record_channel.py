@@ -16,13 +16,16 @@ from weave_py.mesh.gossip.replicator import GossipSettings, Replicator
 from weave_py.mesh.gossip.store import Graph
 from weave_py.mesh.service import Keep, Publish, Send, Service, ServiceOutput, Start
 from weave_py.model.deadlines import Deadline, earliest
-from weave_py.model.effects import WARNING, Effect, KeepState, LogEvent
+from weave_py.model.effects import ERROR, WARNING, Effect, KeepState, LogEvent
 from weave_py.model.errors import PeerError
 from weave_py.model.names import PeerName
+from weave_py.model.token_bucket import TokenBucket
 from weave_py.router.unicast_budget import UnicastBudget
 from weave_py.wire.owned_record import OwnedRecord
 
+MAX_WAITING = 1024  # outputs behind a Keep from which on unicasts get lost: is the disk full?
 MAX_LOGGED = 3  # of a neighbour's bad records, per message
+LOGGED, LOGGED_PER_SECOND = 20, 0.2  # of all neighbours': a flood of them must not fill the log
 OUTRANK_FIRST, OUTRANK_LONGEST = 0.2, 60.0  # seconds, doubling: another router may have our key
 
 
@@ -46,7 +49,8 @@ class RecordChannel:
         self.undeliverable = 0
         """Messages to peers that we do not know (any more)."""
         self.refused = 0
-        """Unicasts that were not authentic, came twice, or were too many through one neighbour."""
+        """Unicasts that were not authentic, came twice, or were too many (through one neighbour, or
+        while we wait for the disk)."""
         self._gossip: Replicator[OwnedRecord] = Replicator(
             name, records.ourself, records, graph, now, settings
         )
@@ -60,6 +64,7 @@ class RecordChannel:
         """The last Keep that is on disk."""
         self._out: list[tuple[PeerName, bytes]] = []
         self._effects: list[Effect] = []
+        self._log_budget = TokenBucket(LOGGED, LOGGED_PER_SECOND)
         self._outrank_at: float | None = None
         self._outrank_pause = OUTRANK_FIRST
 
@@ -80,6 +85,10 @@ class RecordChannel:
         if self.service is not None:
             self.service.stopping(now)
         self._settle(now)
+        values = [output.value for output in self._waiting if isinstance(output, Keep)]
+        if values:  # nothing that waits for it can be said any more, but it can be kept
+            self._effects.append(KeepState(self.name, values[-1]))
+        self._waiting.clear()
         self._gossip.flush(now)
 
     def request(self, ticket: int, request: object, now: float) -> None:
@@ -107,11 +116,16 @@ class RecordChannel:
         self._neighbours.discard(neighbour)
         self._gossip.neighbour_left(neighbour)
 
+    def stream_writable(self, neighbour: PeerName, is_writable: bool, now: float) -> None:
+        self._gossip.stream_writable(neighbour, is_writable, now)
+
     def receive_gossip_untrusted(self, neighbour: PeerName, body: bytes, now: float) -> None:
         if neighbour not in self._neighbours:
             return
         self._gossip.receive_untrusted(neighbour, body, now)
         for error in self._gossip.errors[:MAX_LOGGED]:
+            if not self._log_budget.take(now):
+                break
             fields = {"channel": self.name, "neighbour": neighbour.hex(":"), "error": error}
             self._effects.append(LogEvent(WARNING, "record refused", fields))
         self._gossip.errors.clear()
@@ -122,7 +136,7 @@ class RecordChannel:
     ) -> None:
         if self.service is None:
             return
-        if not self._budget.may_verify(via, now):
+        if len(self._waiting) >= MAX_WAITING or not self._budget.may_verify(via, now):
             self.refused += 1
             return
         try:
@@ -183,7 +197,12 @@ class RecordChannel:
         if self.service is not None:
             self._waiting.extend(self.service.take_outputs())
         while self._waiting and self._ticket == self._kept:
-            self._do(self._waiting.popleft(), now)
+            output = self._waiting.popleft()
+            try:
+                self._do(output, now)
+            except ValueError as error:  # a service's fault must not be the network's
+                fields = {"service": self.name, "output": type(output).__name__, "error": error}
+                self._effects.append(LogEvent(ERROR, "a service says too much", fields))
         # What we have just published is no news to the service.
         self.records.take_changed()
 

@@ -57,6 +57,9 @@ class SessionChannel:
     def neighbour_left(self, neighbour: PeerName) -> None:
         """Sessions do not depend on who is a neighbour."""
 
+    def stream_writable(self, neighbour: PeerName, is_writable: bool, now: float) -> None:
+        """Handshakes are few and small."""
+
     def receive_gossip_untrusted(self, neighbour: PeerName, body: bytes, now: float) -> None:
         """Sessions gossip nothing."""
 

@@ -25,7 +25,8 @@ class EngineSettings:
     """Until then a router that has just found its first neighbour calls nobody that it hears of:
     soon it knows how large the network is, and whom it wants."""
     conn_limit: int = CONN_LIMIT.default
-    """Control connections; 0: no limit."""
+    """Control connections; 0: as many as our record can name (wire.topology.MAX_NEIGHBOURS), which
+    is the most in any case."""
     refresh_every: float = 0.1
     """Routes are computed at most that often (Weave defers by as much)."""
     announce_every: float = 0.2
@@ -41,8 +42,13 @@ class EngineSettings:
     record_datagrams: int = RECORD_DATAGRAMS.default
     """The most datagrams a record may take; 1 seals each by itself (for measurements)."""
     max_handshakes: int = 256
-    """Incoming connections that have not proved anything yet."""
+    """Incoming connections of strangers that have not proved anything yet."""
+    max_known_handshakes: int = 128
+    """… and of those who call from where a known peer is."""
     max_handshakes_per_source: int = 8
+    asks_routes: bool = False
+    """Whether the driver answers FindRoutes: then nothing is sent anywhere before it has. If not,
+    every way is as good as another."""
     fast_host: FastHost | None = None
     """What this host can do for fast paths; None: there are none, nor is anybody told."""
     mtu: int = MTU.default

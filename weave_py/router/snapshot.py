@@ -12,6 +12,7 @@ from weave_py.mesh.connection import Connection, State
 from weave_py.model.fast import Carried
 from weave_py.model.names import PeerName
 from weave_py.model.snapshot import (
+    MTU_MISMATCH,
     ConnectionView,
     FastView,
     PathView,
@@ -70,7 +71,8 @@ def _live(engine: Engine, mtu: int) -> list[ConnectionView]:
         connection = stream.connection
         if connection is None or connection.state is State.CLOSED:
             continue
-        link = engine.links.get(stream.peer) if stream.peer else None
+        counts = stream.peer is not None and engine.neighbours.of(stream.peer) is stream
+        link = engine.links.get(stream.peer) if stream.peer and counts else None
         has_way = link is not None and link.egress.next_hop is not None
         is_fast = has_way and link is not None and _is_fast(engine, link)
         views.append(
@@ -173,7 +175,8 @@ def _path(engine: Engine, link: Link, carried: Carried | None) -> PathView:
         datagram_bytes=link.egress.datagram_bytes,
         fits=_fits(engine, link),
         cipher=cipher,
-        why=_why(engine, link, reachable),
+        peer_mtu=_peer_mtu(engine, link),
+        why=",".join(filter(None, (_why(engine, link, reachable), _mismatch(engine, link)))),
         counters={**link.egress.counters.as_dict(), **_by_the_kernel(carried)},
         fast=_fast(engine, link),
     )
@@ -194,6 +197,15 @@ def _fits(engine: Engine, link: Link) -> int | None:
     if not link.paths.is_direct or not link.egress.datagram_bytes:
         return None
     return inner_mtu(link.egress.datagram_bytes, engine.links.fast.is_encrypted(link.peer))
+
+
+def _peer_mtu(engine: Engine, link: Link) -> int | None:
+    theirs = engine.links.fast.peer_mtu(link.peer)
+    return None if theirs == engine.settings.mtu else theirs
+
+
+def _mismatch(engine: Engine, link: Link) -> str:
+    return "" if _peer_mtu(engine, link) is None else MTU_MISMATCH
 
 
 def _is_fast(engine: Engine, link: Link) -> bool:

@@ -1,6 +1,6 @@
 """How does a router start and stop? The ladder: each rung is there before the next one needs it.
 
-    state ⊃ bridge ⊃ sockets ⊃ engine, datapath ⊃ streams, ports ⊃ control API
+    claim ⊃ state ⊃ bridge ⊃ sockets ⊃ engine, datapath ⊃ streams, ports ⊃ control API
 
 The order of nesting is the order of starting, and the reverse of stopping. SIGTERM (or SIGINT, or
 SIGHUP when the terminal goes: host/signals.py) sets an event; it cancels nothing, so that the
@@ -26,7 +26,7 @@ from fastdp.kernel.events import open_events
 from fastdp.kernel.probe_socket import ProbeSocket
 from weave_py import __version__
 from weave_py.api.application import Application
-from weave_py.api.listener import Listener, open_listener
+from weave_py.api.listener import check_free
 from weave_py.api.router_routes import router_routes
 from weave_py.api.server import serve_api
 from weave_py.config.resolve import Config
@@ -48,15 +48,16 @@ from weave_py.loop.host_thread import HostThread
 from weave_py.loop.main_loop import MainLoop
 from weave_py.mesh.service import Service
 from weave_py.model.abilities import Abilities
-from weave_py.model.errors import HostError, WeaveError
+from weave_py.model.errors import WeaveError
 from weave_py.model.fast import FastHost
 from weave_py.model.names import PeerUID, Target, name_text
 from weave_py.observe.log import configure, event, unraisable
 from weave_py.router.engine import Engine
 from weave_py.router.settings import EngineSettings
-from weave_py.runtime import kept_targets
+from weave_py.runtime import api_listeners, kept_targets
 from weave_py.runtime.bridge import bridge, restore_bridge
 from weave_py.runtime.fast_host import (
+    OtherPort,
     adopt,
     find_out,
     open_rule_events,
@@ -71,7 +72,7 @@ from weave_py.runtime.router_api import RouterControl
 from weave_py.runtime.services import OFFERS, Offer, Requests
 from weave_py.runtime.start_state import StartState, read_start_state, service_states
 from weave_py.runtime.state_writer import StateWriter
-from weave_py.runtime.underlay import watch_underlay
+from weave_py.runtime.underlay import HostUnderlay, watch_underlay
 
 GOODBYE_SECONDS = 1.0
 
@@ -120,6 +121,7 @@ class _Router:
     store: StateWriter
     control: RouterControl
     firewall: HostFirewall
+    underlay: HostUnderlay
     shutdown: trio.Event
     events: socket.socket
     """What the kernel tells of its devices."""
@@ -132,15 +134,14 @@ class _Router:
 
 async def _main(config: Config, loop: MainLoop, offers: Sequence[Offer]) -> None:
     check_privileges()
-    # A mistyped peer should be told to whoever typed it. (Stored ones are called again and again.)
-    for trouble in (await unresolvable(config.peers)).values():
-        raise HostError(f"{trouble}: check the name, or give the peer's address")
     shutdown = trio.Event()
     with ExitStack() as rungs:
+        rungs.enter_context(claim_bridge(config.bridge))
+        if config.http_addr and not config.http_addr.path:
+            check_free(config.http_addr)
         host = rungs.enter_context(HostThread())
         state = await host.run(StateDirectory, config.state_dir)
         rungs.enter_context(state.lock())
-        rungs.enter_context(claim_bridge(config.bridge))
         known = await host.run(read_start_state, state, config, secrets.token_bytes)
         udp, listeners = rungs.enter_context(_sockets(config))
         membership = await _membership(config)
@@ -160,10 +161,23 @@ async def _main(config: Config, loop: MainLoop, offers: Sequence[Offer]) -> None
             rules = open_rule_events(config, fast_host)
             if rules is not None:
                 rungs.enter_context(rules)
-            pump = Pump(engine, config.host, partial(_keep, store, config), loop, replies.reply)
+            underlay = rungs.enter_context(HostUnderlay(config, host))
+            pump = Pump(
+                engine,
+                config.host,
+                partial(_keep, store, config),
+                loop,
+                underlay.find,
+                replies.reply,
+            )
             mac = name_text(known.identity.name)
             ports = PeerPorts(
-                host, kernel, config.bridge, pump.on_ports, partial(restore_bridge, config, mac)
+                host,
+                kernel,
+                config.bridge,
+                pump.on_ports,
+                partial(restore_bridge, config, mac),
+                make_room=OtherPort(config, host, kernel, fast_host, pump.on_fast_host).make_room,
             )
             probes = None
             if fast_host.udp_port:
@@ -202,6 +216,7 @@ async def _main(config: Config, loop: MainLoop, offers: Sequence[Offer]) -> None
                 store,
                 control,
                 firewall,
+                underlay,
                 shutdown,
                 events,
                 rules,
@@ -238,19 +253,20 @@ async def _serve(router: _Router, targets: list[Target]) -> bool:
     """The upper rungs: everything that is a task. Whether no port is left in the end."""
     config, pump, datapath, ports = router.config, router.pump, router.datapath, router.ports
     control, store = router.control, router.store
-    api = [open_listener(listener) for listener in _listeners(config, router.application)]
+    api = api_listeners.open_all(api_listeners.listeners(config, router.application))
     async with trio.open_nursery() as nursery:
         await nursery.start(router.firewall.run)
         await nursery.start(pump.run)
         nursery.start_soon(router.loop.drive, datapath.turn)
         nursery.start_soon(ports.run, datapath, router.events, router.rules)
         nursery.start_soon(store.run)
-        nursery.start_soon(watch_underlay, config, pump, control)
+        await nursery.start(watch_underlay, router.underlay, pump)
         sockets = map(trio.socket.from_stdlib_socket, router.listeners)
         nursery.start_soon(serve_listeners, pump.serve_stream, [*map(trio.SocketListener, sockets)])
         nursery.start_soon(serve_api, api)
         nursery.start_soon(_wait_for_signals, router.shutdown)
         pump.tell(pump.engine.connect, targets)
+        nursery.start_soon(_warn_of_names, targets)
         _announce(config, pump.engine)
         control.is_ready = True
         await router.shutdown.wait()
@@ -262,9 +278,11 @@ async def _serve(router: _Router, targets: list[Target]) -> bool:
     return await ports.remove_all()
 
 
-def _listeners(config: Config, application: Application) -> list[Listener]:
-    """Where the API is served."""
-    return [Listener(address=config.http_addr, application=application)] if config.http_addr else []
+async def _warn_of_names(targets: Sequence[Target]) -> None:
+    """A mistyped peer should be told to whoever typed it; it may also be a name server that starts
+    later than we do, so nothing waits for it."""
+    for text, trouble in (await unresolvable(targets)).items():
+        event(_log, logging.WARNING, "target not found", target=text, error=trouble)
 
 
 async def _abilities(
@@ -302,6 +320,7 @@ def _engine(
             discovery=config.discovery,
             conn_limit=config.conn_limit,
             record_datagrams=config.record_datagrams,
+            asks_routes=True,
             fast_host=fast_host,
             mtu=config.mtu,
             trusted_subnets=config.trusted_subnets,
@@ -323,7 +342,7 @@ def _announce(config: Config, engine: Engine) -> None:
         mtu=config.mtu,
         vxlan_port=engine.settings.fast_host.udp_port if engine.settings.fast_host else 0,
         encryption=_encryption(engine),
-        api=config.http_addr.text if config.http_addr else "off",
+        api=api_listeners.text(config),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from ipaddress import ip_address
@@ -25,10 +25,13 @@ from fastdp.reconciler import Reconciler
 from weave_py.config.resolve import Config
 from weave_py.loop.host_thread import HostThread
 from weave_py.model.errors import HostError
-from weave_py.model.fast import DesiredPort, FastHost
+from weave_py.model.fast import DesiredPort, DesiredVxlan, FastHost
+from weave_py.model.names import PeerName
 from weave_py.observe.log import event
 from weave_py.runtime.peer_ports import PeerPorts
 from weave_py.runtime.pump import Pump
+
+MOVE_SECONDS = 0.2
 
 _log = logging.getLogger(__name__)
 
@@ -96,10 +99,65 @@ def unguard(config: Config) -> None:
             nft.remove(config.bridge)
 
 
+class OtherPort:
+    """Leaves a UDP port that others' VXLAN devices have come to, for another."""
+
+    def __init__(
+        self,
+        config: Config,
+        thread: HostThread,
+        kernel: Reconciler,
+        host: FastHost,
+        tell: Callable[[FastHost], None],
+    ) -> None:
+        """`host`: what was found at the start. `tell` the engine, which tells the peers."""
+        self._config = config
+        self._thread = thread
+        self._kernel = kernel
+        self._host = host
+        self._tell = tell
+
+    async def make_room(
+        self, wishes: Mapping[PeerName, DesiredVxlan | None], foreign: Collection[int]
+    ) -> bool:
+        """Whether we are elsewhere now. `foreign`: UDP ports to stay away from."""
+        old = self._host
+        host = await self._thread.run(self._elsewhere, {old.udp_port, *foreign})
+        event(
+            _log,
+            logging.WARNING,
+            "others' VXLAN devices have come to our UDP port: we go to another",
+            port=old.udp_port,
+            new=host.udp_port or host.why,
+        )
+        self._tell(host)
+        # What peers still send to the old port arrives until they have heard of the new one.
+        await trio.sleep(MOVE_SECONDS)
+        try:
+            await self._thread.run(self._move, host, wishes, trio.current_time())
+        except HostError as error:
+            event(_log, logging.ERROR, "VXLAN devices not moved", error=error)
+            self._tell(old)
+            return False
+        self._host = host
+        return True
+
+    def _elsewhere(self, avoid: Collection[int]) -> FastHost:
+        host = probe_host(self._config.bridge, avoid=avoid)
+        return replace(host, esp=self._host.esp) if host.udp_port else host
+
+    def _move(
+        self, host: FastHost, wishes: Mapping[PeerName, DesiredVxlan | None], now: float
+    ) -> None:
+        guard = _guard_of(self._config, host)
+        sealing = _sealing(self._config, host)
+        self._kernel.move(wishes, host.udp_port, sealing, guard, now)
+        if guard is None:
+            unguard(self._config)
+
+
 def _reconciler(config: Config, host: FastHost) -> Reconciler:
-    trusted = tuple(config.trusted_subnets)
-    network = EspNetwork(host.udp_port, config.password is not None, trusted)
-    sealing = Keeper(network, Xfrm()) if host.esp else None
+    network = _network(config, host)
     keeper = _guard_of(config, host)
     if keeper is not None:
         keeper.apply()  # again: from now on it is known how the kernel shows it
@@ -108,10 +166,19 @@ def _reconciler(config: Config, host: FastHost) -> Reconciler:
         config.bridge,
         config.mtu,
         host.udp_port,
-        sealing,
+        _sealing(config, host),
         keeper,
         lambda host: network.permits_clear(ip_address(host)),
     )
+
+
+def _network(config: Config, host: FastHost) -> EspNetwork:
+    trusted = tuple(config.trusted_subnets)
+    return EspNetwork(host.udp_port, config.password is not None, trusted)
+
+
+def _sealing(config: Config, host: FastHost) -> Keeper | None:
+    return Keeper(_network(config, host), Xfrm()) if host.esp else None
 
 
 def _permitted(config: Config, host: FastHost) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
 import trio
 
@@ -35,6 +35,9 @@ MOST_EVENTS = 1000  # in a row, before others have their turn
 LOOK_SECONDS = 30.0  # between looks at everything, in case an event was missed
 LEAST_SECONDS = 0.1
 
+MakeRoom = Callable[[Mapping[PeerName, DesiredVxlan | None], Collection[int]], Awaitable[bool]]
+"""Whether the ports are to be looked at anew."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -49,15 +52,21 @@ class PeerPorts:
         on_outcome: Callable[[PortsOutcome], None],
         restore_bridge: Callable[[], bool] = lambda: False,
         open_port: Callable[[str], Tap] = open_tap,
+        make_room: MakeRoom | None = None,
     ) -> None:
         """`restore_bridge` makes the bridge again if it is gone (whether it was); `open_port`
-        opens the TAP of that name. Both in the host thread."""
+        opens the TAP of that name. Both in the host thread. `make_room` is to move our VXLAN
+        devices away from a UDP port that others' have, too; it is told the wishes, and those
+        others' UDP ports."""
         self._host = host
         self._reconciler = reconciler
         self._bridge = bridge
         self._on_outcome = on_outcome
         self._restore_bridge = restore_bridge
         self._open_port = open_port
+        self._make_room = make_room
+        self._foreign: set[int] = set()
+        """UDP ports of others' VXLAN devices, as far as events told."""
         self._peers: set[PeerName] = set()
         """Who is to have a TAP."""
         self._desired: dict[PeerName, DesiredVxlan | None] = {}
@@ -152,7 +161,9 @@ class PeerPorts:
                     continue
                 about = concerned(data, self._bridge, self._reconciler.devices.owners)
                 if about:
-                    self._look_at_all |= about.bridge
+                    news = about.foreign_ports - self._foreign
+                    self._foreign |= news
+                    self._look_at_all |= about.bridge or bool(news)
                     self._mark(*about.peers)
 
     async def _watch_rules(self, rules: socket.socket) -> None:
@@ -198,6 +209,11 @@ class PeerPorts:
         self._at_rest |= same - failed.keys()
         if done.outcome != PortsOutcome():
             self._on_outcome(done.outcome)
+        if self._make_room is not None and look_at_all:
+            crowded = done.crowded or self._reconciler.udp_port in self._foreign
+            if crowded and await self._make_room(dict(self._desired), self._foreign):
+                self._look_at_all = True
+                return LEAST_SECONDS
         if failed:
             self._dirty |= failed.keys()
             return RETRY_SECONDS

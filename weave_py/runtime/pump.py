@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -23,11 +23,12 @@ from fastdp.path.values import FastState
 from weave_py.datapath.datapath import Datapath
 from weave_py.datapath.tcp_tunnel import TcpTunnel
 from weave_py.link.control_record import ControlRecord
-from weave_py.loop.control_stream import ControlStream, dial, remote_of, tune, why
+from weave_py.loop.control_stream import ControlStream, UnknownName, dial, remote_of, tune, why
 from weave_py.loop.main_loop import Loop
 from weave_py.model.effects import KeepState, LogEvent, Reply
-from weave_py.model.fast import PortsOutcome
+from weave_py.model.fast import FastHost, PortsOutcome
 from weave_py.model.names import PeerName
+from weave_py.model.underlay import INSIDE, NO_ROUTE, Route
 from weave_py.observe.log import event
 from weave_py.router.engine import Engine
 from weave_py.router.outputs import (
@@ -35,6 +36,7 @@ from weave_py.router.outputs import (
     CloseSession,
     CloseStream,
     Dial,
+    FindRoutes,
     OpenSession,
     Output,
     RemovePort,
@@ -46,6 +48,9 @@ from weave_py.router.outputs import (
 from weave_py.runtime.peer_ports import PeerPorts
 
 T = TypeVar("T")
+FindWays = Callable[[Iterable[str]], Mapping[str, Route]]
+THROUGH_ITSELF = f"{INSIDE}: that address is reached through the inner network itself"
+UNKNOWN_NAME_PAUSE = 10.0  # seconds at least; the name may be entered any time
 MAX_REFUSALS = 8  # of probes in a row before the rest waits for the next turn
 
 _log = logging.getLogger(__name__)
@@ -60,17 +65,19 @@ class Pump:
         local: str | None,
         keep: Callable[[str, object, Callable[[], None] | None], None],
         loop: Loop,
+        find_routes: FindWays = lambda hosts: dict.fromkeys(hosts, NO_ROUTE),
         reply: Callable[[int, object], None] = lambda ticket, value: None,
     ) -> None:
         """`local`: the address to call from. `keep` has a state (name, value) written, and calls
-        back when it is. `loop` serves the connections and tells the time. `reply` takes the answers
-        of services."""
+        back when it is. `loop` serves the connections and tells the time. `find_routes` asks the
+        kernel which way it sends to addresses. `reply` takes the answers of services."""
         self.engine = engine
         self._loop = loop
         self.datapath: Datapath | None = None
         self._ports: PeerPorts | None = None
         self._local = local
         self._keep = keep
+        self._find_routes = find_routes
         self._reply = reply
         self._streams: dict[int, ControlStream] = {}
         self._nursery: trio.Nursery | None = None
@@ -113,6 +120,9 @@ class Pump:
             remote = remote_of(stream)
         except OSError:
             return  # gone already
+        if self._is_inside(remote.host):
+            event(_log, logging.DEBUG, "connection refused", remote=remote.text, why=INSIDE)
+            return
         number = self.engine.accepted(remote, trio.current_time())
         if number is None:
             event(_log, logging.DEBUG, "connection refused", remote=remote.text)
@@ -135,12 +145,26 @@ class Pump:
     def on_ports(self, outcome: PortsOutcome) -> None:
         self.tell(self.engine.fast_ports_changed, outcome)
 
+    def on_fast_host(self, host: FastHost) -> None:
+        self.tell(self.engine.fast_host_changed, host)
+
     def cut_streams_of(self, gone: Collection[str]) -> None:
         """This host has these addresses no more: their connections are dead, though TCP will not
         notice for a while."""
         for control in list(self._streams.values()):
             if control.local_host in gone:
                 control.cut(f"this host's address {control.local_host} is gone")
+
+    def remotes(self) -> list[str]:
+        """The addresses at the other ends of all connections."""
+        hosts = (control.remote_host for control in self._streams.values())
+        return [host for host in hosts if host is not None]
+
+    def cut_streams_inside(self, routes: Mapping[str, Route]) -> None:
+        """These ways are the kernel's now: no connection may go through the inner network."""
+        for control in list(self._streams.values()):
+            if routes.get(control.remote_host or "", NO_ROUTE).inside:
+                control.cut(THROUGH_ITSELF)
 
     async def say_goodbye(self, within: float) -> None:
         """Stop the engine, and let its last words out."""
@@ -232,6 +256,8 @@ class Pump:
                 self.datapath.open_session(peer, index, opener)
             case CloseSession(index):
                 self.datapath.close_session(index)
+            case FindRoutes(hosts):
+                self.engine.routes_found(self._find_routes(hosts), trio.current_time())
             case UseRoutes(routes):
                 self.datapath.use_routes(routes)
             case KeepState(name, value, ticket):
@@ -242,17 +268,26 @@ class Pump:
             case LogEvent(level, text, fields):
                 event(_log, level, text, **fields)
 
+    def _is_inside(self, host: str) -> bool:
+        """Whether what we send there would travel inside our own frames."""
+        return self._find_routes((host,))[host].inside
+
     async def _dial(self, number: int, host: str, port: int) -> None:
         try:
             stream = await dial(host, port, self._local)
         except OSError as error:
-            self.tell(self.engine.dial_failed, number, str(error))
+            pause = UNKNOWN_NAME_PAUSE if isinstance(error, UnknownName) else 0.0
+            self.tell(partial(self.engine.dial_failed, pause=pause), number, str(error))
             return
         try:
             remote = remote_of(stream)
         except OSError as error:  # gone already
             await trio.aclose_forcefully(stream)
             self.tell(self.engine.dial_failed, number, why(error))
+            return
+        if self._is_inside(remote.host):
+            await trio.aclose_forcefully(stream)
+            self.tell(self.engine.dial_failed, number, THROUGH_ITSELF)
             return
         tune(stream)
         control = self._streams[number] = ControlStream(stream, self._loop)
@@ -267,9 +302,12 @@ class Pump:
             self._streams.pop(number, None)
             self.tell(self.engine.stream_ended, number, reason)
 
+        def on_writable(is_writable: bool) -> None:
+            self.tell(self.engine.stream_writable, number, is_writable)
+
         self._serving += 1
         try:
-            await control.run(on_bytes, on_end)
+            await control.run(on_bytes, on_end, on_writable)
         finally:
             self._serving -= 1
             if not self._serving and self.engine.is_stopped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 import trio
@@ -10,6 +11,7 @@ import trio
 from fastdp.kernel import counters
 from fastdp.plan.state import peer_of
 from weave_py.config.resolve import Config
+from weave_py.host.run_directory import api_socket
 from weave_py.loop.control_stream import unresolvable
 from weave_py.loop.host_thread import HostThread
 from weave_py.model.abilities import Abilities
@@ -69,9 +71,9 @@ class RouterControl:
             ready=self.is_ready,
             macs=macs,
             mac_count=count,
-            http_address=address.text if address else "",
+            http_address=address.text if address else api_socket(self._config.bridge),
             state_dir=str(self._config.state_dir),
-            abilities=self._abilities,
+            abilities=replace(self._abilities, fast=self._pump.engine.links.fast.host),
             firewall=self._firewall.view,
             guard=self._firewall.guard,
         )
@@ -84,16 +86,15 @@ class RouterControl:
                 good.append(parse_target(text))
             except ValueError as error:
                 errors.append(str(error))
-        trouble = await unresolvable(good)
-        errors += trouble.values()
-        good = [target for target in good if target.text not in trouble]
+        # Whether a name can be resolved now says nothing of tomorrow: it is a target all the same.
+        unresolved = (await unresolvable(good)).values()
         if good or (replace and not errors):
             engine = self._pump.engine
             self._pump.tell(lambda now: engine.connect(good, now, replace))
             # Before the answer: what was acknowledged outlives us.
             if reason := await self._keep_targets():
                 errors.append(f"done, but not kept for the next start: {reason}")
-        return errors
+        return [*errors, *unresolved]
 
     async def forget(self, targets: list[str]) -> None:
         self._pump.tell(self._pump.engine.forget, targets)
@@ -102,16 +103,6 @@ class RouterControl:
 
     def stop(self) -> None:
         self._shutdown.set()
-
-    async def underlay_addresses(self) -> list[str] | None:
-        """This host's addresses, sorted, without those of the inner network; None if we cannot
-        look."""
-        bridge = self._config.bridge
-        try:
-            found = await self._host.netlink(lambda netlink: netlink.underlay_addresses(bridge))
-        except HostError:
-            return None
-        return sorted({address for address, _ in found})
 
     async def _macs(self) -> tuple[tuple[MacView, ...], int]:
         """The first MACs that the bridge has learned, and how many there are."""

@@ -238,6 +238,12 @@ class SimHost(Packets):
             self.engine.stream_ended(number, reason, self._underlay.now)
             self.carry_out()
 
+    def on_writable(self, end: StreamEnd, is_writable: bool) -> None:
+        number = self._numbers.get(end)
+        if number is not None:
+            self.engine.stream_writable(number, is_writable, self._underlay.now)
+            self.carry_out()
+
     def _hold(self, number: int, end: StreamEnd) -> None:
         self.streams[number] = end
         self._numbers[end] = number

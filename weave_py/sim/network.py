@@ -13,6 +13,7 @@ from weave_py.crypto.membership import Membership
 from weave_py.link.egress import NextHop
 from weave_py.mesh.service import Service
 from weave_py.model.names import DEFAULT_PORT, PeerName, PeerUID, parse_target
+from weave_py.model.underlay import OwnAddress
 from weave_py.router.engine import Engine
 from weave_py.router.settings import EngineSettings
 from weave_py.sim.host import Logged, SimHost
@@ -104,7 +105,7 @@ class Network:
         host = SimHost(where, engine, self.underlay, self._listener)
         self.hosts.append(host)
         self.underlay.register(host)
-        engine.set_local_addresses([where], self.now)
+        engine.set_local_addresses([OwnAddress(where)], self.now)
         self.call(host, *targets)
         return host
 

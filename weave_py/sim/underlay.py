@@ -24,6 +24,8 @@ UDP_IP_BYTES = 28
 FIRST_RETRANSMISSION = 0.2  # seconds; then twice as long each time (RFC 6298 says 1 s at first)
 LONGEST_RETRANSMISSION = 2.0
 SOCKET_SECONDS = 6.0  # of work wait in a busy host's UDP socket, and what comes then is lost
+UNSENT = 128 * 1024  # bytes that a kernel takes of what it cannot send yet (loop.control_stream)
+MAX_QUEUED = 4 * 1024 * 1024  # more than that wait in the router itself: the stream is cut
 GIVE_UP = 30.0  # seconds of silence after which a kernel forgets a stream's bytes
 
 Action = Callable[[], None]
@@ -48,6 +50,8 @@ class Wire:
     udp: bool = True
     """Whether datagrams pass at all."""
     mtu: int = 1500
+    rate: float = 0.0
+    """Bytes a second that streams in either direction get, each; 0: no limit."""
     queue: float = 0.0
     """Seconds; how long anything waits in addition (a full buffer somewhere)."""
 
@@ -69,6 +73,7 @@ class Station(Protocol):
     def on_dial_failed(self, number: int, error: str) -> None: ...
     def on_bytes(self, end: StreamEnd, data: bytes) -> None: ...
     def on_end(self, end: StreamEnd, reason: str) -> None: ...
+    def on_writable(self, end: StreamEnd, is_writable: bool) -> None: ...
     def on_datagram(self, datagram: bytes, origin: Endpoint) -> None: ...
 
 
@@ -232,6 +237,9 @@ class StreamEnd:
         """What is under way to the other end, and when it gets there; None is the end."""
         self.ready_at = 0.0
         """Nothing sent from now on gets there before this."""
+        self._sent_at = 0.0
+        """When the wire is through with all that was written."""
+        self._is_full = False
         self._is_armed = False
         self._silent_since: float | None = None
         self._retransmission = FIRST_RETRANSMISSION
@@ -240,6 +248,40 @@ class StreamEnd:
         if self.is_open:
             self._underlay.note_stream(self.host.address, self.other.host.address, data)
             self._push(data)
+            self._watch_queue()
+
+    @property
+    def waiting(self) -> float:
+        """Bytes that the kernel has not taken yet, because the wire is slow."""
+        rate = self._underlay.wire(self.host.address, self.other.host.address).rate
+        return max((self._sent_at - self._underlay.now) * rate - UNSENT, 0.0)
+
+    def _watch_queue(self) -> None:
+        """What the router's shell does with bytes that wait (loop.control_stream)."""
+        if self.waiting > MAX_QUEUED:
+            self._underlay.later(0.0, self._cut)
+        elif self.waiting and not self._is_full:
+            self._is_full = True
+            self._underlay.later(0.0, lambda: self._say_writable(False))
+            self._underlay.later(0.0, self._await_taken)
+
+    def _await_taken(self) -> None:
+        waiting = self.waiting
+        if waiting > 1.0:
+            rate = self._underlay.wire(self.host.address, self.other.host.address).rate
+            self._underlay.later(waiting / rate, self._await_taken)
+        else:
+            self._is_full = False
+            self._say_writable(True)
+
+    def _say_writable(self, is_writable: bool) -> None:
+        if self.is_open:
+            host = self.host
+            self._underlay.when_awake(host, lambda: host.on_writable(self, is_writable))
+
+    def _cut(self) -> None:
+        self._end("the peer takes no bytes")
+        self.other._end("connection reset by peer")
 
     def close(self) -> None:
         """What was sent still gets there, then the end."""
@@ -255,6 +297,9 @@ class StreamEnd:
             while self._underlay.dice.random() < wire.stream_loss:
                 wait += again
                 again = min(2 * again, LONGEST_RETRANSMISSION)
+        if wire.rate:
+            self._sent_at = max(self._sent_at, self._underlay.now) + len(data or b"") / wire.rate
+            wait += self._sent_at - self._underlay.now
         self.ready_at = max(self.ready_at, self._underlay.now + wait)
         self._queue.append((self.ready_at, data))
         if not self._is_armed:

@@ -18,9 +18,9 @@ from weave_py.model.errors import WireError
 from weave_py.model.names import NAME_BYTES, PeerName
 from weave_py.wire.packing import as_bytes, as_list, pack, unpack_untrusted
 
-MAX_RECORD_BYTES = (
-    49_152  # a topology record of 512 neighbours with the longest addresses, and more
-)
+MAX_RECORD_BYTES = 16 * 1024 + 96
+"""Of a record's body: a topology record of 256 neighbours with the longest addresses has 15,757, a
+service's record 16 KiB of payload."""
 MAX_GOSSIP_BYTES = 60_000
 SIGNATURE_BYTES = 64
 MARK_BYTES = 4

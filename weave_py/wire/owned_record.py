@@ -18,7 +18,8 @@ from weave_py.wire.packing import as_bytes, as_int, as_list, pack, unpack_canoni
 
 RECORD_FORMAT = 1
 MAX_PAYLOAD = 16 * 1024
-MAX_BODY = MAX_PAYLOAD + 96
+MAX_BESIDES = 96  # bytes of a body beside the payload: quotas count payloads only
+MAX_BODY = MAX_PAYLOAD + MAX_BESIDES
 _CONTEXT = b"weave-py record v1/"
 
 
@@ -56,11 +57,14 @@ def decode_owned_untrusted(body: bytes, signature: bytes) -> OwnedRecord:
     order = RecordVersion(
         as_int(fields[3], "incarnation", 0, U63), as_int(fields[4], "version", 0, U63)
     )
+    payload = as_bytes(fields[5], "payload", max_length=MAX_PAYLOAD)
+    if len(body) - len(payload) > MAX_BESIDES:
+        raise WireError(f"a record of {len(body)} bytes, of which {len(payload)} are payload")
     return OwnedRecord(
         body,
         as_bytes(signature, "signature", length=SIGNATURE_BYTES),
         as_bytes(fields[1], "identity key", length=32),
         as_int(fields[2], "slot", 0, MAX_SLOT),
         order,
-        as_bytes(fields[5], "payload", max_length=MAX_PAYLOAD),
+        payload,
     )

@@ -63,6 +63,21 @@ def unpack_untrusted(data: bytes | memoryview, *, max_bytes: int) -> object:
     return value
 
 
+def unpack_first_untrusted(data: bytes, count: int, *, look_at: int) -> list[object]:
+    """The first `count` items of the array that `data` is, without the rest being decoded: for a
+    cheap look at who says something. Only the first `look_at` bytes are read. WireError if they
+    are not there; what is behind them may be anything."""
+    unpacker = msgpack.Unpacker(raw=False, max_bin_len=look_at, max_array_len=0, max_map_len=0)
+    unpacker.feed(data[:look_at])
+    try:
+        if unpacker.read_array_header() < count:
+            raise WireError("an array that is too short")
+        items: list[object] = [unpacker.unpack() for _ in range(count)]
+    except (ValueError, msgpack.UnpackException) as error:
+        raise WireError(f"not an array of plain values: {type(error).__name__}") from None
+    return items
+
+
 def unpack_canonical_untrusted(data: bytes | memoryview, *, max_bytes: int) -> object:
     """`unpack_untrusted`, and refuse bytes other than `pack` would make of the value.
 

@@ -7,17 +7,22 @@ the same namespace is the same attachment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import ipaddress
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from weave_py.host.name_servers import name_servers
 from weave_py.host.netlink import Netlink
+from weave_py.host.route_list import routes
 from weave_py.host.sysctl import try_sysctl
 from weave_py.model.addresses import usable_addresses, written_addresses
 from weave_py.model.errors import ConfigError, HostError
 from weave_py.model.marks import CONTAINER_IFNAME, VETH_PREFIX
-from weave_py.workloads import arp
+from weave_py.workloads import conflicts
+from weave_py.workloads.claim import Address
 from weave_py.workloads.netns import Namespace, own_namespace, run_inside
+from weave_py.workloads.overlap import Points, what_is_hidden
 
 GSO_MAX_BYTES: Final = 61440
 """Super-frames fit a 64 KiB record with all its headers."""
@@ -26,7 +31,11 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _FORWARDING_SECONDS = 1.0
 _MULTICAST = "224.0.0.0/4"
 # A container that moved to another host is looked for again within seconds, not half a minute.
-_NEIGHBOUR_SETTINGS = {"base_reachable_time": 5, "delay_first_probe_time": 2, "ucast_solicit": 1}
+_NEIGHBOUR_SETTINGS = {
+    "base_reachable_time_ms": 5000,
+    "delay_first_probe_time": 2,
+    "ucast_solicit": 1,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +54,13 @@ def attach(
     addresses: Sequence[str],
     *,
     multicast_route: bool = True,
+    force: bool = False,
 ) -> list[str]:
     """Plug `namespace` into `bridge` with `addresses` (CIDR); returns those it did not have yet.
 
     Repeating it is harmless. HostError, with everything as before, when an address is in use on
-    the network or the kernel refuses; ConfigError for what is no address.
+    the network, the kernel refuses, or (without `force`) the address would hide what the namespace
+    reaches by other interfaces; ConfigError for what is no address.
     """
     wanted = _checked(addresses, usable_addresses)
     _refuse_own(namespace)
@@ -58,13 +69,17 @@ def attach(
         _require_bridge(netlink, bridge)
         created = _ensure_pair(netlink, bridge, namespace, host_ifname, mtu)
         try:
+            netlink.mark(host_ifname)
             netlink.plug_port(
                 host_ifname, bridge, mtu=mtu, isolated=False, gso_max_size=GSO_MAX_BYTES
             )
             run_inside(namespace, _prepare_inside)
             # Probes sent while the bridge holds the port back would find nobody.
             netlink.wait_forwarding(host_ifname, _FORWARDING_SECONDS)
-            return run_inside(namespace, lambda: _configure_inside(wanted, multicast_route))
+            return run_inside(
+                namespace,
+                lambda: _configure_inside(wanted, multicast_route, None if force else {}),
+            )
         except BaseException:
             if created:
                 netlink.delete_link(host_ifname)
@@ -89,13 +104,21 @@ def detach(bridge: str, namespace: Namespace, addresses: Sequence[str]) -> list[
     return removed
 
 
-def expose(bridge: str, addresses: Sequence[str]) -> list[str]:
-    """Give this host `addresses` (CIDR) on the bridge itself; returns those it did not have yet."""
+def expose(
+    bridge: str, addresses: Sequence[str], *, peers: Collection[Address] = (), force: bool = False
+) -> list[str]:
+    """Give this host `addresses` (CIDR) on the bridge itself; returns those it did not have yet.
+
+    HostError as for `attach`. Without `force` also when an address would hide one of `peers`
+    (where their routers are reached), or a name server.
+    """
     wanted = _checked(addresses, usable_addresses)
     with Netlink() as netlink:
         _require_bridge(netlink, bridge)
+        _tune_neighbours(bridge)
+        points = dict.fromkeys(name_servers(), "the name server") | dict.fromkeys(peers, "the peer")
         try:
-            return _add(bridge, wanted)
+            return _add(bridge, wanted, None if force else points)
         finally:  # what was refused leaves nothing
             netlink.silence_ipv6(bridge)
 
@@ -116,8 +139,8 @@ def attachments(bridge: str) -> list[Attachment]:
         _require_bridge(netlink, bridge)
         return [
             Attachment(port.ifname, port.ifindex, int(port.ifname[len(VETH_PREFIX) :], 36))
-            for port in netlink.ports(bridge)
-            if port.kind == "veth" and _is_ours(port.ifname)
+            for port in netlink.our_ports(bridge)
+            if _is_host_end(port.ifname)
         ]
 
 
@@ -162,15 +185,22 @@ def _has_container_end() -> bool:
 
 
 def _prepare_inside() -> None:
-    for setting, value in _NEIGHBOUR_SETTINGS.items():
-        try_sysctl(f"ipv4/neigh/{CONTAINER_IFNAME}/{setting}", value)
+    _tune_neighbours(CONTAINER_IFNAME)
     with Netlink() as netlink:
         netlink.limit_gso(CONTAINER_IFNAME, GSO_MAX_BYTES)
         netlink.set_up(CONTAINER_IFNAME)
 
 
-def _configure_inside(wanted: Sequence[str], multicast_route: bool) -> list[str]:
-    added = _add(CONTAINER_IFNAME, wanted)
+def _tune_neighbours(ifname: str) -> None:
+    for setting, value in _NEIGHBOUR_SETTINGS.items():
+        for family in ("ipv4", "ipv6"):
+            try_sysctl(f"{family}/neigh/{ifname}/{setting}", value)
+
+
+def _configure_inside(
+    wanted: Sequence[str], multicast_route: bool, points: Points | None
+) -> list[str]:
+    added = _add(CONTAINER_IFNAME, wanted, points)
     if multicast_route:
         with Netlink() as netlink:
             # Last: programs that wait for the network wait for this route.
@@ -178,14 +208,19 @@ def _configure_inside(wanted: Sequence[str], multicast_route: bool) -> list[str]
     return added
 
 
-def _add(ifname: str, wanted: Sequence[str]) -> list[str]:
-    """Add what is missing, all or (on a conflict) nothing; the interface is up."""
+def _add(ifname: str, wanted: Sequence[str], points: Points | None) -> list[str]:
+    """Add what is missing, all or (on a conflict) nothing; the interface is up.
+
+    `points` must stay reachable, as all that routes lead to; None: nothing must.
+    """
     with Netlink() as netlink:
         present = netlink.addresses(ifname)
         missing = [cidr for cidr in wanted if cidr not in present]
-        held = arp.ipv4_of(present)
-        unheld = [address for address in arp.ipv4_of(missing) if address not in held]
-        if (claim := arp.find_conflict(ifname, unheld)) is not None:
+        if points is not None and missing:
+            _refuse_hiding(ifname, missing, points)
+        held = _hosts_of(present)
+        unheld = [address for address in _hosts_of(missing) if address not in held]
+        if (claim := conflicts.find_conflict(ifname, unheld)) is not None:
             raise HostError(
                 f"{claim.address} is already in use on this network (by MAC {claim.mac.hex(':')}): "
                 f"choose another address"
@@ -199,8 +234,24 @@ def _add(ifname: str, wanted: Sequence[str]) -> list[str]:
             for cidr in added:
                 netlink.remove_address(ifname, cidr)
             raise
-    arp.announce(ifname, arp.ipv4_of(added))
+    conflicts.announce(ifname, _hosts_of(added))
     return added
+
+
+def _refuse_hiding(ifname: str, missing: Sequence[str], points: Points) -> None:
+    known = routes()
+    for cidr in missing:
+        network = ipaddress.ip_interface(cidr).network
+        if hidden := what_is_hidden(network, ifname, known, points):
+            where = "in the container" if ifname == CONTAINER_IFNAME else "of this host"
+            raise HostError(
+                f"{cidr} {hidden} {where}, which would be cut off: choose another network, or "
+                f"insist with --force"
+            )
+
+
+def _hosts_of(cidrs: Sequence[str]) -> list[Address]:
+    return [ipaddress.ip_interface(cidr).ip for cidr in cidrs]
 
 
 def _remove(ifname: str, wanted: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -225,6 +276,6 @@ def _refuse_own(namespace: Namespace) -> None:
         )
 
 
-def _is_ours(ifname: str) -> bool:
+def _is_host_end(ifname: str) -> bool:
     digits = ifname.removeprefix(VETH_PREFIX)
     return digits != ifname and digits != "" and all(digit in _DIGITS for digit in digits)

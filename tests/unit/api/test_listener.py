@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import fcntl
 import grp
 import os
 import socket
 import stat
+import subprocess
+import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from weave_py.api.application import Application
-from weave_py.api.listener import Listener, OpenListener, open_listener
+from weave_py.api.listener import (
+    GROUP,
+    Listener,
+    OpenListener,
+    check_free,
+    open_listener,
+    usable_group,
+)
 from weave_py.config.resolve import HttpAddress
+from weave_py.host.locks import locked
 from weave_py.model.errors import HostError
 
 
@@ -138,9 +148,8 @@ async def test_of_two_that_start_at_once_one_listens(tmp_path: Path) -> None:
         except HostError as error:
             results.append(error)
 
-    lock = tmp_path / "s.lock"
-    first = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)  # he looks for it at this moment
-    fcntl.flock(first, fcntl.LOCK_EX)
+    first = ExitStack()  # he looks for it at this moment
+    first.enter_context(locked(str(tmp_path / "s.lock"), wait=True))
     second = threading.Thread(target=start)
     second.start()
     second.join(0.2)
@@ -149,9 +158,46 @@ async def test_of_two_that_start_at_once_one_listens(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as living:
         living.bind(str(path))
         living.listen()
-        lock.unlink()
-        os.close(first)
+        first.close()
         second.join()
         assert [type(result) for result in results] == [HostError]
         assert connects(path)
     assert os.listdir(tmp_path) == ["s"]
+
+
+async def test_a_taken_port_is_found_out_beforehand() -> None:
+    """t41: and whose it is, is said."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = HttpAddress("127.0.0.1", other.getsockname()[1])
+        with pytest.raises(HostError, match=rf"another program already .*pid {os.getpid()}, user"):
+            check_free(address)
+    check_free(address)
+    opened = open_listener(Listener(address=address, application=Application([])))
+    opened.close()
+    check_free(address)
+
+
+def test_the_group_is_used_if_there_is_one_and_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a user namespace the host's groups have no number."""
+    known: dict[str, int] = {}
+    monkeypatch.setattr(
+        grp, "getgrnam", lambda name: grp.struct_group((name, "x", known[name], []))
+    )
+    assert usable_group() is None
+    known[GROUP] = os.getegid()
+    assert usable_group() == GROUP
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes somebody else")
+def test_a_group_that_we_may_not_give_files_to_is_not_used() -> None:
+    code = (
+        "import grp, os; grp.getgrnam = lambda name: grp.struct_group((name, 'x', 990, []));"
+        "from weave_py.api.listener import usable_group; os.setuid(65534); print(usable_group())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    )
+    assert (done.stdout, done.stderr) == ("None\n", "")

@@ -90,10 +90,21 @@ class FakeRouter:
         return Handler
 
 
+@pytest.fixture(autouse=True)
+def run_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Where no router of this machine is."""
+    directory = tmp_path_factory.mktemp("run")
+    monkeypatch.setattr("weave_py.host.run_directory.RUN_DIRECTORY", directory)
+    return directory
+
+
 @pytest.fixture
 def fake_router(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRouter]:
-    """A running router; WEAVE_HTTP_ADDR leads to it."""
+    """A running router on bridge wv0, which is the one meant; WEAVE_HTTP_ADDR leads to it."""
     router = FakeRouter(None)
+    monkeypatch.setenv("WEAVE_BRIDGE", "wv0")
     monkeypatch.setenv("WEAVE_HTTP_ADDR", router.address)
     yield router
     router.close()

@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 import threading
 import types
 from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.kit.commands import Cli, Router
+from tests.kit.lying_server import lying_server
+from tests.unit.cli.conftest import FakeRouter
+from weave_py import __version__
 from weave_py.host.locks import claim_bridge
+from weave_py.host.run_directory import api_socket
 from weave_py.model.errors import ConfigError, HostError, StateError
+
+COMMANDS = [
+    ("status",),
+    ("status", "peers"),
+    ("report",),
+    ("version",),
+    ("connect", "10.1.1.1"),
+    ("forget", "10.1.1.1"),
+    ("attach", "10.2.1.1/24", "c"),
+    ("detach", "c"),
+    ("expose", "10.2.1.1/24"),
+    ("hide",),
+    ("stop",),
+    ("reset",),
+    ("reset", "--force"),
+]
+"""All that ask a router."""
 
 
 def test_status_has_an_empty_line_before_and_after(cli: Cli, fake_router: Router) -> None:
@@ -174,10 +198,10 @@ def test_a_router_whose_api_is_elsewhere(
     with claim_bridge("wv-test-else"):
         status, out, err = cli(*words)
         assert (status, out, err.count("\n")) == (3, "", 1)
-        assert "one runs on bridge wv-test-else: its control API is off or elsewhere" in err
+        assert "one runs on bridge wv-test-else: it is starting or ending" in err
         assert "--http-addr" in err
         monkeypatch.setenv("WEAVE_HTTP_ADDR", "off")
-        assert "its control API is off or elsewhere" in cli(*words)[2]
+        assert "it is starting or ending" in cli(*words)[2]
     assert cli("stop") == (0, "", "weave-py is not running.\n")
 
 
@@ -234,14 +258,40 @@ def test_attaching_and_exposing(cli: Cli, fake_router: Router, host: Host) -> No
     assert cli("detach", "c1") == (0, "10.2.9.9\n", "")
     assert cli("expose", "10.2.1.9/24") == (0, "10.2.1.9\n", "")
     assert cli("hide", "10.2.1.9/24") == (0, "10.2.1.9\n", "")
-    pair = ["10.2.1.1/24", "10.2.2.1/24"]
+    pair, six = ["10.2.1.1/24", "10.2.2.1/24"], ["fd00::1/64"]
     assert host.calls == [
-        ("attach", "wv0", 1400, "ns:c1", pair, ("multicast_route", True)),
-        ("attach", "wv0", 1400, "ns:c1", ["fd00::1/64"], ("multicast_route", False)),
+        ("attach", "wv0", 1400, "ns:c1", pair, ("multicast_route", True), ("force", False)),
+        ("attach", "wv0", 1400, "ns:c1", six, ("multicast_route", False), ("force", False)),
         ("detach", "wv0", "ns:c1", []),
-        ("expose", "wv0", ["10.2.1.9/24"]),
+        ("expose", "wv0", ["10.2.1.9/24"], ("peers", set()), ("force", False)),
         ("hide", "wv0", ["10.2.1.9/24"]),
     ]
+
+
+def test_insisting(cli: Cli, fake_router: Router, host: Host) -> None:
+    """t18"""
+    assert cli("attach", "--force", "10.2.1.1/24", "c1")[0] == 0
+    assert cli("expose", "--force", "10.2.1.1/24")[0] == 0
+    assert [call[-1] for call in host.calls] == [("force", True)] * 2
+
+
+def test_where_peers_are_is_to_stay_reachable(cli: Cli, fake_router: Router, host: Host) -> None:
+    """t18: connections that stand, and direct paths; not what is merely tried."""
+    report = json.loads(fake_router.answers["GET", "/report"][1])
+    report["Router"]["Connections"] = [
+        {"State": "established", "Address": "10.66.0.2:6783"},
+        {"State": "established", "Address": "[fe80::1%eth0]:6783"},
+        {"State": "retrying", "Address": "172.17.0.1:6783"},
+        {"State": "established", "Address": "somewhere"},
+    ]
+    report["Router"]["Paths"] = [
+        {"Kind": "fastdp", "Address": "[fd66::2]:6783"},
+        {"Kind": "relay", "Address": "10.66.0.9:6783"},
+    ]
+    fake_router.answers["GET", "/report"] = (200, json.dumps(report))
+    assert cli("expose", "10.2.1.1/24")[0] == 0
+    peers = {ip_address(each) for each in ("10.66.0.2", "fe80::1", "fd66::2")}
+    assert host.calls == [("expose", "wv0", ["10.2.1.1/24"], ("peers", peers), ("force", False))]
 
 
 @pytest.mark.parametrize(
@@ -341,3 +391,65 @@ def test_demo_passes_on_what_it_was_told(cli: Cli, monkeypatch: pytest.MonkeyPat
         {"hosts": 4, "topology": "ring", "once": True, "password": None, "keep_logs": False}
     ]
     assert cli("demo", "--topology", "knot")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("attach", "10.2.1.1/24", "c1"), ("detach", "c1"), ("expose", "10.2.1.9/24"), ("hide",)],
+)
+@pytest.mark.parametrize(
+    "claim", [{"Bridge": "docker0", "MTU": 1400}, {"Bridge": "wv0", "MTU": "1"}, {"MTU": 10**9}]
+)
+def test_no_bridge_is_taken_from_an_answer(
+    cli: Cli, fake_router: Router, host: Host, words: tuple[str, ...], claim: dict[str, object]
+) -> None:
+    """F4: the bridge to plug into is the one that we were told of."""
+    fake_router.answers["GET", "/report"] = (200, json.dumps({"Router": claim}))
+    status, out, err = cli(*words)
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert host.calls == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="has another user listen")
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_another_users_server_is_not_believed(
+    cli: Cli, host: Host, tmp_path: Path, kind: str, words: tuple[str, ...]
+) -> None:
+    """F4: a user listens where a router might, and answers as one. He is not even asked."""
+    with lying_server(kind, tmp_path) as (place, asked):
+        status, out, err = cli(*words, "--http-addr", place)
+        assert asked() == ""
+    assert (status, err.count("\n")) == (1, 1)
+    assert f"what listens on {place} belongs to user 65534" in err
+    assert host.calls == []
+    assert out in ("", f"weave-py {__version__}\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="has another user listen")
+def test_who_has_not_accepted_is_not_taken_for_root(cli: Cli, tmp_path: Path) -> None:
+    """F4: of a connection that waits to be accepted the kernel names no owner, but user 0."""
+    with lying_server("tcp", tmp_path, accepts=False) as (place, _):
+        status, _, err = cli("stop", "--http-addr", place)
+    assert (status, err) == (1, f"weave-py: the router on {place} does not answer\n")
+
+
+def test_the_routers_own_socket_comes_first(
+    cli: Cli, fake_router: Router, run_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in the environment is the router's setting, and asked if its socket is not there;
+    a flag is meant."""
+    own = FakeRouter(Path(api_socket("wv0")))
+    try:
+        assert cli("status", "targets") == (0, "10.1.1.1\n", "")
+        assert (len(own.requests), len(fake_router.requests)) == (1, 0)
+        assert cli("status", "targets", "--http-addr", fake_router.address)[0] == 0
+        assert cli("status", "targets", "--bridge", "wv1")[0] == 0
+        assert (len(own.requests), len(fake_router.requests)) == (1, 2)
+        monkeypatch.setenv("WEAVE_HTTP_ADDR", "off")
+        assert cli("status", "targets")[0] == 0
+        assert cli("status", "targets", "--bridge", "wv1")[0] == 3
+    finally:
+        own.close()
+    assert cli("status", "targets")[0] == 3
+    assert len(own.requests) == 2

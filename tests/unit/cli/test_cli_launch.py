@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.commands import Cli, Router
+from tests.kit.commands import Cli
 from weave_py.config.resolve import Config
 
 
@@ -86,11 +86,4 @@ def test_a_bad_setting_is_78_and_a_bad_flag_2(cli: Cli, launched: list[Config]) 
     status, _, err = cli("launch", "--mtu", "9")
     assert (status, err.count("\n")) == (78, 1)
     assert cli("launch", "--mut", "9")[0] == 2
-    assert launched == []
-
-
-def test_a_second_router_is_refused(cli: Cli, fake_router: Router, launched: list[Config]) -> None:
-    status, _, err = cli("launch")
-    assert status == 1
-    assert "already running" in err
     assert launched == []

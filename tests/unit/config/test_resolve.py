@@ -30,7 +30,8 @@ def variable(name: str) -> str:
 def test_the_defaults_are_weaves() -> None:
     config = resolve({}, [], {})
     assert (config.port, config.conn_limit, config.mtu, config.bridge) == (6783, 200, 1376, "weave")
-    assert config.http_addr == HttpAddress("127.0.0.1", 6784)
+    assert config.http_addr is None
+    assert not config.http_read_only
     assert config.state_dir == Path("/var/lib/weave-py")
     assert config.discovery
     assert config.fastdp
@@ -60,6 +61,7 @@ def test_flag_wins_over_environment_wins_over_default() -> None:
         ("mtu", "65521", "mtu", 65521),
         ("http-addr", "off", "http_addr", None),
         ("http-addr", "", "http_addr", None),
+        ("http-read-only", "1", "http_read_only", True),
         ("http-addr", "/run/w.sock", "http_addr", HttpAddress("", 0, "/run/w.sock")),
         ("http-addr", "[::1]:80", "http_addr", HttpAddress("::1", 80)),
         ("http-addr", "localhost:80", "http_addr", HttpAddress("127.0.0.1", 80)),
@@ -88,7 +90,8 @@ def test_every_option_comes_from_flag_and_environment(
         ("port", "65536", "1 to 65535"),
         ("port", "http", "1 to 65535"),
         ("port", "٣", "1 to 65535"),
-        ("conn-limit", "-1", "0 for no limit"),
+        ("conn-limit", "-1", "up to 256"),
+        ("conn-limit", "257", "up to 256"),
         ("mtu", "575", "576"),
         ("mtu", "65522", "65521"),
         ("host", "example.com", "numeric"),

@@ -339,3 +339,27 @@ def test_the_counter_never_wraps() -> None:
         ours.seal(b"one too many")
     with pytest.raises(AuthenticationError, match="reconnect"):
         theirs.open_untrusted(sealed)
+
+
+def test_a_static_key_can_be_read_ahead_of_its_message() -> None:
+    """And nothing has changed by it, right or wrong."""
+    a, b = (
+        Handshake(CONTROL, initiator=i, prologue=b"", static=key(1 + i), ephemeral=key(3 + i))
+        for i in (True, False)
+    )
+    with pytest.raises(ValueError, match="no static key"):
+        b.peek_static_untrusted(b"x" * 99)
+    b.read_message_untrusted(a.write_message(b""))
+    with pytest.raises(HandshakeError, match="out of turn"):
+        b.peek_static_untrusted(b"x" * 99)
+    a.read_message_untrusted(b.write_message(b""))
+    for side in (a, b):
+        side.set_psk(PSK)
+    third = a.write_message(b"hello")
+    assert b.peek_static_untrusted(third) == public(2)
+    with pytest.raises(AuthenticationError):
+        b.peek_static_untrusted(bytes(48) + third[48:])
+    with pytest.raises(HandshakeError, match="too short"):
+        b.peek_static_untrusted(third[:47])
+    assert b.remote_static is None
+    assert b.read_message_untrusted(third) == b"hello"

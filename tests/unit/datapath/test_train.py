@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weave_py.crypto.suites import Suite
-from weave_py.datapath.reassembly import Reassembly
+from weave_py.datapath.reassembly import PiecePool, Reassembly
 from weave_py.datapath.train import MAX_SHAPES, TrainMaker, control_datagram
 from weave_py.link.egress import Egress, NextHop
 from weave_py.link.sealing import Opener, Sealer
@@ -51,7 +51,7 @@ def cut(views: list[memoryview], size: int) -> list[bytes]:
 
 def put_together(datagrams: list[bytes], prefix: int = 0) -> tuple[int, int, bytes]:
     """(flags, counter, plaintext) of a record, by the definition of its layout."""
-    reassembly = Reassembly()
+    reassembly = Reassembly(PiecePool())
     for place, datagram in enumerate(datagrams):
         kind, flags, index, session, rest = parse_header(datagram, prefix)
         assert (kind, index, session) == (KIND_RECORD, place, 0xABCD1234)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
+from weave_py.cli import doctor as cli_doctor
 from weave_py.cli.doctor import doctor_command
 from weave_py.doctor import checks
 from weave_py.model.errors import HostError
@@ -15,6 +16,7 @@ from weave_py.model.firewall import FirewallView
 @pytest.fixture(autouse=True)
 def host(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host with everything."""
+    monkeypatch.setattr(cli_doctor, "_running", lambda: {})
     monkeypatch.setattr(checks, "check_privileges", lambda: None)
     monkeypatch.setattr(checks, "tap_offloads", lambda: frozenset(("csum", "tso4", "tso6")))
     monkeypatch.setattr(checks, "udp_offloads", lambda: (True, True))
@@ -98,3 +100,16 @@ def test_a_port_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     status, found = run()
     assert status == 0
     assert found["port"][0] == "note"
+
+
+def test_a_router_that_runs_is_asked_about_its_peers_mtu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """t34"""
+    paths = [
+        {"NickName": "h2", "Peer": "02:…", "PeerMTU": 1376},
+        {"NickName": "h3", "Peer": "03:…", "PeerMTU": None},
+    ]
+    monkeypatch.setattr(cli_doctor, "_running", lambda: {"MTU": 8000, "Paths": paths})
+    status, found = run()
+    assert status == 1
+    assert found["mtu"][0] == "failed"
+    assert found["mtu"][1].startswith("mtu-mismatch: 8000 here, h2 1376: ")

@@ -324,6 +324,9 @@ class Rules:
         self.error = error
         self.asked = 0
 
+    def apply(self) -> None:
+        raise AssertionError("it is for another port only")
+
     def restore(self) -> bool:
         self.asked += 1
         if self.error:
@@ -383,3 +386,84 @@ def test_a_device_that_cannot_be_looked_for_keeps_no_rules_away(
     assert rules.asked == 1
     assert "not even looking" in done.untold
     assert kit.host.observe().vxlans.keys() == {ONE}
+
+
+class NewRules:
+    """As fastdp.kernel.nft.Guard."""
+
+    refuses = False
+    applied = 0
+
+    def apply(self) -> None:
+        if self.refuses:
+            raise HostError("no nft today")
+        self.applied += 1
+
+    def restore(self) -> bool:
+        if not self.applied:
+            self.apply()
+            return True
+        return False
+
+
+def test_others_on_our_port_are_told() -> None:
+    """t24: others' VXLAN devices on the UDP port of ours, whatever they came by."""
+    kit = Kit()
+    kit.add(ONE, FAST)
+    kit.host.foreign = {6784}
+    assert not kit.reconciler.reconcile(kit.desired_ports, None, 0.0).crowded
+    kit.host.foreign = {4789}
+    assert not kit.reconciler.reconcile(kit.desired_ports, {ONE}, 1.0).crowded
+    assert kit.reconciler.reconcile(kit.desired_ports, None, 2.0).crowded
+    nothing = kit.restarted(udp_port=0)
+    kit.host.foreign = {0}
+    assert not nothing.reconcile(kit.desired_ports, None, 2.0).crowded
+
+
+def test_devices_move_to_another_port_and_their_protection_with_them() -> None:
+    kit = Kit(Tables())
+    assert kit.tables is not None
+    kit.add(ONE, SEALED)
+    kit.add(TWO, None)
+    kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
+    before = kit.tables.tables()
+    assert before.states
+    rules = NewRules()
+    sealing = Keeper(replace(NETWORK, udp_port=6784), kit.tables)
+    kit.reconciler.move(kit.desired_ports, 6784, sealing, rules, 1.0)
+    assert kit.host.observe().vxlans == {}
+    assert kit.host.observe().taps[ONE].port is not None  # the sleeve carries them meanwhile
+    assert not kit.tables.tables().states
+    assert rules.applied == 1
+    done = kit.reconciler.reconcile(kit.desired_ports, None, 2.0)
+    assert dict(done.outcome.ready) == {ONE: SEALED}
+    assert dict(done.outcome.installed) == {ONE: 1001}
+    assert done.untold == ()
+    assert kit.host.observe().vxlans[ONE].udp_port == kit.reconciler.udp_port == 6784
+    assert kit.reconciler.reconcile(kit.desired_ports, None, 3.0).done == ()
+
+
+def test_without_rules_for_the_other_port_no_device_is_made() -> None:
+    kit = Kit()
+    kit.add(ONE, FAST)
+    kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
+    rules = NewRules()
+    rules.refuses = True
+    kit.reconciler.move(kit.desired_ports, 6784, None, rules, 1.0)
+    done = kit.reconciler.reconcile(kit.desired_ports, {ONE}, 2.0)
+    assert dict(done.outcome.failed) == {ONE: "no nft today"}
+    assert kit.host.observe().vxlans == {}
+    rules.refuses = False
+    assert dict(kit.reconciler.reconcile(kit.desired_ports, {ONE}, 3.0).outcome.ready) == {
+        ONE: FAST
+    }
+
+
+def test_no_port_at_all_is_the_taps() -> None:
+    kit = Kit()
+    kit.add(ONE, FAST)
+    kit.reconciler.reconcile(kit.desired_ports, None, 0.0)
+    kit.reconciler.move(kit.desired_ports, 0, None, None, 1.0)
+    kit.reconciler.reconcile(kit.desired_ports, None, 2.0)
+    assert kit.host.observe().vxlans == {}
+    assert kit.host.observe().taps[ONE].port is not None

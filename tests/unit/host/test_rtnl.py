@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weave_py.host.address_watch import AddressWatch
 from weave_py.host.rtnl import (
     RTM_DELLINK,
     RTM_GETLINK,
@@ -22,6 +21,7 @@ from weave_py.host.rtnl import (
     open_netlink,
     text,
 )
+from weave_py.host.underlay_watch import UnderlayWatch
 
 IFNAME = 3
 ALL_LINKS = struct.pack("=BxHiII", 0, 0, 0, 0, 0)
@@ -103,7 +103,7 @@ def test_what_came_for_an_earlier_request_is_skipped() -> None:
 
 
 def test_watching_waits_for_nothing() -> None:
-    with AddressWatch() as watch:
+    with UnderlayWatch() as watch:
         watch.drain()
     with pytest.raises(OSError, match="not supported"):
         open_netlink(protocol=31)

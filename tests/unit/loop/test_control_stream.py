@@ -17,6 +17,7 @@ from weave_py.loop.control_stream import (
     FLUSH_SECONDS,
     MAX_QUEUED_BYTES,
     ControlStream,
+    UnknownName,
     dial,
     remote_of,
     tune,
@@ -54,10 +55,11 @@ class Ears:
     def __init__(self) -> None:
         self.data = bytearray()
         self.ends: list[str] = []
+        self.writable: list[bool] = []
         self.closed = trio.Event()
 
     async def run(self, control: ControlStream) -> None:
-        await control.run(self.data.extend, self.ends.append)
+        await control.run(self.data.extend, self.ends.append, self.writable.append)
         self.closed.set()
 
 
@@ -264,7 +266,7 @@ async def test_a_listener_that_fails_is_not_swallowed() -> None:
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            await control_of(ours).run(broken, lambda _: None)
+            await control_of(ours).run(broken, lambda _: None, lambda _: None)
         assert ours.socket.fileno() == -1
 
 
@@ -292,13 +294,15 @@ async def test_dial_says_that_nobody_listens() -> None:
 class Resolver(trio.abc.HostnameResolver):
     """Names resolve to nothing, or never."""
 
-    def __init__(self, never: bool) -> None:
+    def __init__(self, never: bool, error: int = socket.EAI_NONAME) -> None:
         self.never = never
+        self.error = error
 
     async def getaddrinfo(self, host, port, family=0, type=0, proto=0, flags=0):  # type: ignore[no-untyped-def]
         if self.never:
             await trio.sleep_forever()
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        words = {socket.EAI_NONAME: "Name or service not known", socket.EAI_AGAIN: "Try again"}
+        raise socket.gaierror(self.error, words[self.error])
 
     async def getnameinfo(self, sockaddr, flags):  # type: ignore[no-untyped-def]
         raise NotImplementedError
@@ -311,6 +315,17 @@ async def test_dial_says_that_a_name_is_unknown() -> None:
     assert str(caught.value) == "cannot resolve 'nosuch.example': Name or service not known"
 
 
+async def test_dial_tells_a_name_that_is_unknown_from_a_resolver_in_trouble() -> None:
+    """(t04) After a boot the name server may not be there yet."""
+    trio.socket.set_custom_hostname_resolver(Resolver(never=False))
+    with pytest.raises(UnknownName):
+        await dial("nosuch.example", 6783, None)
+    trio.socket.set_custom_hostname_resolver(Resolver(never=False, error=socket.EAI_AGAIN))
+    with pytest.raises(OSError, match="now: Try again") as caught:
+        await dial("early.example", 6783, None)
+    assert not isinstance(caught.value, UnknownName)
+
+
 async def test_dial_survives_what_is_no_name() -> None:
     with pytest.raises(OSError, match=r"cannot resolve 'a\.\.b'"):
         await dial("a..b", 6783, None)
@@ -319,10 +334,15 @@ async def test_dial_survives_what_is_no_name() -> None:
 async def test_names_that_do_not_resolve_are_named(autojump_clock: trio.testing.MockClock) -> None:
     trio.socket.set_custom_hostname_resolver(Resolver(never=False))
     found = await unresolvable([parse_target(t) for t in ("nosuch", "192.0.2.1", "[::1]:7000")])
-    assert found == {"nosuch": "cannot resolve 'nosuch': Name or service not known"}
+    stays = "it stays a target, and is tried again"
+    why = f"cannot resolve 'nosuch': Name or service not known: check the name; {stays}"
+    assert found == {"nosuch": why}
+    trio.socket.set_custom_hostname_resolver(Resolver(never=False, error=socket.EAI_AGAIN))
+    found = await unresolvable([parse_target("early")])
+    assert found == {"early": f"cannot resolve 'early' now: Try again: {stays}"}
     trio.socket.set_custom_hostname_resolver(Resolver(never=True))
     found = await unresolvable([parse_target("slow1"), parse_target("slow2")])
-    assert found["slow2"] == "cannot resolve 'slow2': no answer from the name server"
+    assert found["slow2"] == f"cannot resolve 'slow2' now: no answer from the name server: {stays}"
     assert len(found) == 2
     assert await unresolvable([]) == {}
 
@@ -378,3 +398,29 @@ async def test_a_stream_that_is_cut_says_why_and_sends_no_more() -> None:
         assert ears.ends == ["this host's address is gone"]
         assert await read_all(theirs) == b""
         assert control.local_host is None
+
+
+async def test_it_says_when_bytes_wait_and_when_none_do_any_more() -> None:
+    """F5b: answers are paced by what the stream takes."""
+    async with pair() as (ours, theirs), trio.open_nursery() as nursery:
+        one, ears = control_of(ours), Ears()
+        nursery.start_soon(ears.run, one)
+        one.send(b"a little")
+        with trio.fail_after(10):
+            assert await theirs.receive_some(100) == b"a little"
+            assert ears.writable == []
+            sent = 8
+            while not one.waiting:
+                one.send(bytes(60_000))
+                sent += 60_000
+                await trio.testing.wait_all_tasks_blocked()
+            assert ears.writable == [False]
+            one.send(b"more")
+            taken = 8
+            while taken < sent + 4:
+                taken += len(await theirs.receive_some(65_536))
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        assert ears.writable == [False, True]
+        assert one.waiting == 0
+        one.close()
+        await theirs.aclose()

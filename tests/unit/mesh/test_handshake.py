@@ -20,12 +20,14 @@ from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import DEFAULT_NETWORK, Membership
 from weave_py.crypto.noise import Handshake
 from weave_py.mesh.handshake import (
+    ALERT_BUSY,
     ALERT_HAS_NO_SECRET,
     ALERT_NEEDS_SECRET,
     ALERT_PASSWORD,
     ALERTS,
     MAX_HANDSHAKE_FRAME,
     PROTOCOL,
+    TOO_MANY,
     WRONG_PASSWORD,
     ControlHandshake,
     Step,
@@ -52,7 +54,7 @@ class Side:
 
     def hear(self, data: bytes) -> bytes:
         self.reader.feed(data)
-        answer = self.handshake.proceed_untrusted(self.reader)
+        answer = self.handshake.proceed_untrusted(self.reader, 0.0)
         if answer:
             self.said.append(answer)
         return answer
@@ -426,11 +428,69 @@ def test_a_certificate_of_somebody_else_is_refused(stolen: bool) -> None:
     assert isinstance(theirs, bytes)
     noise.set_psk(membership("same").psk_untrusted(share, theirs, initiator=True))
     certificate = identity(3).certificate if stolen else identity(ALICE).certificate
-    said = [identity(3).public, certificate, 5, "mallory", 6783]
+    said = [identity(3).public, certificate, [5, "mallory", 6783]]
     with pytest.raises(AuthenticationError):
         b.hear(frame(noise.write_message(pack(said))))
     assert not b.is_done
     assert b.handshake.theirs is None
+
+
+def test_a_dialler_without_the_password_is_told_a_key_and_nothing_else() -> None:
+    """F16: it learned nickname, UID and port of whoever it called."""
+    _, b = pair()
+    noise = as_raw_initiator(b.said[0])
+    b.hear(preface())
+    share = membership("guess").share(tokens(7))
+    second = b.hear(frame(noise.write_message(pack([True, share.public]))))
+    fields = as_list(
+        unpack_untrusted(noise.read_message_untrusted(second[2:]), max_bytes=999), "", 9
+    )
+    assert fields[1:] == [identity(BOB).public, identity(BOB).certificate]
+
+
+class OneAnswer:
+    """A gate that lets so much through."""
+
+    def __init__(self, answers: int, looks: int) -> None:
+        self.answers, self.looks = answers, looks
+        self.proved: list[bytes] = []
+
+    def may_be_answered(self, now: float) -> bool:
+        self.answers -= 1
+        return self.answers >= 0
+
+    def may_prove(self, static: bytes, now: float) -> bool:
+        self.looks -= 1
+        return self.looks >= 0
+
+    def has_proved(self, static: bytes, now: float) -> None:
+        self.proved.append(static)
+
+
+@pytest.mark.parametrize("secret", ["same", "another"])
+@pytest.mark.parametrize(("answers", "looks"), [(0, 0), (1, 0), (1, 1)])
+def test_a_gate_decides_before_anything_is_judged(secret: str, answers: int, looks: int) -> None:
+    """F8, F14: what is not looked at says the same whether it was right or wrong."""
+    gate = OneAnswer(answers, looks)
+    a, b = pair(secret)
+    b = Side(handshake(BOB, initiator=False, secret="same", remote=place(1), gate=gate))
+    b.hear(a.said[0])
+    first = a.hear(b.said[0])
+    if not answers:
+        assert end(b, first) == TOO_MANY
+        assert len(b.said) == 1
+    else:
+        third = a.hear(b.hear(first))
+        if looks and secret == "same":
+            a.hear(b.hear(third))
+            assert a.is_done
+            assert gate.proved == [identity(ALICE).static_public]
+            return
+        assert end(b, third) == (WRONG_PASSWORD if looks else TOO_MANY)
+    assert gate.proved == []
+    if not looks:
+        assert b.handshake.farewell == alert(ALERT_BUSY)
+        assert "called again soon" in end(a, b.handshake.farewell)
 
 
 @pytest.mark.parametrize("remote", [Endpoint("10.0.0.1\n", 1), Endpoint("10.0.0.1", 0)])

@@ -7,11 +7,11 @@ import pytest
 from tests.kit.builders import identity, neighbour, ourself, place, synthetic_name
 from weave_py.crypto.identity import check_certificate_untrusted, verify_untrusted
 from weave_py.mesh.ourself import RECORD_CONTEXT, Ourself
-from weave_py.model.names import Endpoint
+from weave_py.model.names import MAX_NEIGHBOURS, Endpoint, PeerUID
 from weave_py.wire.gossip import U63, RecordVersion
 from weave_py.wire.topology import (
     MAX_ENDPOINTS,
-    MAX_NEIGHBOURS,
+    MAX_NICKNAME,
     decode_record_untrusted,
     encode_record,
 )
@@ -96,6 +96,21 @@ def test_too_much_is_cut() -> None:
     assert len(mine.record.neighbours) == MAX_NEIGHBOURS
     check(mine)
     assert not mine.update(ports, many)
+
+
+def test_what_others_would_find_too_large_is_cut() -> None:
+    """F5a: records have at most 16 KiB. An honest one with 200 neighbours fits, whatever their
+    addresses; who has more than fit says so many of them as do."""
+    far = Endpoint("2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff%" + "i" * 15, 65535)
+    mine = Ourself(identity(1), PeerUID(1), 5, "\U0001f9ff" * MAX_NICKNAME, (1, 2))
+    many = [
+        neighbour(2, cost=60_000)._replace(name=synthetic_name(n), address=far)
+        for n in range(MAX_NEIGHBOURS)
+    ]
+    assert mine.update([far] * MAX_ENDPOINTS, many)
+    assert 190 < len(mine.record.neighbours) < MAX_NEIGHBOURS
+    decode_record_untrusted(mine.signed.body, mine.signed.signature)
+    assert not mine.update([far] * MAX_ENDPOINTS, many)
 
 
 @pytest.mark.parametrize(

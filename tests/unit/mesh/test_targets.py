@@ -90,6 +90,18 @@ def test_a_pause_asked_for_is_kept() -> None:
     assert next_at(made) == 60.0
 
 
+def test_who_was_only_busy_is_called_as_often_as_before() -> None:
+    """F14: it attends to some of those who call at a time; whoever calls rarely would wait long."""
+    made = Targets(US, lambda: 0.5)
+    made.connect([parse_target("a")], 0.0)
+    now = 0.0
+    for _ in range(20):
+        assert called(made, now) == ["a"]
+        made.failed("a", "busy", now, backs_off=False)
+        assert next_at(made) - now == pytest.approx(S.first_retry)
+        now = next_at(made)
+
+
 def test_an_answer_for_a_forgotten_target_is_nothing() -> None:
     made = targets("a")
     called(made, 0.0)
@@ -325,8 +337,8 @@ def test_a_configured_target_is_not_discovered_over() -> None:
 @settings(deadline=None)
 def test_never_too_many_calls_at_a_time(script: list[tuple[str, int, float]]) -> None:
     limit = 3
-    made = Targets(US, lambda: 0.5, TargetSettings(concurrent=limit))
-    now, calling = 0.0, set[str]()
+    made = Targets(US, lambda: 0.5, TargetSettings(concurrent=limit, most=2 * limit))
+    now, calling, fresh = 0.0, set[str](), dict[str, float]()
     known, connected = peers([]), set[PeerName]()
     for action, number, wait in script:
         now += wait
@@ -348,11 +360,14 @@ def test_never_too_many_calls_at_a_time(script: list[tuple[str, int, float]]) ->
         keys = called(made, now)
         assert not calling & set(keys), "called while it is being called"
         calling.update(keys)
-        assert len(calling) <= limit
+        fresh.update(dict.fromkeys(keys, now))
+        waiting = [key for key in calling if fresh[key] + S.unanswered_after > now]
+        assert len(waiting) <= limit
+        assert len(calling) <= 2 * limit
         assert called(made, now) == []
         deadline = made.next_deadline()
         assert deadline is None or deadline.at > now, "a deadline that nothing comes of"
-        if len(calling) < limit and deadline is not None:
+        if deadline is not None:
             assert made.due(deadline.at - 1e-9) == []
 
 
@@ -365,7 +380,7 @@ def taken_from(calling: set[str]) -> str:
 def test_the_deadline_is_when_something_is_due() -> None:
     made = targets("a", "b", settings=TargetSettings(concurrent=1))
     assert called(made, 0.0) == ["a"]
-    assert made.next_deadline() is None, "b has to wait for a's answer, not for a time"
+    assert next_at(made) == S.unanswered_after, "b waits for a's answer, but not for long"
     made.failed("a", "x", 1.0)
     assert next_at(made) == 0.0
     assert called(made, 1.0) == ["b"]

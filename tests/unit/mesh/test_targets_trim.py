@@ -15,15 +15,42 @@ def test_connections_of_smaller_times_are_given_up_after_a_while() -> None:
     made, known = targets(), large()
     called_before = frozenset(peers(range(20)))
     made.discover(known, called_before, 200, 0.0, known, called_before)
-    assert made.take_superfluous(0.0) == []
+    assert made.next_trim() is None, "all peers are new"
+    start = S.known_after
+    made.discover(known, called_before, 200, start, known, called_before)
+    assert made.take_superfluous(start) == []
     deadline = made.next_trim()
     assert deadline is not None
-    assert deadline.at == S.trim_after
-    spare = made.take_superfluous(S.trim_after)
+    assert deadline.at == start + S.trim_after
+    spare = made.take_superfluous(start + S.trim_after)
     kept = called_before - set(spare)
     assert spare
-    assert kept <= desired_ports(US, {**known, US: (at(500),)})
-    assert made.take_superfluous(S.trim_after) == [], "each is said once"
+    longest = set(sorted(called_before)[: S.kept_longest])
+    assert kept - longest <= desired_ports(US, {**known, US: (at(500),)})
+    assert longest <= kept
+    assert made.take_superfluous(start + S.trim_after) == [], "each is said once"
+
+
+def test_none_is_given_up_for_peers_that_have_just_been_made_up() -> None:
+    """F5e: honest routers ended their connections with each other in favour of fakes."""
+    made = targets()
+    honest = peers(range(70))
+    called_before = frozenset(peers(range(8)))
+    made.discover(honest, called_before, 200, 0.0, honest, called_before)
+    made.discover(honest, called_before, 200, S.known_after, honest, called_before)
+    settled = called_before - set(made.take_superfluous(S.known_after + S.trim_after))
+    assert settled
+    fakes = peers(range(1000, 3000))
+    now = S.known_after + 2 * S.trim_after
+    everybody = {**honest, **fakes}
+    for _ in range(int(S.known_after) - 10):
+        made.discover(everybody, settled, 200, now, everybody, settled)
+        assert made.take_superfluous(now) == []
+        now += 1.0
+    made.discover(everybody, settled, 200, now + 20, everybody, settled)
+    made.discover(everybody, settled, 200, now + 30, everybody, settled)
+    later = settled - set(made.take_superfluous(now + 30))
+    assert len(later) >= S.kept_longest, "and with some for ever"
 
 
 def test_a_smaller_network_gives_up_none() -> None:

@@ -47,6 +47,25 @@ def test_a_live_peer_has_its_turn_before_dead_ones_are_called_again() -> None:
     assert order.index(found[alive][0].text) <= len(dead)
 
 
+def test_a_living_target_is_called_soon_however_many_are_dead() -> None:
+    """(t44) Eight dead ones at the head of a list kept the ninth waiting until they had failed."""
+    made = targets(*(at(number).text for number in range(1, 42)))
+    assert len(called(made, 0.0)) == S.concurrent
+    for second in range(1, 5):
+        assert called(made, second * S.unanswered_after - 0.01) == []
+        assert next_at(made) == second * S.unanswered_after
+        assert len(called(made, second * S.unanswered_after)) == S.concurrent
+    assert called(made, 5.0) == [at(41).text]
+
+
+def test_no_more_calls_than_there_may_be_wait_for_an_answer() -> None:
+    """(t44)"""
+    made = targets(*(at(number).text for number in range(1, 201)))
+    calls = [key for tenth in range(300) for key in called(made, tenth / 10)]
+    assert len(calls) == S.most
+    assert made.next_deadline() is None, "only an answer can change anything"
+
+
 def test_an_address_that_is_announced_no_more_is_called_no_more() -> None:
     peer = synthetic_name(600)
     made = targets()

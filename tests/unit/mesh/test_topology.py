@@ -20,11 +20,20 @@ from tests.kit.builders import (
     signed_record,
 )
 from weave_py.mesh.gossip.digests import bucket_of
+from weave_py.mesh.gossip.introducers import IntroducerQuota
 from weave_py.mesh.ourself import RECORD_CONTEXT
+from weave_py.mesh.record_verifier import RecordVerifier
 from weave_py.mesh.topology import Topology, TopologySettings
 from weave_py.model.errors import AuthenticationError, PeerError, WireError
 from weave_py.model.names import PeerName
-from weave_py.wire.gossip import BUCKETS, MAX_RECORD_BYTES, RecordVersion, owner_of, record_key
+from weave_py.wire.gossip import (
+    BUCKETS,
+    MAX_RECORD_BYTES,
+    Held,
+    RecordVersion,
+    owner_of,
+    record_key,
+)
 from weave_py.wire.topology import SignedRecord, encode_record
 
 US = 0
@@ -222,11 +231,95 @@ def test_nobody_takes_our_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_flood_of_peers_ends_at_the_limit() -> None:
-    result = topology(TopologySettings(max_peers=2))
+    result = topology(TopologySettings(quota=IntroducerQuota(all_records=2)))
     take(result, signed_record(1))
     take(result, signed_record(2))
     refused(signed_record(3), PeerError, result)
     assert take(result, signed_record(1, version=1)) is not None
+
+
+def bring(into: Topology, via: int, came: SignedRecord, now: float = 0.0) -> bool:
+    try:
+        return into.merge_untrusted(came.body, came.signature, name(via), now) is not None
+    except PeerError:
+        return False
+
+
+def near(*neighbours: int, quota: IntroducerQuota) -> Topology:
+    """Connected with these, which are connected with us and each other."""
+    result = topology(TopologySettings(quota=quota))
+    result.ourself.update([], [neighbour(n) for n in neighbours])
+    for number in neighbours:
+        result.introducers.joined(name(number))
+        others = [neighbour(n) for n in (US, *neighbours) if n != number]
+        assert bring(result, number, signed_record(number, others))
+    result.refresh(0.0)
+    return result
+
+
+FEW = IntroducerQuota(records=6, bytes=100_000, all_records=12, all_bytes=200_000)
+
+
+class CountingVerifier(RecordVerifier):
+    decoded = 0
+
+    def decode_untrusted(self, body: bytes, signature: bytes) -> SignedRecord:
+        self.decoded += 1
+        return super().decode_untrusted(body, signature)
+
+
+def test_of_a_peer_one_thing_a_second_is_taken_and_forgeries_do_not_spend_it() -> None:
+    """F5a: and what is too much is not even decoded."""
+    verifier = CountingVerifier()
+    result = Topology(ourself(US), verifier=verifier)
+    result.introducers.joined(name(1))
+    burst = int(TopologySettings().burst)
+    for version in range(burst):
+        forged = signed_record(7, version=1000 + version)
+        assert not bring(result, 1, replace(forged, signature=bytes(64)))
+    taken = sum(bring(result, 1, signed_record(7, version=v)) for v in range(3 * burst))
+    assert taken == burst
+    assert verifier.decoded == 2 * burst
+    assert not bring(result, 1, signed_record(7, version=900), now=0.5)
+    assert bring(result, 1, signed_record(7, version=901), now=1.5)
+    assert bring(result, 1, signed_record(8)), "another's is not spent"
+
+
+def test_a_neighbour_brings_its_quota_and_the_others_theirs() -> None:
+    """F5a: what is made up is one branch, and a newcomer behind the same neighbour another."""
+    result = near(1, 2, quota=FEW)
+    everybody = [neighbour(n) for n in range(21, 40)]
+    assert bring(result, 1, signed_record(20, [neighbour(1), *everybody]))
+    assert bring(result, 1, signed_record(1, [neighbour(US), neighbour(2), neighbour(20)], 1, 1))
+    fakes = [signed_record(n, [neighbour(20)]) for n in range(21, 40)]
+    for fake in fakes:
+        bring(result, 1, fake)
+    result.refresh(1.0)
+    assert result.introducers.usage(name(1))[0] == FEW.records
+    assert not any(bring(result, 1, fake, 2.0) for fake in fakes[8:]), "one branch has its share"
+    refused = signed_record(39, [neighbour(20)])
+    assert not result.lacks(Held(record_key(name(39)), refused.order, refused.mark), name(1), 2.0)
+    claims = [neighbour(US), neighbour(2), neighbour(20), neighbour(50)]
+    assert bring(result, 1, signed_record(1, claims, 1, 2), 2.0)
+    assert bring(result, 1, signed_record(50, [neighbour(1)]), 2.0), "a newcomer"
+    assert result.introducers.usage(name(1))[0] == FEW.records
+    result.refresh(3.0)
+    assert {name(1), name(2), name(20), name(50)} <= result.routes.hops.keys()
+    assert bring(result, 2, signed_record(60, [neighbour(2)]), 3.0), "another's quota is its own"
+
+
+def test_what_nobody_can_reach_makes_room_first_and_expired_records_are_charged_too() -> None:
+    """F5a: nor does limbo hold more than the quota."""
+    result = near(1, 2, quota=FEW)
+    for life in range(5):
+        for number in range(20, 40):
+            bring(result, 1, signed_record(number, version=life), 100.0 * life)
+        forget(result)
+        assert len(result) + len(result.forgotten(99)) <= FEW.records + 2
+    lost = signed_record(49)
+    assert not bring(result, 1, lost, 900.0), "who cannot be reached either takes no one's place"
+    assert bring(result, 1, signed_record(1, [neighbour(US), neighbour(50)], 1, 1), 900.0)
+    assert bring(result, 1, signed_record(50, [neighbour(1)]), 900.0)
 
 
 # --- our own record --------------------------------------------------------------------------
@@ -410,14 +503,16 @@ def test_whether_a_peer_can_be_reached_without_us() -> None:
     take(result, signed_record(2, [neighbour(US)]))
     take(result, signed_record(3, [neighbour(1)]))
     result.refresh(0.0)
-    assert not result.reachable_without([name(2)])
-    assert not result.reachable_without([name(1)])
-    assert result.reachable_without([name(3)]), "we have no connection with it anyway"
+    near = {name(1), name(2)}
+    assert not result.reachable_without([name(2)], near)
+    assert not result.reachable_without([name(1)], near)
+    assert result.reachable_without([name(3)], near), "we have no connection with it anyway"
     take(result, signed_record(2, [neighbour(US), neighbour(3)], version=1))
     take(result, signed_record(3, [neighbour(1), neighbour(2)], version=1))
-    assert result.reachable_without([name(1)])
-    assert result.reachable_without([name(2)])
-    assert not result.reachable_without([name(9)])
+    assert result.reachable_without([name(1)], near)
+    assert result.reachable_without([name(2)], near)
+    assert not result.reachable_without([name(9)], near)
+    assert not result.reachable_without([name(1)], {name(1)}), "F5d: the other one has just gone"
 
 
 # --- digests ---------------------------------------------------------------------------------
@@ -454,7 +549,7 @@ def test_a_bucket_hash_changes_alone() -> None:
 
 def test_at_the_quota_a_peers_news_replaces_its_own_record() -> None:
     """It is the one that has been unreachable longest, and so would be the first to make room."""
-    made = topology(TopologySettings(max_peers=3))
+    made = topology(TopologySettings(quota=IntroducerQuota(all_records=3)))
     for number in (1, 2, 3):
         take(made, signed_record(number, [], 1, 1))
         made.refresh(float(number))

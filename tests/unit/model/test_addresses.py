@@ -35,9 +35,9 @@ LIKELY = st.one_of(
 def asked_of_the_command(command: click.Command, words: tuple[str, ...]) -> str:
     """What is wrong with it; empty if the router would have been asked next."""
     assert command.callback is not None
-    more = {"no_multicast_route": False} if command is attach_command else {}
+    more = {p.name: False for p in command.params if isinstance(p, click.Option) and p.is_flag}
     with pytest.raises((click.UsageError, WeaveError)) as ended:
-        command.callback(words=words, http_addr=NOBODY, **more)
+        command.callback(words=words, http_addr=NOBODY, bridge=None, **more)
     return ended.value.message if isinstance(ended.value, click.UsageError) else ""
 
 

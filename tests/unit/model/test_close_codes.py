@@ -15,6 +15,7 @@ def test_the_numbers_are_protocol() -> None:
         "OURSELF": 5,
         "CLONED": 6,
         "REFUSED": 7,
+        "BUSY": 8,
     }
 
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.kit.builders import claim, neighbour, place, synthetic_name
+from weave_py.link.path import PathSettings
 from weave_py.model.names import Endpoint
 from weave_py.router.candidates import (
     MAX_ANNOUNCED_SEEN,
-    MAX_OWN_PLACES,
+    MAX_SEEN_PLACES,
+    CandidateAddresses,
     announced,
     is_symmetric,
     seen_by_neighbours,
     usable,
 )
+from weave_py.wire.topology import MAX_ENDPOINTS
 
 A, B, C = (synthetic_name(n) for n in (1, 2, 3))
 
@@ -37,13 +42,13 @@ def test_where_somebody_was_called_counts_if_both_say_so() -> None:
 
 def test_order_stays_and_repetitions_go() -> None:
     places = [place(3), place(1), place(3), place(2), place(1)]
-    assert usable(iter(places), ()) == (place(3), place(1), place(2))
+    assert usable(iter(places)) == (place(3), place(1), place(2))
 
 
 def test_our_own_hosts_are_left_out_on_any_port() -> None:
     ours = place(1)
     places = [ours, ours._replace(port=1), place(2)]
-    assert usable(places, {ours.host}) == (place(2),)
+    assert usable(places, {ours.host}.__contains__) == (place(2),)
 
 
 @pytest.mark.parametrize(
@@ -54,12 +59,12 @@ def test_our_own_hosts_are_left_out_on_any_port() -> None:
     ],
 )
 def test_addresses_that_lead_nowhere_or_to_too_many(host: str) -> None:
-    assert usable([Endpoint(host, 6783)], ()) == ()
+    assert usable([Endpoint(host, 6783)]) == ()
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "192.168.1.1", "8.8.8.8", "2001:db8::1", "fd00::1"])
 def test_plain_unicast_addresses(host: str) -> None:
-    assert usable([Endpoint(host, 6783)], ()) == (Endpoint(host, 6783),)
+    assert usable([Endpoint(host, 6783)]) == (Endpoint(host, 6783),)
 
 
 # --- what we announce --------------------------------------------------------------------
@@ -84,13 +89,36 @@ def test_of_many_ports_the_two_that_most_peers_see() -> None:
     assert len(announced([], many)) == MAX_ANNOUNCED_SEEN
 
 
-def test_what_peers_see_is_read_also_of_a_host_with_many_bridges() -> None:
-    own = [place(n) for n in range(1, 30)]
-    seen = Endpoint(PUBLIC, 40_000)
-    announcement = announced(own, [seen])
-    assert seen in announcement[:MAX_OWN_PLACES]
-    assert announcement[0] == own[0]
-    assert set(announcement) == {*own, seen}
+endpoints = st.builds(
+    Endpoint, st.integers(0, 250).map("10.0.0.{}".format), st.sampled_from([6783, 7000])
+)
+
+
+@given(*[st.lists(endpoints, max_size=40)] * 3)
+def test_all_that_is_told_is_read_and_nothing_unlikely_pushes_out_what_is_likely(
+    likely: list[Endpoint], observed: list[Endpoint], unlikely: list[Endpoint]
+) -> None:
+    """t01: both limits are one, and what peers see has room in any case."""
+    likely, unlikely = list(dict.fromkeys(likely)), list(dict.fromkeys(unlikely))
+    unlikely = [each for each in unlikely if each not in likely]
+    told = announced(likely, observed, unlikely)
+    assert len(told) <= MAX_ENDPOINTS
+    assert len(told) == len(set(told))
+    seen = [each for each in told if each not in likely and each not in unlikely]
+    assert len(seen) <= MAX_ANNOUNCED_SEEN
+    assert bool(seen) == any(each not in {*likely, *unlikely} for each in observed)
+    kept = likely[: MAX_ENDPOINTS - len(seen)]
+    assert told[: len(kept)] == kept
+    if any(each in unlikely for each in told):
+        assert set(likely) <= set(told)
+    record = replace(claim([]), endpoints=tuple(told))
+    read = CandidateAddresses({A: record}.keys(), {A: record}.get, lambda _: None, lambda _: False)
+    assert list(read[A]) == told
+
+
+def test_links_have_room_for_all_that_is_read() -> None:
+    """t01: the reader does not cut again."""
+    assert PathSettings().max_candidates >= 1 + MAX_ENDPOINTS + MAX_SEEN_PLACES
 
 
 def test_a_nat_with_a_port_for_every_peer_shows() -> None:

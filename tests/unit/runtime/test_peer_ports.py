@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar, cast
 
@@ -18,6 +18,7 @@ from fastdp.fake.net import FakeNet
 from fastdp.plan.state import Device
 from fastdp.reconciler import Reconciler
 from weave_py.datapath.datapath import Datapath
+from weave_py.host.rtnl import NESTED, attribute
 from weave_py.host.tap import Tap
 from weave_py.loop.host_thread import HostThread
 from weave_py.model.errors import HostError
@@ -69,9 +70,25 @@ class Kit:
         self._events = events
         reconciler = Reconciler(self.host, "weave", 1376, 4789)
         thread = cast(HostThread, self.thread)
+        self.asked: list[set[int]] = []
+        """What was to be avoided, each time that room was to be made."""
         self.ports = PeerPorts(
-            thread, reconciler, "weave", self.outcomes.append, self._restore, self._open
+            thread,
+            reconciler,
+            "weave",
+            self.outcomes.append,
+            self._restore,
+            self._open,
+            self._make_room,
         )
+        self.reconciler = reconciler
+
+    async def _make_room(
+        self, wishes: Mapping[PeerName, DesiredVxlan | None], foreign: Collection[int]
+    ) -> bool:
+        self.asked.append(set(foreign))
+        self.reconciler.move(wishes, (6784, 14789)[len(self.asked) - 1], None, None, 0.0)
+        return True
 
     def _restore(self) -> bool:
         gone, self.bridge_gone = self.bridge_gone, False
@@ -123,11 +140,10 @@ def _whole_lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("weave_py.observe.log._flood", Flood())
 
 
-def link_event(name: str) -> bytes:
-    """RTM_NEWLINK with nothing but a name."""
-    text = name.encode() + b"\0"
-    attribute = struct.pack("=HH", 4 + len(text), 3) + text + bytes(-len(text) % 4)
-    payload = struct.pack("=BxHiII", 0, 0, 99, 0, 0) + attribute
+def link_event(name: str, more: bytes = b"") -> bytes:
+    """RTM_NEWLINK with nothing but a name, or more."""
+    named = attribute(3, name.encode() + b"\0")
+    payload = struct.pack("=BxHiII", 0, 0, 99, 0, 0) + named + more
     return struct.pack("=IHHII", 16 + len(payload), 16, 0, 0, 0) + payload
 
 
@@ -357,6 +373,9 @@ class Rules:
     def __init__(self) -> None:
         self.asked_at: list[float] = []
 
+    def apply(self) -> None:
+        raise AssertionError("it is for another port only")
+
     def restore(self) -> bool:
         self.asked_at.append(trio.current_time())
         return False
@@ -386,3 +405,34 @@ async def test_rules_that_somebody_changes_are_looked_at_at_once(
             assert len(rules.asked_at) == 2
             assert rules.asked_at[1] - changed_at < 0.05
             nursery.cancel_scope.cancel()
+
+
+def foreign_vxlan(port: int) -> bytes:
+    data = attribute(15, struct.pack("!H", port))
+    info = attribute(1, b"vxlan\0") + attribute(2 | NESTED, data)
+    return link_event("vx9", attribute(18 | NESTED, info))
+
+
+async def test_others_on_our_port_have_us_move(
+    kit: Kit, kernel: tuple[socket.socket, socket.socket], autojump_clock: trio.testing.MockClock
+) -> None:
+    """t24: both that can be seen, and that was here for a moment only."""
+    kit.ports.add(ONE)
+    kit.ports.want(DesiredPort(ONE, FAST))
+    async with kit.running():
+        await trio.sleep(1)
+        assert kit.host.observe().vxlans[ONE].udp_port == 4789
+        kernel[1].send(foreign_vxlan(8472))
+        await trio.sleep(1)
+        assert kit.asked == []
+        kernel[1].send(foreign_vxlan(4789))
+        await trio.sleep(1)
+        assert kit.asked == [{4789, 8472}]
+        assert kit.host.observe().vxlans[ONE].udp_port == 6784
+        kernel[1].send(foreign_vxlan(4789))
+        await trio.sleep(LOOK_SECONDS)
+        assert len(kit.asked) == 1
+        kit.host.foreign = {6784}  # of which no event told
+        await trio.sleep(LOOK_SECONDS + 1)
+        assert len(kit.asked) == 2
+        assert kit.host.observe().vxlans[ONE].udp_port == 14789

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -29,12 +29,14 @@ from weave_py.model.effects import KeepState, LogEvent
 from weave_py.model.fast import Carried, DesiredPort, PortsOutcome
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.model.routes import RouteTable
+from weave_py.model.underlay import NO_ROUTE, Route
 from weave_py.router.engine import Engine
 from weave_py.router.outputs import (
     AddPort,
     CloseSession,
     CloseStream,
     Dial,
+    FindRoutes,
     OpenSession,
     Output,
     RemovePort,
@@ -96,7 +98,7 @@ class FakeEngine:
     def dialled(self, number: int, remote: Endpoint, now: float) -> None:
         self._hear("dialled", number, remote)
 
-    def dial_failed(self, number: int, error: str, now: float) -> None:
+    def dial_failed(self, number: int, error: str, now: float, pause: float = 0.0) -> None:
         self._hear("dial_failed", number, error)
 
     def received(self, number: int, data: bytes, now: float) -> None:
@@ -124,6 +126,9 @@ class FakeEngine:
 
     def fast_counted(self, counts: Mapping[PeerName, Carried], now: float) -> None:
         self._hear("counted", dict(counts))
+
+    def routes_found(self, found: Mapping[str, Route], now: float) -> None:
+        self._hear("routes", dict(found))
 
     def stop(self, now: float) -> None:
         self.is_stopped = True
@@ -156,13 +161,17 @@ class Kit:
         self.world = Recorder()
         self.kept: list[tuple[str, object]] = []
         self.loop = TaskLoop() if loop is None else loop
-        self.pump = Pump(cast(Engine, self.engine), None, self._keep, self.loop)
+        self.ways: dict[str, Route] = {}
+        self.pump = Pump(cast(Engine, self.engine), None, self._keep, self.loop, self._find_routes)
         self.pump.use(cast(Datapath, self.world), cast(PeerPorts, self.world))
 
     def _keep(self, name: str, value: object, kept: Callable[[], None] | None) -> None:
         self.kept.append((name, value))
         if kept:
             kept()
+
+    def _find_routes(self, hosts: Iterable[str]) -> dict[str, Route]:
+        return {host: self.ways.get(host, NO_ROUTE) for host in hosts}
 
     def do(self, *outputs: Output) -> None:
         self.engine.outputs += outputs
@@ -373,6 +382,14 @@ async def test_a_refused_answer_is_nobodys_business() -> None:
     assert [what[0] for what in kit.engine.told] == ["note"]
 
 
+async def test_ways_are_found_at_once() -> None:
+    """t02: nothing is sent there before."""
+    kit = Kit()
+    kit.ways["192.0.2.1"] = outside = Route("192.0.2.9")
+    kit.do(FindRoutes(("192.0.2.1", "192.0.2.2")))
+    assert kit.engine.told[-1] == ("routes", {"192.0.2.1": outside, "192.0.2.2": NO_ROUTE})
+
+
 # --- streams -----------------------------------------------------------------------------
 
 
@@ -509,3 +526,44 @@ async def test_goodbye_does_not_wait_for_ever(mock_clock: trio.testing.MockClock
             await trio.testing.wait_all_tasks_blocked()
             mock_clock.jump(1.01)
         await theirs.aclose()
+
+
+INSIDE_WAY = Route("10.32.0.1", inside=True)
+
+
+async def test_no_call_goes_through_the_inner_network() -> None:
+    """t02: control connections carry frames, too."""
+    async with running() as kit, listener() as (one, port):
+        kit.ways["127.0.0.1"] = INSIDE_WAY
+        kit.do(Dial(4, "127.0.0.1", port))
+        async with await one.accept() as theirs:
+            _, number, error = await kit.engine.wait_for("dial_failed")
+            assert number == 4
+            assert error.startswith("inside-overlay: ")
+            assert await theirs.receive_some() == b""
+
+
+async def test_nor_does_one_that_comes_in() -> None:
+    """t02."""
+    async with running() as kit, listener() as (one, port), trio.open_nursery() as nursery:
+        kit.ways["127.0.0.1"] = INSIDE_WAY
+        nursery.start_soon(trio.serve_listeners, kit.pump.serve_stream, [one])
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        async with stream:
+            assert await stream.receive_some() == b""
+        assert "accepted" not in [what[0] for what in kit.engine.told]
+        nursery.cancel_scope.cancel()
+
+
+async def test_one_whose_way_turns_inside_is_cut() -> None:
+    """t02: a device may be put into the bridge at any time."""
+    async with running() as kit, listener() as (one, port):
+        kit.do(Dial(4, "127.0.0.1", port))
+        async with await one.accept():
+            await kit.engine.wait_for("dialled")
+            assert kit.pump.remotes() == ["127.0.0.1"]
+            kit.pump.cut_streams_inside({"127.0.0.1": NO_ROUTE})
+            kit.pump.cut_streams_inside({"127.0.0.1": INSIDE_WAY})
+            _, number, reason = await kit.engine.wait_for("stream_ended")
+            assert number == 4
+            assert reason.startswith("inside-overlay: ")

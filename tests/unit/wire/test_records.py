@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.kit.builders import neighbour, record, signed_record
 from weave_py.model.errors import WireError
-from weave_py.model.names import Endpoint, PeerName, PeerUID, endpoint
+from weave_py.model.names import MAX_NEIGHBOURS, Endpoint, PeerName, PeerUID, endpoint
 from weave_py.wire.gossip import (
     BUCKET_HASH_BYTES,
     BUCKETS,
@@ -34,13 +34,13 @@ from weave_py.wire.gossip import (
 from weave_py.wire.packing import pack, unpack_untrusted
 from weave_py.wire.topology import (
     MAX_ENDPOINTS,
-    MAX_NEIGHBOURS,
     MAX_NICKNAME,
     U64,
     Neighbour,
     PeerRecord,
     decode_record_untrusted,
     encode_record,
+    glance_at_record_untrusted,
 )
 
 names = st.binary(min_size=6, max_size=6).map(PeerName)
@@ -103,15 +103,16 @@ def test_gossip_comes_back(sent: GossipMessage) -> None:
 
 
 def test_the_largest_record_we_can_make_is_not_too_large() -> None:
-    """Whatever `mesh.ourself` cuts to the maximum numbers must pass everybody's decoder."""
-    far = Endpoint("2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff%" + "i" * 15, 65535)
+    """256 neighbours with the longest addresses fit. (An interface's name behind them, or the
+    longest of nicknames, costs some neighbours: see Ourself.)"""
+    far = Endpoint("2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff", 65535)
     largest = PeerRecord(
         identity=bytes(32),
         static=bytes(32),
         certificate=bytes(64),
         uid=PeerUID(U64),
         order=RecordVersion(U63, U63),
-        nickname="\U0001f9ff" * MAX_NICKNAME,
+        nickname="x" * MAX_NICKNAME,
         endpoints=(far,) * MAX_ENDPOINTS,
         neighbours=(Neighbour(PeerName(b"n" * 6), 60_000, True, True, far),) * MAX_NEIGHBOURS,
         suites=(255,) * 16,
@@ -270,3 +271,30 @@ def test_one_bad_record_does_not_spoil_the_message() -> None:
 
 def test_orders_compare_incarnations_first() -> None:
     assert RecordVersion(1, U63) < RecordVersion(2, 0) < RecordVersion(2, 1)
+
+
+@given(records)
+def test_a_glance_sees_what_decoding_does(made: PeerRecord) -> None:
+    """F5a: whose record it is, and which, is known before it is decoded."""
+    body = encode_record(made)
+    assert glance_at_record_untrusted(body) == (made.identity, made.order)
+    assert glance_at_record_untrusted(body[:192] + b"garbage") == (made.identity, made.order)
+
+
+@given(st.binary(max_size=300) | st.lists(st.integers(0, 9), max_size=20).map(pack))
+def test_a_glance_at_garbage_is_refused(garbage: bytes) -> None:
+    with pytest.raises(WireError):
+        glance_at_record_untrusted(garbage)
+
+
+@given(records, st.data())
+def test_what_decodes_is_what_the_glance_saw(made: PeerRecord, data: st.DataObject) -> None:
+    body = bytearray(encode_record(made))
+    at = data.draw(st.integers(0, len(body) - 1))
+    body[at] ^= data.draw(st.integers(1, 255))
+    try:
+        decoded = decode_record_untrusted(bytes(body), SIGNATURE)
+    except WireError:
+        return
+    glance = glance_at_record_untrusted(bytes(body))
+    assert glance == (decoded.record.identity, decoded.record.order)

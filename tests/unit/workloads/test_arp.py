@@ -7,7 +7,8 @@ from ipaddress import IPv4Address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weave_py.workloads.arp import Claim, decode_claim_untrusted, encode_request, ipv4_of
+from weave_py.workloads.arp import decode_claim_untrusted, encode_request
+from weave_py.workloads.claim import Claim
 
 OURS = bytes.fromhex("8a3e00000001")
 THEIRS = bytes.fromhex("8a3e00000002")
@@ -56,7 +57,3 @@ def test_anything_may_arrive(frame: bytes) -> None:
 def test_short_and_foreign_frames_claim_nothing(length: int, noise: bytes) -> None:
     assert decode_claim_untrusted(encode_request(THEIRS, WANTED, WANTED)[:length], OURS) is None
     assert decode_claim_untrusted(noise[:12] + b"\x08\x00" + noise[14:], OURS) is None
-
-
-def test_ipv4_of() -> None:
-    assert ipv4_of(["10.2.1.1/24", "fd00::1/64"]) == [WANTED]

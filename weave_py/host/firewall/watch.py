@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from weave_py.host.address_watch import AddressWatch
+from weave_py.host.underlay_watch import UnderlayWatch
 
 _NETLINK_NETFILTER: Final = 12  # linux/netlink.h (socket has no name for it)
 
 
-class RulesWatch(AddressWatch):
+class RulesWatch(UnderlayWatch):
     """Readable whenever somebody has changed them: `drain`, then look. A context manager."""
 
     PROTOCOL = _NETLINK_NETFILTER

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import stat
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,8 +29,10 @@ T = TypeVar("T")
 class StateDirectory:
     """A directory of small checksummed files; created (0700) if it is not there.
 
-    Every method raises StateError for what a person has to put right, with the path and what to
-    do: a directory or file that others can change, or secrets that they can read.
+    Who may change it is found out, and it is locked and wiped, by one descriptor: whatever its path
+    leads to meanwhile. Every method raises StateError for what a person has to put right, with the
+    path and what to do: a directory or file that others can change, or secrets that they can
+    read.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -42,8 +45,8 @@ class StateDirectory:
         """Why it could not: one line."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            found = self.path.stat()
-        except FileExistsError:
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileExistsError, NotADirectoryError):
             raise StateError(
                 f"{self.path} is not a directory: move it away or choose another --state-dir"
             ) from None
@@ -52,13 +55,15 @@ class StateDirectory:
                 f"cannot use {self.path}: {error.strerror}: run as root (sudo) or choose "
                 f"another --state-dir"
             ) from None
+        weakref.finalize(self, os.close, self._fd)
+        found = os.fstat(self._fd)
         if found.st_uid not in (0, os.geteuid()):
             raise StateError(
                 f"{self.path} belongs to user {found.st_uid}: chown it or pick another --state-dir"
             )
         if stat.S_IMODE(found.st_mode) & 0o022:
             # Whoever may rename files in here may choose who we are.
-            shared = found.st_mode & stat.S_ISVTX or names.holds_others(self.path)
+            shared = found.st_mode & stat.S_ISVTX or names.holds_others(self._fd)
             advice = (
                 "name a directory of its own with --state-dir"
                 if shared
@@ -131,26 +136,30 @@ class StateDirectory:
         self.keep(INCARNATION.name, incarnation)
         return incarnation
 
+    @property
+    def holds_state(self) -> bool:
+        """Whether there is anything to wipe."""
+        return names.holds_state(self._fd)
+
     def wipe(self) -> None:
-        """Forget everything, the identity too. For who holds the lock."""
+        """Forget everything that a router keeps, the identity too. For who holds the lock."""
         try:
-            for path in sorted(self.path.glob("*.json*")):
-                path.unlink()
+            for name in sorted(filter(names.is_state, os.listdir(self._fd))):
+                os.unlink(name, dir_fd=self._fd)
         except OSError as error:
             raise StateError(f"cannot empty {self.path}: {error.strerror}") from None
 
     def _open_lock(self) -> int:
-        path = self.path / "lock"
         flags = os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             try:
-                return os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o600)
+                return os.open("lock", flags | os.O_RDWR | os.O_CREAT, 0o600, dir_fd=self._fd)
             except OSError as error:
                 if error.errno != errno.EROFS:
                     raise
-                return os.open(path, flags | os.O_RDONLY)
+                return os.open("lock", flags | os.O_RDONLY, dir_fd=self._fd)
         except OSError as error:
-            raise StateError(f"cannot open {path}: {error.strerror}") from None
+            raise StateError(f"cannot open {self.path / 'lock'}: {error.strerror}") from None
 
     def _file(self, declared: StateFile) -> Path:
         return self.path / f"{declared.name}.json"

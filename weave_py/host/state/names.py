@@ -59,18 +59,18 @@ def is_state(filename: str) -> bool:
     return _STATE.fullmatch(filename) is not None
 
 
-def holds_state(directory: Path) -> bool:
-    """Whether a router's state is in there."""
+def holds_state(directory: Path | int) -> bool:
+    """Whether a router's state is in there (a path, or a descriptor of it)."""
     return any(map(is_state, _names(directory)))
 
 
-def holds_others(directory: Path) -> bool:
+def holds_others(directory: Path | int) -> bool:
     """Whether anything is in there that no router made."""
     known = (_LOCK, _OF_THE_FILE_SYSTEM)
     return any(name not in known and not is_state(name) for name in _names(directory))
 
 
-def _names(directory: Path) -> list[str]:
+def _names(directory: Path | int) -> list[str]:
     """What is in there; nothing if that cannot be seen: whoever opens it is told why."""
     try:
         return os.listdir(directory)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from weave_py.crypto.identity import Identity, peer_name_of, verify_untrusted
 from weave_py.mesh.gossip.digests import ALL_BUCKETS, Digests
+from weave_py.mesh.gossip.introducers import TOO_MANY, IntroducerQuota, Introducers
 from weave_py.model.errors import PeerError
 from weave_py.model.names import PeerName
 from weave_py.wire.gossip import U63, Held, RecordKey, RecordVersion, owner_of, record_key, slot_of
@@ -38,6 +39,12 @@ class Quota:
     most_bytes: int = 128 * 1024
 
 
+RECORDS_QUOTA = IntroducerQuota(
+    records=8000, bytes=4 * 1024 * 1024, all_records=40_000, all_bytes=16 * 1024 * 1024
+)
+"""Of all owners' records of one channel."""
+
+
 class OwnedRecords:
     """A store (mesh.gossip.store) for a Replicator, with our own records in it."""
 
@@ -48,9 +55,10 @@ class OwnedRecords:
         incarnation: int,
         identity_of: Callable[[PeerName], bytes | None],
         quota: Quota | None = None,
+        introduced: IntroducerQuota | None = None,
     ) -> None:
         """`identity_of`: the key of a peer that takes part, None of any other; `incarnation`
-        grows with each start of ours."""
+        grows with each start of ours; `introduced`: what a neighbour may bring."""
         self.ourself = identity.name
         self._context = context_of(channel)
         self._identity = identity
@@ -65,6 +73,8 @@ class OwnedRecords:
         self._changed: set[PeerName] = set()
         self._missed: set[PeerName] = set()
         self._rival: RecordVersion | None = None
+        self.introducers = Introducers(introduced or RECORDS_QUOTA)
+        """Who has brought which of these."""
         self.refused = 0
 
     # --- ours ----------------------------------------------------------------------------
@@ -97,6 +107,8 @@ class OwnedRecords:
         self._incarnation = min(max(self._rival.incarnation, self._incarnation) + 1, U63)
         self._rival = None
         ours = self._records.get(self.ourself, {})
+        if not ours:  # we only carry the channel: an earlier life of ours did not
+            return [self.begin()]
         return [self._sign(slot, record.payload) for slot, record in sorted(ours.items())]
 
     # --- views (mesh.service.Records) ------------------------------------------------------
@@ -117,6 +129,9 @@ class OwnedRecords:
 
     def take_missed(self, known: Collection[PeerName]) -> bool:
         """Whether records of these were refused, or not asked for, while we did not know them."""
+        if len(self._missed) >= MAX_MISSED:  # too many to note: anybody may be among them
+            self._missed.clear()
+            return bool(known)
         missed = self._missed.intersection(known)
         self._missed -= missed
         return bool(missed)
@@ -129,7 +144,9 @@ class OwnedRecords:
 
     # --- RecordStore -----------------------------------------------------------------------
 
-    def merge_untrusted(self, body: bytes, signature: bytes) -> OwnedRecord | None:
+    def merge_untrusted(
+        self, body: bytes, signature: bytes, via: PeerName | None = None, now: float = 0.0
+    ) -> OwnedRecord | None:
         """Cheap looks first: most records come several times."""
         if body in self._keys:
             return None
@@ -139,7 +156,12 @@ class OwnedRecords:
             if not self._is_news(owner, record):
                 return None
             self._check_quota(owner, record.slot, record.payload, record.order.incarnation)
+            key, is_ours = record_key(owner, record.slot), owner == self.ourself
+            if not is_ours and self._in_the_way(key, via, len(body)) is None:
+                raise PeerError(TOO_MANY)
             verify_untrusted(record.identity, self._context, body, signature)
+            if not is_ours:
+                self._make_room(key, via, len(body))
         except PeerError:
             self.refused += 1
             raise
@@ -148,6 +170,7 @@ class OwnedRecords:
                 self._rival = record.order
             return None
         self._put(owner, record)
+        self.introducers.keep(record_key(owner, record.slot), via, len(body))
         return record
 
     def signed(self, key: RecordKey) -> OwnedRecord | None:
@@ -159,7 +182,7 @@ class OwnedRecords:
     def key_of_body(self, body: bytes) -> RecordKey | None:
         return self._keys.get(body)
 
-    def lacks(self, held: Held) -> bool:
+    def lacks(self, held: Held, of: PeerName | None = None, now: float = 0.0) -> bool:
         owner = owner_of(held.key)
         if self._identity_of(owner) is None:
             self._miss(owner)
@@ -167,7 +190,9 @@ class OwnedRecords:
         if held.order.incarnation < self._latest(owner):
             return False
         ours = self.signed(held.key)
-        return ours is None or (ours.mark != held.mark and ours.order <= held.order)
+        if ours is None:
+            return of is None or not self.introducers.is_full(of)
+        return ours.mark != held.mark and ours.order <= held.order
 
     def held(self, buckets: Iterable[int] = ALL_BUCKETS) -> list[Held]:
         return self._digests.held(buckets)
@@ -192,6 +217,24 @@ class OwnedRecords:
         known = self._records.get(owner, {}).get(record.slot)
         # The same order twice is an owner's fault; all must still keep the same one.
         return known is None or (record.order, record.body) > (known.order, known.body)
+
+    def _in_the_way(self, key: RecordKey, via: PeerName | None, size: int) -> RecordKey | None:
+        """What has to go for a record of this size: another introducer's last one (`key` itself:
+        nothing has to); None: it is to be refused."""
+        account = self.introducers.must_give(key, via, size)
+        if account is None:
+            return key
+        if account == self.introducers.payer(key, via):
+            return None
+        return next(self.introducers.latest(account, key), None)
+
+    def _make_room(self, key: RecordKey, via: PeerName | None, size: int) -> None:
+        while (victim := self._in_the_way(key, via, size)) != key:
+            if victim is None:
+                raise PeerError(TOO_MANY)
+            owner, slot = owner_of(victim), slot_of(victim)
+            self._remove(owner, slot, self._records[owner].pop(slot))
+            self._changed.add(owner)
 
     def _check_quota(
         self, owner: PeerName, slot: int, payload: bytes, incarnation: int | None = None
@@ -232,8 +275,12 @@ class OwnedRecords:
 
     def _drop(self, owner: PeerName) -> None:
         for slot, record in self._records.pop(owner, {}).items():
-            del self._keys[record.body]
-            self._digests.remove(record_key(owner, slot))
+            self._remove(owner, slot, record)
+
+    def _remove(self, owner: PeerName, slot: int, record: OwnedRecord) -> None:
+        del self._keys[record.body]
+        self._digests.remove(record_key(owner, slot))
+        self.introducers.drop(record_key(owner, slot))
 
     def _sign(self, slot: int, payload: bytes) -> OwnedRecord:
         self._version += 1

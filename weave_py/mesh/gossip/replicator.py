@@ -9,7 +9,12 @@ Pereira and Rodrigues, 2007; here a hash draws the tree, with branches to spare)
 
 What gets lost on the way (a connection that broke in between) is repaired by digests: on
 connecting and from time to time a neighbour hears a hash over all we hold; only if it differs, the
-two narrow it down to buckets, to versions, and to the records that one of them lacks.
+two narrow it down to buckets, to versions, and to the records that one of them lacks, which it asks
+for: nobody is sent what it would not keep.
+
+What a neighbour is owed is kept as names (`mesh.gossip.pending`), and becomes bytes a message at a
+time, as its connection takes them: a slow one has less waiting in it, not more. And what a
+neighbour brings is paid for by it before it is looked at: see `mesh.gossip.introducers`.
 """
 
 from __future__ import annotations
@@ -17,14 +22,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2s
+from itertools import islice
+from types import MappingProxyType
 from typing import Generic
 
-from weave_py.mesh.gossip.digests import bucket_of
-from weave_py.mesh.gossip.pending import OutboundQueue, PendingRequests
+from weave_py.mesh.gossip.pending import Kind, OutboundQueue, PendingRequests
 from weave_py.mesh.gossip.store import Graph, R, RecordStore
 from weave_py.model.deadlines import Deadline, TimerQueue, earliest
 from weave_py.model.errors import PeerError
 from weave_py.model.names import PeerName
+from weave_py.model.token_bucket import TokenBuckets
 from weave_py.wire.gossip import (
     MAX_GOSSIP_BYTES,
     Buckets,
@@ -40,9 +47,14 @@ from weave_py.wire.gossip import (
 )
 
 MAX_SUMMARY = 1500  # entries of 28 bytes: well below the size of a message
+MOST_TOGETHER = 700  # records in a message: more do not fit
 MANY = 200  # peers; with more than that deltas may be proportionally fewer, and are if each carries
 MUCH = 5  # records, or the more in proportion
 TOGETHER = 0.5  # of the pause between two deltas: whose turn comes so soon has it at once
+# What a neighbour's records may cost: each that we do not hold, and each KiB of it, some 0.1 ms.
+WORK = 10_000
+WORK_PER_SECOND = 500.0
+MOST_NEIGHBOURS = 1024
 EAGER = 4  # neighbours, about, that get others' records themselves: a connected random graph
 
 
@@ -75,8 +87,10 @@ class Replicator(Generic[R]):
         self._graph = graph
         self._settings = settings or GossipSettings()
         self._neighbours: dict[PeerName, OutboundQueue[R]] = {}
-        self._timers: TimerQueue[tuple[PeerName, bool]] = TimerQueue()
-        """When each neighbour is to be sent records (True) or hints."""
+        self._timers: TimerQueue[tuple[PeerName, Kind]] = TimerQueue()
+        """When each neighbour is to be told what."""
+        self._work: TokenBuckets[PeerName] = TokenBuckets(WORK, WORK_PER_SECOND, MOST_NEIGHBOURS)
+        """What each neighbour may still have us look at."""
         self._requests = PendingRequests()
         self._out: list[tuple[PeerName, bytes]] = []
         self._digest_at = now + self._settings.digest_every
@@ -85,6 +99,10 @@ class Replicator(Generic[R]):
         """Seconds between two deltas to a neighbour."""
         self.errors: list[str] = []
         """What was wrong with records we refused, since last taken (for the log)."""
+        self.looked_at = 0
+        """Records that were not known, and not refused at once."""
+        self.put_off = 0
+        """Records that were too much at a time for their neighbour: digests will bring them."""
 
     @property
     def peers(self) -> int:
@@ -97,15 +115,28 @@ class Replicator(Generic[R]):
         low, high = sorted((self._ourself, name))
         draw = int.from_bytes(blake2s(low + high, digest_size=4).digest(), "big")
         self._neighbours[name] = OutboundQueue(draw, last_flush=now)
+        self._store.introducers.joined(name)
         if name == high:
             # One of the two begins: each asks the other for what it lacks in any case.
             self._say(name, Digest(self._store.digest()))
 
     def neighbour_left(self, name: PeerName) -> None:
-        self._neighbours.pop(name, None)
+        if self._neighbours.pop(name, None) is not None:
+            self._store.introducers.left(name)
         self._requests.lost(name)
-        for is_flush in (True, False):
-            self._timers.set((name, is_flush), None)
+        for kind in Kind:
+            self._timers.set((name, kind), None)
+
+    def stream_writable(self, name: PeerName, is_writable: bool, now: float) -> None:
+        """The connection with a neighbour takes no more for now, or takes more again."""
+        neighbour = self._neighbours.get(name)
+        if neighbour is None:
+            return
+        neighbour.is_blocked = not is_writable
+        for kind in neighbour.due:
+            self._timers.set((name, kind), None)
+        neighbour.due.clear()
+        self._schedule(name, neighbour, now)
 
     def compare(self, with_whom: Iterable[PeerName]) -> None:
         """Find out, and repair, what these neighbours hold otherwise than we do."""
@@ -147,9 +178,8 @@ class Replicator(Generic[R]):
                     self._say(source, Buckets(self._store.bucket_hashes()))
             case Buckets(hashes):
                 ours = self._store.bucket_hashes()
-                differ = bytes(i for i, h in enumerate(hashes) if h != ours[i])
-                if differ:
-                    self._summarise(source, differ)
+                differ = {i: None for i, h in enumerate(hashes) if h != ours[i]}
+                self._owe(source, now, buckets=differ)
             case Summary():
                 self._answer_summary(source, message, now)
         return []
@@ -167,8 +197,7 @@ class Replicator(Generic[R]):
 
     def flush(self, now: float) -> None:
         """We are about to leave: what is still to be told is told now."""
-        due = [key for key, _ in self._timers.pending()]
-        if due:
+        while due := [key for key, _ in self._timers.pending()]:
             self._tell(due, now)
 
     # --- out -----------------------------------------------------------------------------
@@ -183,31 +212,36 @@ class Replicator(Generic[R]):
 
     # --- inside --------------------------------------------------------------------------
 
-    def _tell(self, due: Collection[tuple[PeerName, bool]], now: float) -> None:
+    def _tell(self, due: Collection[tuple[PeerName, Kind]], now: float) -> None:
         """Records and hints to those whose turn it is, and to those whose turn would be soon: from
         then on all have theirs together, and the router is woken once for all."""
-        kinds = {is_flush for _, is_flush in due}
+        kinds = {kind for _, kind in due}
         soon = {
-            True: now + TOGETHER * self._pause,
-            False: now + TOGETHER * self._settings.hint_after / 2,
+            Kind.RECORDS: now + TOGETHER * self._pause,
+            Kind.HINTS: now + TOGETHER * self._settings.hint_after / 2,
+            Kind.ANSWERS: now,
         }
         early = [k for k, at in self._timers.pending() if k[1] in kinds and at <= soon[k[1]]]
         most = 0
         for key in (*due, *early):
-            name, is_flush = key
+            name, kind = key
             self._timers.set(key, None)
             neighbour = self._neighbours[name]
-            if is_flush:
-                neighbour.is_flush_due = False
+            neighbour.due.discard(kind)
+            if kind is Kind.RECORDS:
                 neighbour.last_flush = now
                 most = max(most, len(neighbour.pending))
-                self._say_records(name, neighbour.pending.values())
-                neighbour.pending.clear()
-            else:
-                neighbour.is_hint_due = False
+                self._say_records(name, neighbour.pending)
+                if neighbour.pending:  # the rest goes on at once, but after whatever else is due
+                    self._set(name, neighbour, kind, now)
+            elif kind is Kind.HINTS:
                 neighbour.last_hint = now
                 self._hint(name, neighbour.hints)
-                neighbour.hints.clear()
+                if neighbour.hints:
+                    self._set(name, neighbour, kind, now)
+            else:
+                self._answer(name, neighbour)
+            self._schedule(name, neighbour, now)
         if most:
             self._pause = self._pause_after(most)
 
@@ -219,15 +253,21 @@ class Replicator(Generic[R]):
         return self._settings.flush_every * min(max(1.0, most / MUCH), slowest)
 
     def _schedule(self, name: PeerName, neighbour: OutboundQueue[R], now: float) -> None:
-        if neighbour.pending and not neighbour.is_flush_due:
-            neighbour.is_flush_due = True
+        if neighbour.is_blocked:
+            return
+        if neighbour.pending and Kind.RECORDS not in neighbour.due:
             at = max(now, neighbour.last_flush + self._pause)
-            self._timers.set((name, True), Deadline(at, f"send {self.channel} delta"))
-        if neighbour.hints and not neighbour.is_hint_due:
-            neighbour.is_hint_due = True
+            self._set(name, neighbour, Kind.RECORDS, at)
+        if neighbour.hints and Kind.HINTS not in neighbour.due:
             # (Not before what may come with the next delta of somebody else has come.)
             at = max(now + self._settings.hint_after, neighbour.last_hint + 2 * self._pause)
-            self._timers.set((name, False), Deadline(at, f"mention {self.channel} records"))
+            self._set(name, neighbour, Kind.HINTS, at)
+        if not neighbour.is_answered and Kind.ANSWERS not in neighbour.due:
+            self._set(name, neighbour, Kind.ANSWERS, now)
+
+    def _set(self, name: PeerName, neighbour: OutboundQueue[R], kind: Kind, at: float) -> None:
+        neighbour.due.add(kind)
+        self._timers.set((name, kind), Deadline(at, kind.value.format(self.channel)))
 
     def _is_eager(self, name: PeerName, neighbour: OutboundQueue[R]) -> bool:
         """Whether records of others are sent to this neighbour unasked: both ends find the same,
@@ -251,17 +291,24 @@ class Replicator(Generic[R]):
     def _merge(self, source: PeerName, pairs: Iterable[tuple[bytes, bytes]], now: float) -> list[R]:
         news = []
         neighbour: OutboundQueue[R] = self._neighbours.get(source) or OutboundQueue()
+        work = self._work.of(source)
         for body, signature in pairs:
-            try:
-                fresh = self._store.merge_untrusted(body, signature)
-            except PeerError as error:
-                self.errors.append(str(error))
-                continue
-            if fresh is not None:
-                news.append(fresh)
             key = self._store.key_of_body(body)
             if key is None:
-                continue
+                if not work.take(now, 1 + len(body) / 1024):
+                    self.put_off += 1
+                    continue
+                self.looked_at += 1
+                try:
+                    fresh = self._store.merge_untrusted(body, signature, source, now)
+                except PeerError as error:
+                    self.errors.append(str(error))
+                    continue
+                if fresh is not None:
+                    news.append(fresh)
+                key = self._store.key_of_body(body)
+                if key is None:
+                    continue
             self._requests.came(key)
             held = self._store.signed(key)
             if held is not None:
@@ -269,47 +316,22 @@ class Replicator(Generic[R]):
         self.spread(news, now, source)
         return news
 
-    def _summarise(self, to: PeerName, buckets: bytes) -> None:
-        """Say what we hold in these buckets, in as many messages as it takes."""
-        by_bucket: dict[int, list[Held]] = {bucket: [] for bucket in buckets}
-        for held in self._store.held(buckets):
-            by_bucket[bucket_of(held.key)].append(held)
-        part: list[int] = []
-        holdings: list[Held] = []
-        for bucket, found in by_bucket.items():
-            if part and len(holdings) + len(found) > MAX_SUMMARY:
-                self._say(to, Summary(bytes(part), tuple(holdings)))
-                part, holdings = [], []
-            part.append(bucket)
-            # Keys can be searched for until all lie in one bucket. What is left out of an
-            # overfull one the other side takes for missing and sends: wasteful, but right.
-            holdings += found[:MAX_SUMMARY]
-        self._say(to, Summary(bytes(part), tuple(holdings)))
-
-    def _hint(self, to: PeerName, hints: Mapping[RecordKey, R]) -> None:
-        held = [Held(key, record.order, record.mark) for key, record in hints.items()]
-        for at in range(0, len(held), MAX_SUMMARY):
-            self._say(to, Summary(b"", tuple(held[at : at + MAX_SUMMARY])))
-
     def _answer_summary(self, source: PeerName, summary: Summary, now: float) -> None:
-        """What they hold more or newer we ask for, and what they lack in the buckets of which
-        they have told us all we send."""
+        """What they hold more or newer we ask for; what they lack in the buckets of which they have
+        told us all we mention; and what they ask for they get."""
         theirs = {held.key: held for held in summary.held}
-        # Of two records of the same order (an owner's fault) both sides send theirs: see
+        # Of two records of the same order (an owner's fault) both sides mention theirs: see
         # RecordStore.merge_untrusted for which one stays.
-        newer = [
-            ours.key
+        newer = {
+            ours.key: None
             for ours in (self._store.held(summary.buckets) if summary.buckets else ())
             if (other := theirs.get(ours.key)) is None
             or (other != ours and other.order <= ours.order)
-        ]
-        # Each once, however often a peer asks: records are large.
-        found = (self._store.signed(key) for key in dict.fromkeys((*newer, *summary.wanted)))
-        self._say_records(source, [record for record in found if record is not None])
+        }
         wanted = tuple(
             held.key
             for held in theirs.values()
-            if self._store.lacks(held) and self._requests.ask(held, source, now)
+            if self._store.lacks(held, source, now) and self._requests.ask(held, source, now)
         )
         if wanted:
             self._say(source, Summary(b"", (), wanted))
@@ -317,17 +339,82 @@ class Replicator(Generic[R]):
         if neighbour is not None:
             for held in summary.held:
                 neighbour.knows(held.key, held.mark, held.order)
+        ours_wanted = {key: None for key in summary.wanted if self._store.signed(key) is not None}
+        self._owe(source, now, mentions=newer, wanted=ours_wanted)
 
-    def _say_records(self, to: PeerName, records: Iterable[R]) -> None:
+    def _owe(
+        self,
+        to: PeerName,
+        now: float,
+        *,
+        buckets: Mapping[int, None] = MappingProxyType({}),
+        mentions: Mapping[RecordKey, None] = MappingProxyType({}),
+        wanted: Mapping[RecordKey, None] = MappingProxyType({}),
+    ) -> None:
+        """A neighbour is to be told this. The first message at once, if none has gone since the
+        router was woken last: who asks a thousand times in one breath is not answered as often."""
+        neighbour = self._neighbours.get(to)
+        if neighbour is None or not (buckets or mentions or wanted):
+            return
+        neighbour.buckets.update(buckets)
+        neighbour.mentions.update(mentions)
+        neighbour.wanted.update(wanted)
+        if not neighbour.is_blocked and Kind.ANSWERS not in neighbour.due:
+            self._answer(to, neighbour)
+            self._set(to, neighbour, Kind.ANSWERS, now)
+
+    def _answer(self, to: PeerName, neighbour: OutboundQueue[R]) -> None:
+        """One message of what it is owed."""
+        if neighbour.buckets:
+            self._summarise(to, neighbour.buckets)
+        elif neighbour.mentions:
+            keys = list(islice(neighbour.mentions, MAX_SUMMARY))
+            found = [(key, self._store.signed(key)) for key in keys]
+            self._say_held(to, [Held(k, r.order, r.mark) for k, r in found if r is not None])
+            for key in keys:
+                del neighbour.mentions[key]
+        elif neighbour.wanted:
+            keys = list(islice(neighbour.wanted, MOST_TOGETHER))
+            records = {key: r for key in keys if (r := self._store.signed(key)) is not None}
+            self._say_records(to, records)
+            for key in keys:
+                if key not in records:
+                    del neighbour.wanted[key]
+
+    def _summarise(self, to: PeerName, buckets: dict[int, None]) -> None:
+        """Say what we hold in these buckets, as far as one message holds it."""
+        part: list[int] = []
+        holdings: list[Held] = []
+        for bucket in list(buckets):
+            found = self._store.held((bucket,))
+            if part and len(holdings) + len(found) > MAX_SUMMARY:
+                break
+            part.append(bucket)
+            # Keys can be searched for until all lie in one bucket. What is left out of an
+            # overfull one the other side takes for missing and mentions: wasteful, but right.
+            holdings += found[:MAX_SUMMARY]
+            del buckets[bucket]
+        self._say(to, Summary(bytes(part), tuple(holdings)))
+
+    def _hint(self, to: PeerName, hints: dict[RecordKey, R]) -> None:
+        some = {key: hints.pop(key) for key in list(islice(hints, MAX_SUMMARY))}
+        self._say_held(to, [Held(key, record.order, record.mark) for key, record in some.items()])
+
+    def _say_held(self, to: PeerName, held: Collection[Held]) -> None:
+        if held:
+            self._say(to, Summary(b"", tuple(held)))
+
+    def _say_records(self, to: PeerName, records: dict[RecordKey, R]) -> None:
+        """As many of these as one message holds; they are taken out."""
         part: list[tuple[bytes, bytes]] = []
         size = 0
-        for record in records:
-            cost = len(record.body) + 80
-            if part and size + cost > MAX_GOSSIP_BYTES:
-                self._say(to, Records(tuple(part)))
-                part, size = [], 0
+        for key in list(records):
+            record = records[key]
+            size += len(record.body) + 80
+            if part and (size > MAX_GOSSIP_BYTES or len(part) == MOST_TOGETHER):
+                break
             part.append((record.body, record.signature))
-            size += cost
+            del records[key]
         if part:
             self._say(to, Records(tuple(part)))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol, TypeVar
 
+from weave_py.mesh.gossip.introducers import Introducers
 from weave_py.model.names import PeerName
 from weave_py.wire.gossip import Held, RecordKey, RecordVersion
 
@@ -35,8 +36,13 @@ class RecordStore(Protocol[R]):
     """The records of one channel, the newest of each key. Merging is commutative, associative and
     idempotent, so that any way of spreading them converges."""
 
-    def merge_untrusted(self, body: bytes, signature: bytes) -> R | None:
-        """Take a record in: returns it if it is news, None if not. PeerError if it is bad."""
+    @property
+    def introducers(self) -> Introducers:
+        """Who pays for each record."""
+
+    def merge_untrusted(self, body: bytes, signature: bytes, via: PeerName, now: float) -> R | None:
+        """Take a record in, which the neighbour `via` has brought: returns it if it is news, None
+        if not. PeerError if it is bad, or too much of that neighbour."""
 
     def signed(self, key: RecordKey) -> R | None:
         """The record that is told to others under this key."""
@@ -46,8 +52,8 @@ class RecordStore(Protocol[R]):
     def key_of_body(self, body: bytes) -> RecordKey | None:
         """Which record this is, if we hold exactly it."""
 
-    def lacks(self, held: Held) -> bool:
-        """Whether this record would be news to us."""
+    def lacks(self, held: Held, of: PeerName, now: float) -> bool:
+        """Whether this record would be news to us, and taken from that neighbour."""
 
     def held(self, buckets: Iterable[int]) -> Sequence[Held]:
         """What we hold in these buckets of keys, sorted."""

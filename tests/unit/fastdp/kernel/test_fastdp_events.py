@@ -13,6 +13,7 @@ from fastdp.kernel.netdev import link_of, vxlan_identity
 from fastdp.plan.state import Device, Port
 from weave_py.host.rtnl import (
     NESTED,
+    RTM_DELLINK,
     RTM_NEWLINK,
     RTM_NEWNEIGH,
     RTM_NEWTFILTER,
@@ -63,6 +64,31 @@ def test_several_events_come_at_once() -> None:
     data = message(RTM_NEWLINK, new_link(3, "weave")) + message(RTM_NEWNEIGH, new_neighbour(7, 2))
     found = concerned(data, "weave", OWNERS)
     assert (found.peers, found.bridge) == (frozenset({PEER}), True)
+
+
+def vxlan(name: str, port: int, alias: str = "") -> bytes:
+    data = attribute(1, struct.pack("=I", 7000)) + attribute(15, struct.pack("!H", port))
+    info = attribute(1, b"vxlan\0") + attribute(2 | NESTED, data)
+    mark = attribute(20, alias.encode() + b"\0") if alias else b""
+    return new_link(9, name, attribute(18 | NESTED, info) + mark)
+
+
+def test_others_vxlan_devices_are_noticed() -> None:
+    """t24: also those that are moved to another namespace at once, as Docker does."""
+
+    def ports(payload: bytes, kind: int = RTM_NEWLINK) -> set[int]:
+        return set(concerned(message(kind, payload), "weave", OWNERS).foreign_ports)
+
+    assert ports(vxlan("vx9", 4789)) == {4789}
+    assert ports(vxlan("vx9", 4789, "somebody's")) == {4789}
+    assert ports(vxlan("vx9", 4789), RTM_DELLINK) == set()
+    ours = Device.VXLAN.ifname(PEER)
+    assert ports(vxlan(ours, 4789)) == set()  # its mark follows
+    assert ports(vxlan(ours, 4789, "weave-py weave")) == set()
+    assert ports(vxlan("renamed", 4789, "weave-py weave")) == set()
+    assert ports(vxlan(ours, 4789, "weave-py other")) == set()  # or both would run away
+    assert ports(vxlan("wvx-123", 4789)) == set()  # a self-test's
+    assert ports(new_link(9, "eth0")) == set()
 
 
 @given(st.binary(max_size=200), st.sampled_from([RTM_NEWLINK, RTM_NEWNEIGH, RTM_NEWTFILTER]))

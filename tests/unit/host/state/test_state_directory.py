@@ -216,3 +216,21 @@ def test_one_router_a_directory(state: StateDirectory) -> None:
         pass
     with state.lock():  # free again
         pass
+
+
+def test_wiping_takes_what_was_looked_at_and_nothing_else(tmp_path: Path) -> None:
+    """F4: whatever the path leads to by now; and of what is there only what a router keeps."""
+    true, victim, path = tmp_path / "true", tmp_path / "victim", tmp_path / "path"
+    for directory in (true, victim):
+        directory.mkdir(mode=0o700)
+        for name in ("targets.json", "daemon.json", "key.json.bak", "service-ipam.json"):
+            (directory / name).write_text("{}")
+    path.symlink_to(true)
+    state = StateDirectory(path)
+    path.unlink()
+    path.symlink_to(victim)
+    with state.lock():
+        state.wipe()
+    assert {one.name for one in true.iterdir()} == {"lock", "daemon.json", "key.json.bak"}
+    assert len(list(victim.iterdir())) == 4
+    assert not state.holds_state

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.kit.builders import identity
+from weave_py.mesh.gossip.introducers import IntroducerQuota
 from weave_py.mesh.gossip.owned_records import OwnedRecords, Quota
 from weave_py.model.errors import AuthenticationError, PeerError
 from weave_py.model.names import PeerName
@@ -204,3 +205,32 @@ def test_records_of_ours_that_we_did_not_make_are_outranked() -> None:
     for record in again:
         take(other, record)
     assert other.payloads(name(US)) == {1: b"mine"}
+
+
+def test_what_a_neighbour_brings_is_charged_to_it_whosever_records_they_are() -> None:
+    """F5a: 64 records of 128 KiB in all for each identity are too much for many identities."""
+    owners = range(10, 30)
+    known = {identity(n).name: identity(n).public for n in (US, *owners)}
+    quota = IntroducerQuota(records=10, bytes=10_000, all_records=30, all_bytes=30_000)
+    store = OwnedRecords("test", identity(US), 1, known.get, introduced=quota)
+    via = [name(number) for number in (10, 11, 12, 13)]
+    for neighbour in via:
+        store.introducers.joined(neighbour)
+
+    def bring(who: PeerName, owner: int, slot: int) -> bool:
+        record = signed(owner, slot, (1, 1), b"x")
+        try:
+            return store.merge_untrusted(record.body, record.signature, who) is not None
+        except PeerError:
+            return False
+
+    assert sum(bring(via[0], owner, slot) for owner in owners[4:] for slot in range(3)) == 10
+    assert not store.lacks(Held(record_key(name(29), 9), RecordVersion(1, 1), b"mark"), via[0])
+    assert store.lacks(Held(record_key(name(29), 9), RecordVersion(1, 1), b"mark"), via[1])
+    assert bring(via[0], 10, 5), "its own is not charged"
+    assert sum(bring(via[1], owner, slot) for owner in owners[4:] for slot in range(3, 6)) == 10
+    assert sum(bring(via[2], owner, slot) for owner in owners[4:] for slot in range(6, 9)) == 10
+    assert bring(via[3], 29, 60), "whoever brought most makes room"
+    assert len(store.introducers) == 30
+    store.forget([name(owner) for owner in owners])
+    assert len(store.introducers) == 0

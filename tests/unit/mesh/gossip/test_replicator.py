@@ -166,7 +166,11 @@ def test_much_news_goes_out_in_several_messages() -> None:
     node.gossip.spread(records, START, None)
     node.gossip.advance(START + 1)
     said = node.said()
-    assert len(said) > 2
+    assert len(said) == 1, "a message at a time"
+    while (deadline := node.gossip.next_deadline()) and deadline.at <= START + 1:
+        node.gossip.advance(START + 1)
+        said += node.said()
+    assert len(said) > 1
     bodies = []
     for _, message in said:
         assert isinstance(message, Records)
@@ -210,9 +214,45 @@ def test_however_often_a_peer_asks_it_is_told_once() -> None:
     ((_, answer),) = node.said()
     assert isinstance(answer, Records)
     assert len(answer.records) == 2
-    whole = Summary(bytes(range(64)), (), asked)
-    node.hear(Node(1), whole)
-    assert Counter(told(node.said())[name(1)]).total() == 3  # with our own
+    for _ in range(1000):
+        node.hear(Node(1), Summary(bytes(range(64)), (), asked))
+    assert node.said() == [], "not twice before the router has been woken again"
+    node.gossip.advance(START)
+    ((_, mention),) = node.said()
+    assert isinstance(mention, Summary)
+    assert len(mention.held) == 3  # with our own
+    node.gossip.advance(START)
+    assert Counter(told(node.said())[name(1)]).total() == 2
+    node.gossip.advance(START)
+    assert node.said() == []
+
+
+def test_to_a_connection_that_takes_no_more_nothing_is_said() -> None:
+    """F5b: an answer of more than 4 MiB was queued at once, and its stream cut for it."""
+    node = Node(0, *(large_record(number) for number in range(10, 40)))
+    node.gossip.neighbour_joined(name(1), START)
+    node.gossip.take_messages()
+    node.gossip.stream_writable(name(1), False, START)
+    everything = Summary(bytes(range(64)), (), tuple(record_key(name(n)) for n in range(10, 40)))
+    node.hear(Node(1), everything)
+    node.gossip.spread([large_record(50), node.change(3)], START, None)
+    for at in range(5):
+        node.gossip.advance(START + at)
+        assert node.said() == []
+    deadline = node.gossip.next_deadline()
+    assert deadline is not None
+    assert "digest" in deadline.why, "nor is the router woken for it"
+    bodies: set[bytes] = set()
+    for turn in range(60):  # the connection takes one message, and then no more for a while
+        node.gossip.stream_writable(name(1), True, START + 6)
+        node.gossip.advance(START + 6)
+        said = node.said()
+        assert len(said) <= 2, f"turn {turn}"
+        node.gossip.stream_writable(name(1), False, START + 6)
+        for _, message in said:
+            if isinstance(message, Records):
+                bodies |= {body for body, _ in message.records}
+    assert len(bodies) == 32
 
 
 def test_questions_of_strangers_buckets_are_harmless() -> None:

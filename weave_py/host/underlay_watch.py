@@ -1,4 +1,5 @@
-"""When do this host's addresses change? The kernel says so on a netlink socket (RFC 3549)."""
+"""When do this host's addresses, routes or devices change? The kernel says so on a netlink socket
+(RFC 3549)."""
 
 from __future__ import annotations
 
@@ -9,16 +10,16 @@ from typing import Self
 from weave_py.host.refusal import doing
 from weave_py.host.rtnl import open_netlink
 
-# linux/rtnetlink.h: RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
-GROUPS = 0x10 | 0x100
+# linux/rtnetlink.h: RTMGRP_LINK; RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR; …_ROUTE of both
+GROUPS = 0x1 | 0x10 | 0x100 | 0x40 | 0x400
 
 
-class AddressWatch:
-    """Readable whenever an address came or went: `drain`, then look. A context manager."""
+class UnderlayWatch:
+    """Readable whenever one came, went or changed: `drain`, then look. A context manager."""
 
     PROTOCOL = socket.NETLINK_ROUTE
     GROUPS = GROUPS
-    WHAT = "this host's addresses"
+    WHAT = "this host's addresses and routes"
 
     def __init__(self) -> None:
         """HostError if the kernel refuses."""

@@ -1,0 +1,52 @@
+"""What is worth a line about those who came and did not get in?
+
+A health check opens and closes a connection every second, for ever: all of these make one line now
+and then. Who erred is named, once in a while: it may be a router with another password.
+"""
+
+from __future__ import annotations
+
+from weave_py.mesh.admission import source_of
+from weave_py.mesh.connection import Connection
+from weave_py.mesh.handshake import TOO_MANY
+from weave_py.model.effects import DEBUG, WARNING, LogEvent
+
+SAY_EVERY = 60.0  # seconds: about one source, and about all that just went away
+MAX_NAMED = 256  # sources remembered; beyond that the ones named longest ago are forgotten
+
+NOTHING, ERRORS = "connections that came to nothing", "connection ended"
+
+
+class StrangersLog:
+    """Told of each incoming connection that ends before its proof."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[float, int]] = {}
+        """When each source was last named, and how often it has come to nothing since."""
+        self._said_nothing_at = float("-inf")
+        self._gone = 0
+
+    def ended(self, connection: Connection, reason: str, now: float) -> LogEvent | None:
+        """The line, if it is time for one."""
+        remote = connection.remote
+        if not connection.has_erred:
+            return self._came_to_nothing(remote.text, now)
+        # Those who are turned away for want of time say something about us, not about themselves.
+        key = "" if reason == TOO_MANY else source_of(remote.host)
+        at, count = self._said.pop(key, (float("-inf"), 0))
+        if now < at + SAY_EVERY:
+            self._said[key] = (at, count + 1)
+            return None
+        self._said[key] = (now, 0)
+        if len(self._said) > MAX_NAMED:
+            del self._said[next(iter(self._said))]
+        fields = {"connection": f"<-{remote.text}", "error": reason}
+        return LogEvent(WARNING, ERRORS, {**fields, "earlier": count} if count else fields)
+
+    def _came_to_nothing(self, remote: str, now: float) -> LogEvent | None:
+        self._gone += 1
+        if now < self._said_nothing_at + SAY_EVERY:
+            return None
+        self._said_nothing_at = now
+        count, self._gone = self._gone, 0
+        return LogEvent(DEBUG, NOTHING, {"count": count, "last": f"<-{remote}"})
