@@ -11,10 +11,13 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.kit.inside import inside
+from tests.kit.own_hosts_daemon import HOSTS_FILE
 from tests.kit.routers import established, events, now, the_line, wait_established
 from tests.kit.waiting import until
 from weave_py.host.state.directory import StateDirectory
@@ -24,6 +27,7 @@ from weave_py.lab.namespaces import Lab
 from weave_py.lab.topology import build
 
 H1, H2, H3, H4 = (f"10.99.1.{number}" for number in (1, 2, 3, 4))
+LONGEST_RETRY = 60.0
 NO_SUCH_HOST = "no-such-host.invalid"
 
 
@@ -176,6 +180,31 @@ def test_a_router_starts_before_its_name_server(caller: Host) -> None:
     assert NO_SUCH_HOST in warned[0].text
     rows = caller.cli("status", "connections").stdout.splitlines()
     assert any(NO_SUCH_HOST in row and "retry: in " in row for row in rows)
+
+
+def test_a_name_that_resolves_later_is_reached_then(
+    hosts: LabMesh, caller: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """(t04) And the same peer by its address and by its name is one neighbour (t07)."""
+    names = tmp_path / "hosts"
+    names.write_text("127.0.0.1 localhost\n")
+    monkeypatch.setenv(HOSTS_FILE, str(names))
+    monkeypatch.setattr(
+        caller, "options", replace(caller.options, program="tests.kit.own_hosts_daemon")
+    )
+    start(caller, ["late.test", H3])
+    wait_established(caller, ["h3"])
+    until(lambda: events(caller, "target not found"), 10, "late.test is missed")
+    with names.open("a") as file:
+        file.write(f"{H2} late.test\n{H3} other.test\n")
+    wait_established(caller, ["h2", "h3"], LONGEST_RETRY)
+    caller.cli("connect", "other.test", "late.test", H2)
+    hosts["h4"].cli("connect", "10.99.1.1")
+    wait_established(caller, ["h2", "h3", "h4"])  # whoever else was called has answered by now
+    hosts["h4"].cli("forget", "10.99.1.1")
+    assert targets(caller) == ["late.test", H3, "other.test", H2]
+    rows = caller.cli("status", "connections").stdout.splitlines()
+    assert len(rows) == 3
 
 
 def test_a_peer_that_is_gone_for_good_is_forgotten(hosts: LabMesh, caller: Host) -> None:

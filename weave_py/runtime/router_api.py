@@ -87,14 +87,18 @@ class RouterControl:
             except ValueError as error:
                 errors.append(str(error))
         # Whether a name can be resolved now says nothing of tomorrow: it is a target all the same.
-        unresolved = (await unresolvable(good)).values()
-        if good or (replace and not errors):
+        errors += (await unresolvable(good)).values()
+        # A typing error must not cost the targets that work.
+        alone = replace and not errors
+        if good or alone:
             engine = self._pump.engine
-            self._pump.tell(lambda now: engine.connect(good, now, replace))
+            self._pump.tell(lambda now: engine.connect(good, now, alone))
             # Before the answer: what was acknowledged outlives us.
             if reason := await self._keep_targets():
                 errors.append(f"done, but not kept for the next start: {reason}")
-        return [*errors, *unresolved]
+        if replace and not alone:
+            errors.append("so nothing was replaced: the other targets stay")
+        return errors
 
     async def forget(self, targets: list[str]) -> None:
         self._pump.tell(self._pump.engine.forget, targets)

@@ -125,10 +125,16 @@ async def test_connect_takes_the_good_ones_and_names_the_bad() -> None:
 
 
 async def test_connect_may_replace_but_not_by_a_mistake() -> None:
+    """(t04) Whatever is wrong with one of the targets, the others go on."""
+    trio.socket.set_custom_hostname_resolver(NoNames())
     kit = Kit()
     await kit.control.connect([A, B], replace=False)
     assert await kit.control.connect(["not a peer"], replace=True)
     assert kit.engine.targets.configured == (A, B)
+    for wrong, kept in (("c:", (A, B, C)), ("typo", (A, B, C, "typo"))):
+        errors = await kit.control.connect([C, wrong], replace=True)
+        assert errors[-1] == "so nothing was replaced: the other targets stay"
+        assert kit.last_kept() == kit.engine.targets.configured == kept
     assert await kit.control.connect([D], replace=True) == []
     assert kit.last_kept() == (D,)
     assert await kit.control.connect([], replace=True) == []
