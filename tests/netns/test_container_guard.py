@@ -22,7 +22,7 @@ from weave_py.lab.hosts import LaunchOptions
 from weave_py.lab.mesh import LabMesh
 from weave_py.lab.namespaces import Lab
 from weave_py.lab.pings import ping
-from weave_py.workloads.arp import find_conflict
+from weave_py.workloads.conflicts import find_conflict
 
 H1, H2 = "10.99.1.1", "10.99.1.2"
 THIRD = "10.32.0.77"
@@ -141,13 +141,29 @@ def test_no_container_reaches_an_underlay_address_by_the_bridge(pair: LabMesh) -
     bridge = frames.mac_of(lab, "h1", BRIDGE)
     elsewhere = frames.udp(bridge, "192.168.77.2", 5555, H1, 3333)
     inner = frames.udp(bridge, "10.32.0.1", 5555, H1, 3333)
-    everybody = frames.udp(frames.BROADCAST, "10.32.0.1", 5555, "255.255.255.255", 3335)
+    everybody = to_everybody("10.32.0.1", 3335)
     with udp_socket(lab, "h1", H1, 3333) as bound, udp_socket(lab, "h1", "", 3335) as all_of_it:
         for sender in ("c1", "c2"):
             frames.say(lab, sender, elsewhere, inner, everybody, *map(frames.tagged, (inner,)))
         assert not hears(bound)
         assert not hears(all_of_it)
     assert inside(lab, "c1", lambda: find_conflict("ethwe", [IPv4Address(H1)])) is None
+
+
+def to_everybody(source: str, port: int) -> bytes:
+    return frames.udp(frames.BROADCAST, source, 5555, "255.255.255.255", port)
+
+
+def to_a_group(source: str, port: int) -> bytes:
+    return frames.udp(bytes.fromhex("333300000001"), source, 5555, "ff02::1", port)
+
+
+def test_no_group_of_a_host_hears_containers(pair: LabMesh) -> None:
+    """t60: not even if somebody gives the bridge a link-local address."""
+    lab = pair.lab
+    with link_local(lab, "h1"):
+        said = [to_a_group(source, 3336) for source in ("fe80::1", "fd00:32::1")]
+        assert offers(lab, ("h1", "c2"), 3336, *said) == ["c2"]
 
 
 def test_no_container_is_forwarded_by_a_host_that_is_not_exposed(pair: LabMesh) -> None:
@@ -178,6 +194,10 @@ def test_who_is_exposed_is_reached_at_that_address_and_no_other(pair: LabMesh) -
         assert not hears(underlay)
         assert ping(lab, "h1", "10.32.0.2", count=2).received == 2
         assert ping(lab, "h1", "fd00:32::2", count=2).received == 2
+    # So is everybody's and a group's, and the router's own ports are not among them.
+    for said in (to_everybody("10.32.0.1", 3335), to_a_group("fd00:32::1", 3335)):
+        assert offers(lab, ("h1", "h2", "c2"), 3335, said) == ["h1", "c2"]
+    assert offers(lab, ("h1",), 3335, to_everybody("198.18.0.1", 3335)) == []
     # What the host asks is answered, and it may be the way to its other networks.
     with udp_socket(lab, "h2", H2, 3334) as sock:
         run(lab, "h1", "echo 1 > /proc/sys/net/ipv4/ip_forward")
@@ -256,6 +276,62 @@ def test_rules_that_somebody_flushes_come_back(pair: LabMesh) -> None:
             RESTORED_SECONDS,
             "the rules are back",
         )
+
+
+def test_who_is_attached_while_there_are_no_rules_is_guarded_like_others(pair: LabMesh) -> None:
+    """F12: the rules know ports by their kind, so none has to be told to them."""
+    lab = pair.lab
+    there = str(lab.path("c1b"))
+    pair["h1"].cli("detach", there)
+    before = tables(lab, "h1")
+    run(lab, "h1", "nft flush ruleset")
+    pair["h1"].cli("attach", f"{THIRD}/24", there)
+    until(lambda: tables(lab, "h1") == before, RESTORED_SECONDS, "the tables are back")
+    frames.say(lab, "c1b", frames.router_advertisement())
+    assert ping(lab, "c1b", "10.32.0.2").reached
+    assert believed(lab, "c1", "c2", "h1", "h2") == {}
+
+
+def test_what_a_router_leaves(pair: LabMesh) -> None:
+    """F12: stopped, it leaves the bridge with its containers, and they stay held back; `reset`
+    takes all of it."""
+    lab, host = pair.lab, pair["h2"]
+    ours = tables(lab, "h2")
+    host.stop()
+    assert {table for table in ours if table.endswith(("-host", "-ports"))} <= tables(lab, "h2")
+    with services(lab, "h2"), link_local(lab, "h2"):
+        assert not answers(lab, "c2", LINK_LOCAL["h2"], SERVICE)
+    host.cli("reset", "--force")
+    assert not any("weave-py" in table for table in tables(lab, "h2"))
+    host.launch([H1])
+    host.wait_ready()
+    pair.attach_one(host)
+    pair.wait_reachable(20)
+
+
+def test_a_host_without_nft_says_so_and_is_shut_as_far_as_it_goes(pair: LabMesh) -> None:
+    """F12: what sysctls can hold back is; containers are connected as ever."""
+    lab, host = pair.lab, pair["h2"]
+    host.stop()
+    before, host.options = host.options, replace(host.options, program="tests.kit.without_nft")
+    run(lab, "h2", "nft flush ruleset")
+    host.launch([H1])
+    host.wait_ready()
+    guard = host.report()["Router"]["ContainerGuard"]
+    assert guard["Code"] == "unguarded"
+    assert "install nftables" in guard["Text"]
+    pair.wait_reachable(20)
+    assert link_local_of(lab, "h2") == []
+    frames.say(lab, "c2", frames.router_advertisement())
+    assert ping(lab, "c2", "10.32.0.1").reached
+    # Those of h1 are guarded by h1.
+    assert believed(lab, "h2", "h1", "c1", "c1b") == {}
+    host.stop()
+    host.options = before
+    host.launch([H1])
+    host.wait_ready()
+    assert host.report()["Router"]["ContainerGuard"] == {"Code": "", "Text": "in force"}
+    pair.wait_reachable(20)
 
 
 def test_who_bridges_a_real_network_lets_its_routers_in(pair: LabMesh) -> None:

@@ -143,6 +143,25 @@ def test_a_peer_that_floods_is_cut_off_and_nobody_else(host: Namespace) -> None:
     assert heard
 
 
+def test_where_too_many_flood_nobody_is_cut_off(
+    host: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F6: a switch whose table is full floods; what it must not do is to stop who never flooded."""
+    monkeypatch.setattr(port_guard, "MACS_AT_ONCE", 40)
+    monkeypatch.setattr(port_guard, "MOST_KNOWN", 30)
+    peer, _, container = GUARDED
+
+    def work() -> int:
+        with ExitStack() as stack:
+            switch = Switch(stack, (peer, container))
+            port_guard.port_guard(BRIDGE, False).apply()
+            for number in range(35):
+                switch.send(peer, OF_OTHERS["broadcast"], b"\x02\x01" + number.to_bytes(4, "big"))
+            return sum(switch.passes(container, OF_OTHERS["broadcast"]) for _ in range(200))
+
+    assert run_inside(host, work) == 200
+
+
 def test_guards_go_with_their_bridge_and_leave_others_alone(host: Namespace) -> None:
     """F12: `reset`, and a router that ends as the last one."""
 

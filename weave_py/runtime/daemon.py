@@ -197,7 +197,7 @@ async def _main(config: Config, loop: MainLoop, offers: Sequence[Offer]) -> None
             rungs.callback(datapath.close)
             pump.use(datapath, ports)
             await adopt(host, kernel, ports, pump)
-            firewall = HostFirewall(config.bridge, host, _guards(config, fast_host))
+            firewall = HostFirewall(config.bridge, host, partial(_guards, config, engine))
             control = RouterControl(config, pump, host, shutdown, store.flush, abilities, firewall)
             routes = [
                 *router_routes(control),
@@ -227,10 +227,10 @@ async def _main(config: Config, loop: MainLoop, offers: Sequence[Offer]) -> None
                 await host.run(unguard, config)
 
 
-def _guards(config: Config, fast_host: FastHost) -> list[KeptTable]:
-    """What containers must not do."""
+def _guards(config: Config, engine: Engine) -> list[KeptTable]:
+    """What containers must not do, as of now: VXLAN may go to another port."""
     api = config.http_addr.port if config.http_addr else 0
-    ports = [port for port in (config.port, fast_host.udp_port, api) if port]
+    ports = [port for port in (config.port, engine.links.fast.host.udp_port, api) if port]
     return guards_of(config.bridge, ports, config.allow_routers)
 
 

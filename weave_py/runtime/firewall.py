@@ -4,7 +4,7 @@ at all the while."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 
 import trio
@@ -19,6 +19,7 @@ from weave_py.observe.log import event
 
 LOOK_SECONDS = 3.0  # between looks, if the kernel says nothing
 PAUSE_SECONDS = (0.5, 2.0)  # at least (rules rarely change alone) and at most
+RETRY_SECONDS = 30.0  # between attempts to load rules of ours that were refused
 SHARE = 10  # in between, looks take at most one part in so many of the time
 
 _log = logging.getLogger(__name__)
@@ -27,13 +28,20 @@ _log = logging.getLogger(__name__)
 class HostFirewall:
     """Of one bridge."""
 
-    def __init__(self, bridge: str, host: HostThread, guards: Sequence[KeptTable] = ()) -> None:
-        """`guards`: tables of ours that are to be in force."""
+    def __init__(
+        self,
+        bridge: str,
+        host: HostThread,
+        guards: Callable[[], Sequence[KeptTable]] = tuple,
+    ) -> None:
+        """`guards`: tables of ours that are to be in force; asked at every look."""
         self.view = FirewallView()
         self.guard = GuardView()
         self._bridge = bridge
         self._host = host
-        self._guards = guards
+        self._wanted = guards
+        self._guards: list[KeptTable] = []
+        self._retry_at = float("inf")
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled: see to it that frames pass. Started once that is so at first."""
@@ -45,8 +53,7 @@ class HostFirewall:
             while True:
                 changed = watch is None or watch.drain()
                 begun = trio.current_time()
-                if first or changed:
-                    await self._keep_guards(first)
+                await self._keep_guards(changed)
                 try:
                     view = await self._host.run(keeper.look, changed)
                 except HostError as error:  # the bridge may just be missing
@@ -63,15 +70,23 @@ class HostFirewall:
                         await trio.sleep_forever()
                     await trio.lowlevel.wait_readable(watch.sock)
 
-    async def _keep_guards(self, first: bool) -> None:
+    async def _keep_guards(self, changed: bool) -> None:
+        """`changed`: nftables may have."""
+        known = {guard.rules: guard for guard in self._guards}
+        wanted = self._wanted()
+        as_before = not changed and all(guard.rules in known for guard in wanted)
+        if as_before and trio.current_time() < self._retry_at:
+            return
+        self._guards = [known.get(guard.rules, guard) for guard in wanted]
         missing: list[str] = []
         for guard in self._guards:
             try:
-                if await self._host.run(guard.restore) and not first:
+                if await self._host.run(guard.restore) and guard.rules in known:
                     what = "rules about what containers may do were gone, and are loaded again"
                     event(_log, logging.WARNING, what, bridge=self._bridge)
             except HostError as error:
                 missing.append(str(error))
+        self._retry_at = trio.current_time() + RETRY_SECONDS if missing else float("inf")
         before, self.guard = self.guard, GuardView(tuple(missing))
         if missing and self.guard != before:
             event(_log, logging.WARNING, "containers are not guarded", why=self.guard.detail)

@@ -130,7 +130,7 @@ async def test_connect_may_replace_but_not_by_a_mistake() -> None:
     kit = Kit()
     await kit.control.connect([A, B], replace=False)
     assert await kit.control.connect(["not a peer"], replace=True)
-    assert kit.engine.targets.configured == (A, B)
+    assert kit.last_kept() == (A, B)
     for wrong, kept in (("c:", (A, B, C)), ("typo", (A, B, C, "typo"))):
         errors = await kit.control.connect([C, wrong], replace=True)
         assert errors[-1] == "so nothing was replaced: the other targets stay"

@@ -3,8 +3,9 @@
 The bridge is the host's door to the inner network, and shut unless `weave-py expose` opens it:
 
     in       only what is addressed to an address that the bridge itself has, whichever it has at
-             that moment; no link-local ones, but for neighbour discovery. Never the router's ports
-             (and, where the network may have routers, what one of them or a DHCP server is asked)
+             that moment; no link-local ones, but for neighbour discovery; and, from whom the host
+             would answer by the bridge, to everybody or a group. Never the router's ports (and,
+             where the network may have routers, what one of them or a DHCP server is asked)
     through  what this host would route elsewhere: only from those whom it would answer by the
              bridge, so that without an address on it there is nobody
 
@@ -19,6 +20,8 @@ from weave_py.host.firewall.tables import KeptTable, chain, named, table, table_
 
 _PRIORITY = "-10"  # before the chains of users, which then need not look at what is dropped
 
+_ANSWERED = "fib saddr . iif oif exists"
+"""Whom the host would answer by the way it came; without an address there, nobody."""
 _QUESTIONS = ("icmpv6 type nd-router-solicit accept", "udp dport { 67, 547 } accept")
 
 
@@ -39,6 +42,8 @@ def rules(bridge: str, ports: Collection[int], allow_routers: bool) -> str:
         "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept",
         *(_QUESTIONS if allow_routers else ()),
         "ip6 daddr fe80::/10 counter drop",
+        f"meta nfproto ipv4 fib daddr type {{ broadcast, multicast }} {_ANSWERED} accept",
+        f"ip6 saddr != fe80::/10 ip6 daddr ff00::/8 {_ANSWERED} accept",
         "fib daddr . iif type != local counter drop",
     )
     through = f"iifname {name} oifname != {name} fib saddr . iif oif missing counter drop"

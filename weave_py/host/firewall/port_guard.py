@@ -7,7 +7,9 @@ card, a virtual machine) is theirs to guard; on other hosts it comes by the port
                network has such (`--allow-routers`)
     no crowd   a port introduces so many MACs at once and so many a second; frames from further
                ones are dropped before the bridge learns of them, and before they are flooded to
-               all hosts, so that there is room for those of others
+               all hosts, so that there is room for those of others. Only where so many ports
+               flood at once that there is no room to tell their MACs apart are ports no longer
+               counted: a switch that is full floods, but it goes on
 
 Frames are told by what they are after a VLAN tag, as the kernel that receives them does: it takes
 tags of VLAN 0 off, any number of them, and so nobody needs two.
@@ -27,6 +29,11 @@ REMEMBERED_SECONDS: Final = 300
 """As long as the bridge remembers a MAC; afterwards it is a new one."""
 MOST_MACS: Final = MACS_AT_ONCE + MACS_PER_SECOND * REMEMBERED_SECONDS
 """Of one port, at any time."""
+
+MOST_KNOWN: Final = 4 * MOST_LEARNED
+"""MACs of all ports, some 100 bytes each while they are there: more than twenty ports' worth."""
+CROWDED_SECONDS: Final = 2
+"""A port one of whose MACs found no room is not counted for so long."""
 
 _MOST_PORTS: Final = 4096
 _PORT_SECONDS: Final = 3600
@@ -52,12 +59,16 @@ def rules(bridge: str, allow_routers: bool) -> str:
     guarded = [
         *(() if allow_routers else (_NO_SECOND_TAG, *_NO_ROUTERS)),
         f"{sender} @known accept",
+        "meta iif @crowded accept",
         f"update @ports {{ meta iif limit rate over {MACS_PER_SECOND}/second "
         f"burst {MACS_AT_ONCE} packets }} counter drop",
-        f"add @known {{ {sender} }}",
+        # (Where there is no room the rule ends here, and the next one is reached.)
+        f"add @known {{ {sender} }} accept",
+        "add @crowded { meta iif }",
     ]
     lines = [
-        *_set("known", sender, MOST_LEARNED, REMEMBERED_SECONDS),
+        *_set("known", sender, MOST_KNOWN, REMEMBERED_SECONDS),
+        *_set("crowded", "meta iif", _MOST_PORTS, CROWDED_SECONDS),
         *_set("ports", "meta iif", _MOST_PORTS, _PORT_SECONDS),
         *chain("guarded", None, "", *guarded),
         *chain(
@@ -79,7 +90,6 @@ def table_name(bridge: str) -> tuple[str, str]:
 
 
 def _set(name: str, key: str, size: int, seconds: int) -> list[str]:
-    # (Its elements are made by frames; one too many is not made, and then the bridge's own limit
-    # is what is left.)
+    # (Its elements are made by frames; one too many is not made.)
     about = f"typeof {key}; flags dynamic,timeout; size {size}; timeout {seconds}s;"
     return [f"    set {name} {{ {about} }}"]

@@ -9,6 +9,7 @@ import re
 import subprocess
 from typing import Final
 
+from weave_py.host.firewall import tool
 from weave_py.host.refusal import checked_ifname
 from weave_py.model.errors import HostError
 from weave_py.model.marks import MARK
@@ -51,15 +52,15 @@ class KeptTable:
 
     def __init__(self, family: str, name: str, rules: str, purpose: str) -> None:
         """`rules`: as `table` makes them; `purpose`: what cannot be done without them."""
+        self.rules: Final = rules
         self._words = [family, name]
-        self._rules = rules
         self._purpose = purpose
         self._listed = ""
         """How the kernel shows it, without counters and what its sets hold."""
 
     def apply(self) -> None:
         """Load it. HostError when that is impossible."""
-        run_nft(["-f", "-"], self._rules, f"cannot {self._purpose}")
+        run_nft(["-f", "-"], self.rules, f"cannot {self._purpose}")
         self._listed = self._list()
 
     def restore(self) -> bool:
@@ -86,12 +87,17 @@ def remove_table(family: str, name: str) -> None:
 
 def run_nft(arguments: list[str], stdin: str, what: str) -> str:
     """What nft prints. HostError, which begins with `what`, if it is missing or refuses."""
+    program = tool.find("nft")
+    if program is None:
+        raise HostError(f"{what}: nft is missing: install nftables")
     try:
         done = subprocess.run(
-            ["nft", *arguments], input=stdin, capture_output=True, text=True, timeout=_SECONDS
+            [program, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
         )
-    except FileNotFoundError:
-        raise HostError(f"{what}: nft is missing: install nftables") from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise HostError(f"{what}: nft did not run: {error}") from None
     if done.returncode != 0:
