@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.esp.test_esp_router import OPTIONS, PATIENCE, wait_sealed, wait_started
-from tests.kit.injecting import ATTACKS, H1, H2, attackers, delivered, nobody_reaches, vni_of
+from tests.kit.injecting import ATTACKS, H1, H2, attackers, delivered, nobody_reaches, tunnel_of
 from weave_py.lab.hosts import LaunchOptions
 from weave_py.lab.mesh import LabMesh
 from weave_py.lab.namespaces import Lab
@@ -41,8 +41,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabMesh]:
 
 def arrived(mesh: LabMesh) -> dict[str, int]:
     """How many frames each attack brings in, if any."""
-    vni = vni_of(mesh.lab, "h2")
-    found = {name: delivered(mesh.lab, attack, vni) for name, attack in ATTACKS.items()}
+    tunnel = tunnel_of(mesh.lab, "h2")
+    found = {name: delivered(mesh.lab, attack, tunnel) for name, attack in ATTACKS.items()}
     return {name: count for name, count in found.items() if count}
 
 
