@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tests.kit.builders import PORT, hello, identity, membership, tokens
 from weave_py.crypto.noise import CipherState
-from weave_py.mesh.handshake import ControlHandshake, Step
+from weave_py.mesh.handshake import TURNED_AWAY, ControlHandshake, Step
 from weave_py.model.effects import LogEvent
 from weave_py.model.errors import PeerError
 from weave_py.model.names import Endpoint, PeerUID
@@ -93,7 +93,12 @@ class Called:
 
     def call(self, caller: Caller | Silent, host: str, port: int = 40_000) -> int | None:
         """Let it call from there, and both speak until they are silent. None: refused."""
-        number = self.engine.accepted(Endpoint(host, port), self.now)
+        remote = Endpoint(host, port)
+        if not self.engine.attends_to(remote, self.now):
+            caller.answer(TURNED_AWAY)
+            self._carry_out()
+            return None
+        number = self.engine.accepted(remote, self.now)
         if number is not None:
             self.callers[number] = caller
             self._tell(number, b"")

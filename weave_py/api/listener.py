@@ -15,8 +15,6 @@ import stat
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
-import trio
-
 from weave_py.api.application import Application
 from weave_py.config.resolve import HttpAddress
 from weave_py.host.locks import locked
@@ -58,13 +56,13 @@ class OpenListener:
     """A listener with its socket."""
 
     listener: Listener
-    socket: trio.SocketListener
+    socket: socket.socket
     inode: int | None = None
     """Of a unix socket's file."""
 
     def close(self) -> None:
         """Let go of one that was never served."""
-        self.socket.socket.close()
+        self.socket.close()
         self.remove()
 
     def remove(self) -> None:
@@ -89,8 +87,8 @@ def open_listener(listener: Listener) -> OpenListener:
             with _lock(address.path):
                 _remove_dead_socket(address.path)
                 raw = _unix_socket(listener)
-                return OpenListener(listener, _listening(raw), os.lstat(address.path).st_ino)
-        return OpenListener(listener, _listening(_tcp_socket(address, listener.connections)))
+                return OpenListener(listener, raw, os.lstat(address.path).st_ino)
+        return OpenListener(listener, _tcp_socket(address, listener.connections))
     except OSError as error:
         raise _cannot_listen(address, error) from error
 
@@ -115,10 +113,6 @@ def usable_group() -> str | None:
     finally:
         for end in ends:
             os.close(end)
-
-
-def _listening(raw: socket.socket) -> trio.SocketListener:
-    return trio.SocketListener(trio.socket.from_stdlib_socket(raw))
 
 
 def _tcp_socket(address: HttpAddress, backlog: int) -> socket.socket:

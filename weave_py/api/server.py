@@ -38,9 +38,7 @@ async def serve_api(
             each.remove()
 
 
-async def _serve_listener(
-    opened: OpenListener, *, task_status: trio.TaskStatus[list[trio.SocketListener]]
-) -> None:
+async def _serve_listener(opened: OpenListener, *, task_status: trio.TaskStatus[None]) -> None:
     door = Door(opened.listener.served, opened.listener.connections, opened.listener.streams)
     await serve_listeners(partial(_serve, door), [opened.socket], task_status=task_status)
 

@@ -77,11 +77,15 @@ class _Buckets:
         self._spent: dict[Hashable, tuple[float, float]] = {}
         """Tokens that are missing, and as of when."""
 
+    def has(self, payers: Payers, now: float) -> bool:
+        """Whether there is a token of each."""
+        return all(self._missing(key, rate, now) <= rate.burst - 1 for key, rate in payers)
+
     def take(self, payers: Payers, now: float) -> bool:
         """A token of each, or of none."""
-        missing = [self._missing(key, rate, now) for key, rate in payers]
-        if any(m > rate.burst - 1 for m, (_, rate) in zip(missing, payers, strict=True)):
+        if not self.has(payers, now):
             return False
+        missing = [self._missing(key, rate, now) for key, rate in payers]
         for gone, (key, _) in zip(missing, payers, strict=True):
             self._spent.pop(key, None)
             self._spent[key] = (gone + 1, now)  # behind those that paid longer ago
@@ -136,6 +140,13 @@ class Admission:
     def visitor(self, host: str) -> Visitor:
         """Somebody who calls from there."""
         return Visitor(self, host)
+
+    def attends_to(self, host: str, now: float) -> bool:
+        """Whether a first message from there would be answered now. Nobody pays for the question:
+        with it callers that will be turned away can be so before they cost anything."""
+        is_known = self.is_known(host)
+        payers = _payers(KNOWN_ANSWERS if is_known else ANSWERS, host, is_known, b"")
+        return self._answers.has(payers, now)
 
     def take_answer(self, host: str, now: float) -> Payers | None:
         """Who paid for an answer to a first message; None: it is not to be answered."""

@@ -71,6 +71,8 @@ ALERTS = {
 }
 WRONG_PASSWORD = "wrong password: the peer does not know this network's password"
 TOO_MANY = "more callers than we attend to"
+TURNED_AWAY = preface() + alert(ALERT_BUSY)
+"""All that is said to a caller who is not even heard."""
 
 
 class PeerIsBusy(HandshakeError):

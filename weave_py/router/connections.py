@@ -98,6 +98,13 @@ class Connections:
 
     # --- streams -------------------------------------------------------------------------
 
+    def attends_to(self, remote: Endpoint, now: float) -> bool:
+        """Whether we would answer who calls from there now."""
+        if self._neighbours.admission.attends_to(remote.host, now):
+            return True
+        self._say(self._strangers.turned_away(remote, now))
+        return False
+
     def accepted(self, remote: Endpoint, now: float) -> int:
         """A TCP connection came in: its number from now on."""
         stream = self._neighbours.accept(remote, now)
@@ -362,8 +369,10 @@ class Connections:
 
     def _tell_of_stranger(self, stream: Stream, reason: str, now: float) -> None:
         assert stream.connection is not None
-        line = None if self._is_stopped else self._strangers.ended(stream.connection, reason, now)
-        if line is not None:
+        self._say(self._strangers.ended(stream.connection, reason, now))
+
+    def _say(self, line: LogEvent | None) -> None:
+        if line is not None and not self._is_stopped:
             self._outputs.append(line)
 
     def _set_connected(self) -> None:

@@ -259,6 +259,11 @@ class Engine:
 
     # --- streams -------------------------------------------------------------------------
 
+    def attends_to(self, remote: Endpoint, now: float) -> bool:
+        """Whether a TCP connection from there is worth accepting now: asked first, since strangers
+        may make more of them than we want to hear."""
+        return not self.is_stopped and self.connections.attends_to(remote, now)
+
     def accepted(self, remote: Endpoint, now: float) -> int | None:
         """A TCP connection came in: its number from now on; None: close it."""
         number = None if self.is_stopped else self.connections.accepted(remote, now)

@@ -10,6 +10,7 @@ from weave_py.mesh.admission import source_of
 from weave_py.mesh.connection import Connection
 from weave_py.mesh.handshake import TOO_MANY
 from weave_py.model.effects import DEBUG, WARNING, LogEvent
+from weave_py.model.names import Endpoint
 
 SAY_EVERY = 60.0  # seconds: about one source, and about all that just went away
 MAX_NAMED = 256  # sources remembered; beyond that the ones named longest ago are forgotten
@@ -18,7 +19,7 @@ NOTHING, ERRORS = "connections that came to nothing", "connection ended"
 
 
 class StrangersLog:
-    """Told of each incoming connection that ends before its proof."""
+    """Told of each incoming connection that ends before its proof, or is turned away."""
 
     def __init__(self) -> None:
         self._said: dict[str, tuple[float, int]] = {}
@@ -31,8 +32,15 @@ class StrangersLog:
         remote = connection.remote
         if not connection.has_erred:
             return self._came_to_nothing(remote.text, now)
-        # Those who are turned away for want of time say something about us, not about themselves.
-        key = "" if reason == TOO_MANY else source_of(remote.host)
+        if reason == TOO_MANY:
+            return self.turned_away(remote, now)
+        return self._failed(source_of(remote.host), remote, reason, now)
+
+    def turned_away(self, remote: Endpoint, now: float) -> LogEvent | None:
+        """Likewise. For want of time: that says something about us, not about who called."""
+        return self._failed("", remote, TOO_MANY, now)
+
+    def _failed(self, key: str, remote: Endpoint, reason: str, now: float) -> LogEvent | None:
         at, count = self._said.pop(key, (float("-inf"), 0))
         if now < at + SAY_EVERY:
             self._said[key] = (at, count + 1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
+import socket
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
@@ -25,9 +27,10 @@ from weave_py.datapath.tcp_tunnel import TcpTunnel
 from weave_py.link.control_record import ControlRecord
 from weave_py.loop.control_stream import ControlStream, UnknownName, dial, remote_of, tune, why
 from weave_py.loop.main_loop import Loop
+from weave_py.mesh.handshake import TURNED_AWAY
 from weave_py.model.effects import KeepState, LogEvent, Reply
 from weave_py.model.fast import FastHost, PortsOutcome
-from weave_py.model.names import PeerName
+from weave_py.model.names import PeerName, endpoint
 from weave_py.model.underlay import INSIDE, NO_ROUTE, Route
 from weave_py.observe.log import event
 from weave_py.router.engine import Engine
@@ -51,6 +54,7 @@ T = TypeVar("T")
 FindWays = Callable[[Iterable[str]], Mapping[str, Route]]
 THROUGH_ITSELF = f"{INSIDE}: that address is reached through the inner network itself"
 UNKNOWN_NAME_PAUSE = 10.0  # seconds at least; the name may be entered any time
+FIRST_WORDS = 4096  # bytes: more than an honest caller says before it is answered
 MAX_REFUSALS = 8  # of probes in a row before the rest waits for the next turn
 
 _log = logging.getLogger(__name__)
@@ -113,6 +117,16 @@ class Pump:
         result = method(*arguments, trio.current_time())
         self._settle()
         return result
+
+    def welcome(self, connection: socket.socket, address: tuple[str, int]) -> bool:
+        """Whether a connection that came in may take more of our time than this."""
+        if self.engine.attends_to(endpoint(*address[:2]), trio.current_time()):
+            return True
+        with contextlib.suppress(OSError):
+            connection.send(TURNED_AWAY, socket.MSG_DONTWAIT)
+            # What is left unread makes of the end a reset, which would overtake our word.
+            connection.recv(FIRST_WORDS, socket.MSG_DONTWAIT)
+        return False
 
     async def serve_stream(self, stream: trio.SocketStream) -> None:
         """A connection came in: serve it until it ends."""

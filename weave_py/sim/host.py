@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from weave_py.link.egress import NextHop
+from weave_py.mesh.handshake import TURNED_AWAY
 from weave_py.model.effects import KeepState, LogEvent, Reply
 from weave_py.model.names import Endpoint, PeerName
 from weave_py.model.snapshot import PathView, RouterSnapshot
@@ -210,8 +211,10 @@ class SimHost(Packets):
     # --- streams (Station) ---------------------------------------------------------------
 
     def on_accepted(self, end: StreamEnd, remote: Endpoint) -> None:
-        number = self.engine.accepted(remote, self._underlay.now)
-        if number is None:
+        if not self.engine.attends_to(remote, self._underlay.now):
+            end.send(TURNED_AWAY)
+            end.close()
+        elif (number := self.engine.accepted(remote, self._underlay.now)) is None:
             end.close()
         else:
             self._hold(number, end)

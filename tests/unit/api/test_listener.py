@@ -65,7 +65,7 @@ async def test_a_socket_is_for_whom_it_is_meant(tmp_path: Path, mask: int, mode:
     found = os.stat(tmp_path / "run" / "s")
     assert (stat.S_IMODE(found.st_mode), found.st_gid) == (mode, os.getegid())
     assert stat.S_IMODE(os.stat(tmp_path / "run").st_mode) == 0o755
-    await opened.socket.aclose()
+    opened.socket.close()
 
 
 async def test_an_unknown_group_leaves_nothing(tmp_path: Path) -> None:
@@ -76,13 +76,13 @@ async def test_an_unknown_group_leaves_nothing(tmp_path: Path) -> None:
 
 async def test_a_crashed_routers_socket_is_replaced_a_living_ones_not(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    await listen(path).socket.aclose()  # the file stays, as after a crash
+    listen(path).socket.close()  # the file stays, as after a crash
     opened = listen(path)
     assert connects(path)
     with pytest.raises(HostError, match="already listens"):
         listen(path)
     assert connects(path)
-    await opened.socket.aclose()
+    opened.socket.close()
 
 
 async def test_who_is_too_busy_to_accept_is_alive(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ async def test_somebody_elses_directory_is_refused(tmp_path: Path) -> None:
 async def test_of_two_that_start_at_once_one_listens(tmp_path: Path) -> None:
     """Both find a dead socket; neither may remove the living one of the other."""
     path, results = tmp_path / "s", list[object]()
-    await listen(path).socket.aclose()
+    listen(path).socket.close()
 
     def start() -> None:
         try:

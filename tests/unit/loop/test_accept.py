@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, ClassVar
 
 import pytest
 import trio
@@ -14,28 +16,26 @@ import trio.testing
 
 from fastdp.kernel import counters
 from weave_py.host.limits import raise_descriptor_limit
-from weave_py.loop.accept import serve_listeners
+from weave_py.loop.accept import Welcome, serve_listeners
 
 Stream = trio.SocketStream
 
 
 @asynccontextmanager
-async def echoing() -> AsyncIterator[trio.SocketListener]:
+async def echoing(welcome: Welcome = lambda *_: True) -> AsyncIterator[socket.socket]:
     async def echo(stream: Stream) -> None:
         while data := await stream.receive_some():
             await stream.send_all(data)
 
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    listener = socket.create_server(("127.0.0.1", 0))
     async with trio.open_nursery() as nursery:
-        await nursery.start(
-            lambda task_status: serve_listeners(echo, [listener], task_status=task_status)
-        )
+        await nursery.start(serve_listeners, echo, [listener], welcome)
         yield listener
         nursery.cancel_scope.cancel()
 
 
-async def connected(listener: trio.SocketListener) -> Stream:
-    return await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
+async def connected(listener: socket.socket) -> Stream:
+    return await trio.open_tcp_stream(*listener.getsockname())
 
 
 async def check(stream: Stream) -> None:
@@ -69,7 +69,7 @@ async def test_without_descriptors_it_waits_says_so_briefly_and_goes_on(
         os.close(lowest)
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
         try:
-            await pending.connect(listener.socket.getsockname())
+            await pending.connect(listener.getsockname())
             waiting = Stream(pending)
             await trio.sleep(0.3)
             await check(first)  # those who are in notice nothing
@@ -83,19 +83,61 @@ async def test_without_descriptors_it_waits_says_so_briefly_and_goes_on(
     assert not any(record.exc_info for record in caplog.records)
 
 
-async def test_any_other_error_of_a_listener_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+async def test_who_is_not_welcome_is_closed_without_a_task() -> None:
+    """F14"""
+    seen = []
 
-    async def broken() -> Stream:
-        raise OSError(errno.EINVAL, "not listening")
+    def welcome(connection: socket.socket, address: tuple[str, int]) -> bool:
+        seen.append(address)
+        return len(seen) % 2 == 0
 
-    async def never(stream: Stream) -> None:
-        raise AssertionError
+    async with echoing(welcome) as listener:
+        one, two = await connected(listener), await connected(listener)
+        await check(two)
+        with trio.fail_after(5):
+            assert await one.receive_some() == b""
+        assert seen == [stream.socket.getsockname() for stream in (one, two)]
+        for stream in (one, two):
+            await stream.aclose()
 
-    monkeypatch.setattr(listener, "accept", broken)
+
+class Troubled(socket.socket):
+    """A listener whose accept() fails first."""
+
+    troubles: ClassVar[list[int]] = []
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if self.troubles:
+            raise OSError(self.troubles.pop(0), "trouble")
+        return super().accept()
+
+
+async def connection_despite(troubles: list[int]) -> None:
+    served = trio.Event()
+
+    async def serve(stream: Stream) -> None:
+        served.set()
+
+    Troubled.troubles = troubles
+    listener = Troubled()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_listeners, serve, [listener])
+        async with await connected(listener):
+            with trio.fail_after(5):
+                await served.wait()
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_befell_one_connection_is_no_trouble_of_the_listener() -> None:
+    await connection_despite([errno.ECONNABORTED, errno.EHOSTUNREACH])
+
+
+async def test_any_other_error_of_a_listener_ends_it() -> None:
     with pytest.raises(ExceptionGroup) as caught:
-        await serve_listeners(never, [listener])
-    assert caught.group_contains(OSError, match="not listening")
+        await connection_despite([errno.EINVAL])
+    assert caught.group_contains(OSError, match="trouble")
 
 
 def test_the_limit_is_raised_as_far_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -24,6 +25,8 @@ from weave_py.datapath.datapath import Datapath
 from weave_py.link.control_record import ControlRecord
 from weave_py.link.egress import Egress, NextHop
 from weave_py.link.sealing import Opener
+from weave_py.loop.accept import serve_listeners
+from weave_py.mesh.handshake import TURNED_AWAY
 from weave_py.model.deadlines import Deadline
 from weave_py.model.effects import KeepState, LogEvent
 from weave_py.model.fast import Carried, DesiredPort, PortsOutcome
@@ -60,6 +63,7 @@ class FakeEngine:
         self.outputs: list[Output] = []
         self.deadline: float | None = None
         self.is_stopped = False
+        self.attends = True
         self.next_number: int | None = 1
         self.changed = trio.Event()
         self.on_advance: Callable[[], None] = lambda: None
@@ -94,6 +98,9 @@ class FakeEngine:
     def accepted(self, remote: Endpoint, now: float) -> int | None:
         self._hear("accepted", remote)
         return self.next_number
+
+    def attends_to(self, remote: Endpoint, now: float) -> bool:
+        return self.attends
 
     def dialled(self, number: int, remote: Endpoint, now: float) -> None:
         self._hear("dialled", number, remote)
@@ -472,6 +479,26 @@ async def test_a_stream_that_the_engine_does_not_want_is_closed() -> None:
         client = await trio.open_tcp_stream("127.0.0.1", port)
         with trio.fail_after(10):
             assert await client.receive_some(100) == b""
+        await client.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_is_not_attended_to_is_told_so_and_costs_no_stream() -> None:
+    """F14"""
+    listening = socket.create_server(("127.0.0.1", 0))
+    async with running() as kit, trio.open_nursery() as nursery:
+        nursery.start_soon(serve_listeners, kit.pump.serve_stream, [listening], kit.pump.welcome)
+        kit.engine.attends = False
+        client = await trio.open_tcp_stream(*listening.getsockname())
+        await client.send_all(b"first words")
+        with trio.fail_after(10):
+            assert await client.receive_some(100) == TURNED_AWAY
+            assert await client.receive_some(100) == b""
+        assert "accepted" not in [what[0] for what in kit.engine.told]
+        kit.engine.attends = True
+        again = await trio.open_tcp_stream(*listening.getsockname())
+        await kit.engine.wait_for("accepted")
+        await again.aclose()
         await client.aclose()
         nursery.cancel_scope.cancel()
 
