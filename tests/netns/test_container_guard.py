@@ -294,7 +294,7 @@ def test_who_is_attached_while_there_are_no_rules_is_guarded_like_others(pair: L
 
 def test_what_a_router_leaves(pair: LabMesh) -> None:
     """F12: stopped, it leaves the bridge with its containers, and they stay held back; `reset`
-    takes all of it."""
+    takes all of it, and so does the end of a router without containers."""
     lab, host = pair.lab, pair["h2"]
     ours = tables(lab, "h2")
     host.stop()
@@ -303,6 +303,12 @@ def test_what_a_router_leaves(pair: LabMesh) -> None:
         assert not answers(lab, "c2", LINK_LOCAL["h2"], SERVICE)
     host.cli("reset", "--force")
     assert not any("weave-py" in table for table in tables(lab, "h2"))
+    for _ in range(2):
+        host.launch([H1])
+        host.wait_ready()
+        assert tables(lab, "h2") >= ours
+        host.stop()
+        assert not any("weave-py" in table for table in tables(lab, "h2"))
     host.launch([H1])
     host.wait_ready()
     pair.attach_one(host)
