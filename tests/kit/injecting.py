@@ -112,9 +112,6 @@ def attacks(version: int) -> Mapping[str, Attack]:
     }
 
 
-ATTACKS: Final = attacks(4)
-
-
 class Tunnel(NamedTuple):
     """What says to which of a host's VXLAN devices a packet goes."""
 
