@@ -8,9 +8,8 @@ from contextlib import contextmanager
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from weave_py.crypto import noise
+from weave_py.crypto import noise, pair_mac
 from weave_py.crypto.exchange import shared_secret_untrusted
-from weave_py.link import handshake_mac
 
 
 class Exchanges:
@@ -27,6 +26,6 @@ def counted() -> Iterator[Exchanges]:
     """Of handshakes and of the MACs before them."""
     exchanges = Exchanges()
     with pytest.MonkeyPatch.context() as patch:
-        for module in (noise, handshake_mac):
+        for module in (noise, pair_mac):
             patch.setattr(module, "shared_secret_untrusted", exchanges.exchange)
         yield exchanges

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 
 from tests.kit.builders import identity, record
 from tests.kit.counter_service import CounterService
@@ -14,6 +14,7 @@ from weave_py.model.effects import Effect, KeepState
 from weave_py.model.names import PeerName, PeerUID
 from weave_py.router.record_channel import RecordChannel
 from weave_py.router.unicast_budget import UnicastBudget
+from weave_py.wire.topology import PeerRecord
 
 NOW = 100.0
 US, THEM = 1, 2
@@ -37,17 +38,17 @@ def name(number: int) -> PeerName:
 
 
 def channel(
-    number: int = US, service: Service | None = None, known: tuple[int, ...] = (US, THEM)
+    number: int = US,
+    service: Service | None = None,
+    known: Iterable[int] | dict[PeerName, PeerRecord] = (US, THEM),
 ) -> RecordChannel:
-    records = {name(n): record(n) for n in known}
-    identity_of: Callable[[PeerName], bytes | None] = {
-        peer: each.identity for peer, each in records.items()
-    }.get
+    """`known`: whose records there are, or these themselves."""
+    records = known if isinstance(known, dict) else {name(n): record(n) for n in known}
     unicasts = AuthenticUnicasts(identity(number), PeerUID(10 + number), records.get)
     return RecordChannel(
         "counter",
         service,
-        OwnedRecords("counter", identity(number), 1, identity_of),
+        OwnedRecords("counter", identity(number), PeerUID(10 + number), records.get),
         NoGraph(),
         unicasts,
         UnicastBudget(),

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.kit.exchanges import counted
 from weave_py.crypto.identity import Identity
-from weave_py.link.handshake_mac import MAC_BYTES
+from weave_py.crypto.pair_mac import MAC_BYTES
 from weave_py.link.session import Session, SessionSettings
 from weave_py.model.names import PeerUID
 from weave_py.wire.packing import pack

@@ -1,8 +1,7 @@
 """Who takes the connections that come in, also when there is no descriptor left for one?
 
 trio's own loop would do, but for what it logs while descriptors are short: a traceback ten times
-a second, for as long as somebody keeps them short. And a connection that is not wanted should not
-cost a task, a stream and a few steps of trio: of those anybody can make a thousand a second.
+a second, for as long as somebody keeps them short.
 """
 
 from __future__ import annotations
@@ -25,76 +24,74 @@ SAY_EVERY = 5.0
 BATCH = 64
 """Connections taken at a time; others have their turn in between."""
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-_OF_THE_CONNECTION = (
+_OF_A_CONNECTION = (
     *(errno.ECONNABORTED, errno.ENETDOWN, errno.EPROTO, errno.ENOPROTOOPT, errno.EHOSTDOWN),
     *(errno.ENONET, errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH),
 )
-"""Linux tells of what befell a connection in the queue as if it were the listener's (accept(2))."""
+"""Linux tells what befell a connection in the queue as if it were the listener's (accept(2))."""
 
 _log = logging.getLogger(__name__)
 
 Handler = Callable[[trio.SocketStream], Awaitable[object]]
-Welcome = Callable[[socket.socket, Any], bool]
-"""Whether this connection, from this address, is to be served. It may say a last word to it."""
-
-
-def _everybody(_connection: socket.socket, _address: object) -> bool:
-    return True
 
 
 async def serve_listeners(
     handler: Handler,
     listeners: Sequence[socket.socket],
-    welcome: Welcome = _everybody,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run `handler` for every connection that is welcome, each in a task of its own, until
-    cancelled. The listeners are ours from now on."""
+    """Run `handler` for every connection, each in a task of its own, until cancelled. The
+    listeners are ours from now on."""
     async with trio.open_nursery() as nursery:
         for listener in listeners:
             listener.setblocking(False)
-            nursery.start_soon(_accept, listener, handler, welcome, nursery)
+            nursery.start_soon(_accept, listener, handler, nursery)
         task_status.started()
 
 
-async def _accept(
-    listener: socket.socket, handler: Handler, welcome: Welcome, nursery: trio.Nursery
-) -> None:
-    say_at = trio.current_time()
-    with listener:
-        try:
-            while True:
-                await trio.lowlevel.wait_readable(listener)
-                try:
-                    for connection, address in _waiting(listener):
-                        if welcome(connection, address):
-                            connection.setblocking(False)
-                            nursery.start_soon(_serve, handler, connection)
-                        else:
-                            connection.close()
-                except OSError as error:
-                    if error.errno not in _SHORT:
-                        raise
-                    if trio.current_time() >= say_at:
-                        say_at = trio.current_time() + SAY_EVERY
-                        why = os.strerror(error.errno)
-                        event(_log, logging.WARNING, "connections must wait", error=why)
-                    await trio.sleep(PAUSE)
-        finally:
-            trio.lowlevel.notify_closing(listener)
-
-
-def _waiting(listener: socket.socket) -> Iterator[tuple[socket.socket, Any]]:
-    """The connections in the queue, a batch at most."""
+def waiting(listener: socket.socket) -> Iterator[tuple[socket.socket, Any]]:
+    """The connections in its queue, with their addresses; a batch at most. OSError if there is
+    something wrong with more than one of them."""
     for _ in range(BATCH):
         try:
             yield listener.accept()
         except BlockingIOError:
             return
         except OSError as error:
-            if error.errno not in _OF_THE_CONNECTION:
+            if error.errno not in _OF_A_CONNECTION:
                 raise
+
+
+class Patience:
+    """What to do when a listener gives no connection."""
+
+    def __init__(self) -> None:
+        self._say_at = float("-inf")
+
+    async def bear(self, error: OSError) -> None:
+        """Wait a little if descriptors are short, and say so now and then; raise anything else."""
+        if error.errno not in _SHORT:
+            raise error
+        if trio.current_time() >= self._say_at:
+            self._say_at = trio.current_time() + SAY_EVERY
+            event(_log, logging.WARNING, "connections must wait", error=os.strerror(error.errno))
+        await trio.sleep(PAUSE)
+
+
+async def _accept(listener: socket.socket, handler: Handler, nursery: trio.Nursery) -> None:
+    patience = Patience()
+    with listener:
+        try:
+            while True:
+                await trio.lowlevel.wait_readable(listener)
+                try:
+                    for connection, _ in waiting(listener):
+                        nursery.start_soon(_serve, handler, connection)
+                except OSError as error:
+                    await patience.bear(error)
+        finally:
+            trio.lowlevel.notify_closing(listener)
 
 
 async def _serve(handler: Handler, connection: socket.socket) -> None:

@@ -24,9 +24,11 @@ class PeersChanged:
     unreachable: Set[PeerName] = frozenset()
     forgotten: Set[PeerName] = frozenset()
     """Unreachable for so long that their records are not told to anybody any more."""
+    born: Set[PeerName] = frozenset()
+    """We did not know them, or they have started anew: their topology record has another UID."""
 
     def __bool__(self) -> bool:
-        return bool(self.reachable or self.unreachable or self.forgotten)
+        return bool(self.reachable or self.unreachable or self.forgotten or self.born)
 
 
 class Channel(Protocol):

@@ -114,7 +114,7 @@ class Gate(Protocol):
     """Which work for somebody unproven may be done now? (Times in seconds.)"""
 
     def may_be_answered(self, now: float) -> bool:
-        """Their first message came: is it worth an answer?"""
+        """They speak our language: is their first message going to be worth an answer?"""
 
     def may_prove(self, static: bytes, now: float) -> bool:
         """Their proof came, with what they say is their static key: may we look at it?"""
@@ -193,7 +193,7 @@ class ControlHandshake:
                 theirs = reader.take_exactly(PREFACE_BYTES)
                 if theirs is None:
                     break
-                out += self._on_preface(theirs)
+                out += self._on_preface(theirs, now)
                 continue
             body = reader.next_frame_untrusted(MAX_HANDSHAKE_FRAME)
             if body is None:
@@ -204,8 +204,10 @@ class ControlHandshake:
             out += self._on_frame(body, now)
         return out
 
-    def _on_preface(self, theirs: bytes) -> bytes:
+    def _on_preface(self, theirs: bytes, now: float) -> bytes:
         agree_untrusted(theirs)
+        if self._gate is not None and not self._gate.may_be_answered(now):
+            self._turn_away()
         prologue = preface() + theirs if self.initiator else theirs + preface()
         self._prologue = prologue + LABEL
         if not self.initiator:
@@ -230,8 +232,6 @@ class ControlHandshake:
 
     def _on_frame(self, body: bytes, now: float) -> bytes:
         if self.step is Step.MESSAGE_1:
-            if self._gate is not None and not self._gate.may_be_answered(now):
-                self._turn_away()
             return self._answer_first(*self._begin(), body)
         assert self._noise is not None
         match self.step:

@@ -20,7 +20,8 @@ from weave_py.model.names import PeerName
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Our record of this slot says this from now on; None: there is none any more."""
+    """Our record of this slot says this from now on; None: there is none any more. Slots and sizes
+    are limited: see SLOTS and MAX_PAYLOAD of wire.owned_record."""
 
     slot: int
     payload: bytes | None

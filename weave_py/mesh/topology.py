@@ -83,6 +83,7 @@ class Topology:
         """Whose the bodies of all live and expired records are."""
         self._changed: set[PeerName] = set()
         self._forgotten: set[PeerName] = set()
+        self._born: set[PeerName] = set()
         self._dismissed: set[PeerName] = set()
         self._told_hops: Mapping[PeerName, int] = {ourself.name: 0}
         """Whom we reached when `take_reachability` was last called."""
@@ -107,11 +108,6 @@ class Topology:
         signed = self._live.get(name)
         return signed.record if signed else None
 
-    def identity_of(self, name: PeerName) -> bytes | None:
-        """The key of a live peer, or ours."""
-        record = self.record(name)
-        return None if record is None else record.identity
-
     def signed(self, key: RecordKey) -> SignedRecord | None:
         """(RecordStore; a peer has one record, in slot 0.)"""
         return None if slot_of(key) else self._signed(owner_of(key))
@@ -135,11 +131,13 @@ class Topology:
     def take_reachability(self) -> PeersChanged:
         """What has become of peers since last asked."""
         hops = self.routes.hops
-        if hops is self._told_hops and not self._forgotten:
+        if hops is self._told_hops and not self._forgotten and not self._born:
             return PeersChanged()  # (nearly always the table is the same)
         before, reachable, self._told_hops = self._told_hops.keys(), hops.keys(), hops
         forgotten, self._forgotten = self._forgotten, set()
-        return PeersChanged(reachable - before, before - reachable, forgotten - reachable)
+        born, self._born = self._born, set()
+        forgotten -= self._live.keys()  # (they have come back)
+        return PeersChanged(reachable - before, before - reachable, forgotten, born)
 
     def peers(self) -> Iterator[PeerName]:
         """All live peers but ourself, in the order of their names."""
@@ -203,10 +201,13 @@ class Topology:
         if name == self.ourself.name:
             self.ourself.rival_seen(signed.record.order)
             return None  # the answer to it is our next announcement
+        known = self.record(name)
         for old in (self._live.get(name), self._expired.pop(name, None)):
             if old is not None:
                 self._owners.pop(old.body, None)
                 self._changed.update(old.record.claims)
+        if known is None or known.uid != signed.record.uid:
+            self._born.add(name)
         self._owners[signed.body] = name
         self._changed.update((name, *signed.record.claims))
         self._live[name] = signed

@@ -105,6 +105,10 @@ class Connections:
         self._say(self._strangers.turned_away(remote, now))
         return False
 
+    def came_to_nothing(self, remote: Endpoint, now: float) -> None:
+        """A connection ended that never said anything, before it was accepted."""
+        self._say(self._strangers.came_to_nothing(remote, now))
+
     def accepted(self, remote: Endpoint, now: float) -> int:
         """A TCP connection came in: its number from now on."""
         stream = self._neighbours.accept(remote, now)

@@ -158,7 +158,7 @@ class Engine:
             name: RecordChannel(
                 name,
                 running.get(name),
-                OwnedRecords(name, identity, incarnation, self.topology.identity_of),
+                OwnedRecords(name, identity, uid, self.topology.record),
                 self.topology,
                 self._unicasts,
                 self._budget,
@@ -263,6 +263,10 @@ class Engine:
         """Whether a TCP connection from there is worth accepting now: asked first, since strangers
         may make more of them than we want to hear."""
         return not self.is_stopped and self.connections.attends_to(remote, now)
+
+    def came_to_nothing(self, remote: Endpoint, now: float) -> None:
+        """One that came in went without a word."""
+        self.connections.came_to_nothing(remote, now)
 
     def accepted(self, remote: Endpoint, now: float) -> int | None:
         """A TCP connection came in: its number from now on; None: close it."""
@@ -459,10 +463,7 @@ class Engine:
                     channel.receive_unicast_untrusted(source, body, neighbour, now)
             case Unicast():
                 if message.hop_limit > 0:
-                    if self._budget.may_forward(neighbour, message.body, now):
-                        self.send_unicast(message, neighbour)
-                    else:
-                        self.unicasts_undeliverable += 1
+                    self._pass_on(message, neighbour, now)
             case Train(size, datagrams):
                 self._outputs.append(TrainReceived(neighbour, size, datagrams))
             case _:
@@ -538,12 +539,29 @@ class Engine:
         self._outputs.append(KeepState(TARGETS, self.targets.configured))
         self._settle(now)
 
-    def send_unicast(self, message: Unicast, source: PeerName | None = None) -> None:
-        """Pass a message on; never back to the neighbour it came from."""
-        via = self.topology.routes.unicast.get(message.destination)
-        if via is None and self.neighbours.of(message.destination) is not None:
-            via = message.destination  # a neighbour whose record has not come yet
-        if via is None or via == source:
+    def _pass_on(self, message: Unicast, source: PeerName, now: float) -> None:
+        """To the next on its way, but never back to the neighbour it came from."""
+        via = self._way_to(message.destination)
+        if (
+            via is not None
+            and via != source
+            and self._budget.may_forward(source, via, message.body, now)
+        ):
+            self.send_unicast(message)
+        else:
+            self.unicasts_undeliverable += 1
+
+    def _way_to(self, destination: PeerName) -> PeerName | None:
+        """Through which neighbour a message goes there."""
+        via = self.topology.routes.unicast.get(destination)
+        if via is None and self.neighbours.of(destination) is not None:
+            return destination  # a neighbour whose record has not come yet
+        return via
+
+    def send_unicast(self, message: Unicast) -> None:
+        """Ours, or what we pass on."""
+        via = self._way_to(message.destination)
+        if via is None:
             self.unicasts_undeliverable += 1
             return
         hop_limit = min(message.hop_limit, HOP_LIMIT) - 1

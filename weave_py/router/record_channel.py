@@ -1,4 +1,4 @@
-"""How does a service get its records spread, its messages signed and its promises kept in order?
+"""How does a service get its records spread, its messages authentic and its promises kept in order?
 
 A `RecordChannel` is the channel of one service: a store of owned records, a replicator for it, and
 the service itself, if this router runs it. Without one the channel is only carried: who has no use
@@ -26,7 +26,7 @@ from weave_py.wire.owned_record import OwnedRecord
 MAX_WAITING = 1024  # outputs behind a Keep from which on unicasts get lost: is the disk full?
 MAX_LOGGED = 3  # of a neighbour's bad records, per message
 LOGGED, LOGGED_PER_SECOND = 20, 0.2  # of all neighbours': a flood of them must not fill the log
-OUTRANK_FIRST, OUTRANK_LONGEST = 0.2, 60.0  # seconds, doubling: another router may have our key
+COMPARE_EVERY = 1.0  # seconds, at least: anybody may start anew again and again
 
 
 class RecordChannel:
@@ -49,8 +49,8 @@ class RecordChannel:
         self.undeliverable = 0
         """Messages to peers that we do not know (any more)."""
         self.refused = 0
-        """Unicasts that were not authentic, came twice, or were too many (through one neighbour, or
-        while we wait for the disk)."""
+        """Unicasts that were not authentic, came twice, or were too many (of one peer, through one
+        neighbour, or while we wait for the disk)."""
         self._gossip: Replicator[OwnedRecord] = Replicator(
             name, records.ourself, records, graph, now, settings
         )
@@ -65,8 +65,9 @@ class RecordChannel:
         self._out: list[tuple[PeerName, bytes]] = []
         self._effects: list[Effect] = []
         self._log_budget = TokenBucket(LOGGED, LOGGED_PER_SECOND)
-        self._outrank_at: float | None = None
-        self._outrank_pause = OUTRANK_FIRST
+        self._compare_with: set[PeerName] = set()
+        """Neighbours that have records of peers whom, or whose life, we did not know until now."""
+        self._compared_at = float("-inf")
 
     def __repr__(self) -> str:
         return f"<RecordChannel {self.name} waiting={len(self._waiting)}>"
@@ -76,8 +77,6 @@ class RecordChannel:
     def start(self, state: object, now: float) -> None:
         """`state`: what the service kept last."""
         if self.service is not None:
-            self._gossip.spread([self.records.begin()], now, None)
-            self.records.take_changed()  # it knows
             self.service.started(Start(self.records.ourself, self.records, state), now)
         self._settle(now)
 
@@ -136,30 +135,30 @@ class RecordChannel:
     ) -> None:
         if self.service is None:
             return
-        if len(self._waiting) >= MAX_WAITING or not self._budget.may_verify(via, now):
-            self.refused += 1
-            return
         try:
             message = self._unicasts.open_untrusted(self.name, source, body)
         except PeerError:
+            self.refused += 1
+            return
+        if len(self._waiting) >= MAX_WAITING or not self._budget.may_hear(source, via, now):
             self.refused += 1
             return
         self.service.received(message, now)
         self._settle(now)
 
     def peers_changed(self, change: PeersChanged, now: float) -> None:
+        known = change.reachable | change.born
+        self._compare_with |= self.records.take_missed(known, self._neighbours)
         self.records.forget(change.forgotten)
-        if self.records.take_missed(change.reachable):
-            self._gossip.compare(self._neighbours)
+        self.records.born(change.born)
+        self._compare(now)
         if self.service is not None:
             self.service.peers_changed(change, now)
         self._settle(now)
 
     def advance(self, now: float) -> None:
         self._gossip.advance(now)
-        if self._outrank_at is not None and now >= self._outrank_at:
-            self._outrank_at = None
-            self._gossip.spread(self.records.outrank(), now, None)
+        self._compare(now)
         if self.service is not None:
             due = self.service.next_deadline()
             if due is not None and now >= due.at:
@@ -168,8 +167,9 @@ class RecordChannel:
 
     def next_deadline(self) -> Deadline | None:
         due = [self._gossip.next_deadline()]
-        if self._outrank_at is not None:
-            due.append(Deadline(self._outrank_at, f"outrank our {self.name} records"))
+        if self._compare_with:
+            at = self._compared_at + COMPARE_EVERY
+            due.append(Deadline(at, f"compare {self.name} records"))
         if self.service is not None:
             due.append(self.service.next_deadline())
         return earliest(due)
@@ -187,10 +187,13 @@ class RecordChannel:
 
     # --- inside ----------------------------------------------------------------------------
 
+    def _compare(self, now: float) -> None:
+        if self._compare_with and now >= self._compared_at + COMPARE_EVERY:
+            self._gossip.compare(self._compare_with & self._neighbours)
+            self._compare_with.clear()
+            self._compared_at = now
+
     def _settle(self, now: float) -> None:
-        if self.records.is_outranked and self._outrank_at is None:
-            self._outrank_at = now + self._outrank_pause
-            self._outrank_pause = min(2 * self._outrank_pause, OUTRANK_LONGEST)
         changed = self.records.take_changed()
         if changed and self.service is not None:
             self.service.records_changed(changed, now)

@@ -31,7 +31,7 @@ class StrangersLog:
         """The line, if it is time for one."""
         remote = connection.remote
         if not connection.has_erred:
-            return self._came_to_nothing(remote.text, now)
+            return self.came_to_nothing(remote, now)
         if reason == TOO_MANY:
             return self.turned_away(remote, now)
         return self._failed(source_of(remote.host), remote, reason, now)
@@ -51,10 +51,11 @@ class StrangersLog:
         fields = {"connection": f"<-{remote.text}", "error": reason}
         return LogEvent(WARNING, ERRORS, {**fields, "earlier": count} if count else fields)
 
-    def _came_to_nothing(self, remote: str, now: float) -> LogEvent | None:
+    def came_to_nothing(self, remote: Endpoint, now: float) -> LogEvent | None:
+        """Likewise. It said nothing that was wrong."""
         self._gone += 1
         if now < self._said_nothing_at + SAY_EVERY:
             return None
         self._said_nothing_at = now
         count, self._gone = self._gone, 0
-        return LogEvent(DEBUG, NOTHING, {"count": count, "last": f"<-{remote}"})
+        return LogEvent(DEBUG, NOTHING, {"count": count, "last": f"<-{remote.text}"})

@@ -42,10 +42,11 @@ from weave_py.host.self_test import Ranking, suites_by_speed, tap_offloads
 from weave_py.host.state.directory import StateDirectory
 from weave_py.host.state.names import TARGETS, service_state
 from weave_py.host.udp import UdpSocket, open_tcp_listeners, open_udp
-from weave_py.loop.accept import serve_listeners
 from weave_py.loop.control_stream import unresolvable
+from weave_py.loop.door import Door
 from weave_py.loop.host_thread import HostThread
 from weave_py.loop.main_loop import MainLoop
+from weave_py.mesh.handshake import TURNED_AWAY
 from weave_py.mesh.service import Service
 from weave_py.model.abilities import Abilities
 from weave_py.model.errors import WeaveError
@@ -261,7 +262,7 @@ async def _serve(router: _Router, targets: list[Target]) -> bool:
         nursery.start_soon(ports.run, datapath, router.events, router.rules)
         nursery.start_soon(store.run)
         await nursery.start(watch_underlay, router.underlay, pump)
-        nursery.start_soon(serve_listeners, pump.serve_stream, router.listeners, pump.welcome)
+        nursery.start_soon(Door(pump, router.loop, TURNED_AWAY).run, router.listeners)
         nursery.start_soon(serve_api, api)
         nursery.start_soon(_wait_for_signals, router.shutdown)
         pump.tell(pump.engine.connect, targets)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import socket
@@ -27,10 +26,9 @@ from weave_py.datapath.tcp_tunnel import TcpTunnel
 from weave_py.link.control_record import ControlRecord
 from weave_py.loop.control_stream import ControlStream, UnknownName, dial, remote_of, tune, why
 from weave_py.loop.main_loop import Loop
-from weave_py.mesh.handshake import TURNED_AWAY
 from weave_py.model.effects import KeepState, LogEvent, Reply
 from weave_py.model.fast import FastHost, PortsOutcome
-from weave_py.model.names import PeerName, endpoint
+from weave_py.model.names import Endpoint, PeerName
 from weave_py.model.underlay import INSIDE, NO_ROUTE, Route
 from weave_py.observe.log import event
 from weave_py.router.engine import Engine
@@ -54,7 +52,6 @@ T = TypeVar("T")
 FindWays = Callable[[Iterable[str]], Mapping[str, Route]]
 THROUGH_ITSELF = f"{INSIDE}: that address is reached through the inner network itself"
 UNKNOWN_NAME_PAUSE = 10.0  # seconds at least; the name may be entered any time
-FIRST_WORDS = 4096  # bytes: more than an honest caller says before it is answered
 MAX_REFUSALS = 8  # of probes in a row before the rest waits for the next turn
 
 _log = logging.getLogger(__name__)
@@ -118,33 +115,31 @@ class Pump:
         self._settle()
         return result
 
-    def welcome(self, connection: socket.socket, address: tuple[str, int]) -> bool:
-        """Whether a connection that came in may take more of our time than this."""
-        if self.engine.attends_to(endpoint(*address[:2]), trio.current_time()):
-            return True
-        with contextlib.suppress(OSError):
-            connection.send(TURNED_AWAY, socket.MSG_DONTWAIT)
-            # What is left unread makes of the end a reset, which would overtake our word.
-            connection.recv(FIRST_WORDS, socket.MSG_DONTWAIT)
-        return False
+    # --- callers (loop.door) -------------------------------------------------------------
 
-    async def serve_stream(self, stream: trio.SocketStream) -> None:
-        """A connection came in: serve it until it ends."""
-        try:
-            remote = remote_of(stream)
-        except OSError:
-            return  # gone already
-        if self._is_inside(remote.host):
-            event(_log, logging.DEBUG, "connection refused", remote=remote.text, why=INSIDE)
-            return
-        number = self.engine.accepted(remote, trio.current_time())
+    def has_time_for(self, remote: Endpoint) -> bool:
+        return self.tell(self.engine.attends_to, remote)
+
+    def came_to_nothing(self, remote: Endpoint) -> None:
+        self.tell(self.engine.came_to_nothing, remote)
+
+    def come_in(self, connection: socket.socket, remote: Endpoint) -> None:
+        """A task of ours serves it until it ends."""
+        assert self._nursery is not None
+        is_inside = self._is_inside(remote.host)
+        number = None if is_inside else self.engine.accepted(remote, trio.current_time())
         if number is None:
-            event(_log, logging.DEBUG, "connection refused", remote=remote.text)
+            reason = INSIDE if is_inside else ""
+            event(_log, logging.DEBUG, "connection refused", remote=remote.text, why=reason)
+            connection.close()
             return
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(connection))
         tune(stream)
         control = self._streams[number] = ControlStream(stream, self._loop)
         self._settle()
-        await self._serve(number, control)
+        self._nursery.start_soon(self._serve, number, control)
+
+    # --- what happens --------------------------------------------------------------------
 
     def on_controls(self, controls: list[ControlRecord]) -> None:
         self.tell(self.engine.controls_received, controls)

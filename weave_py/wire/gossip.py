@@ -19,18 +19,20 @@ from weave_py.model.names import NAME_BYTES, PeerName
 from weave_py.wire.packing import as_bytes, as_list, pack, unpack_untrusted
 
 MAX_RECORD_BYTES = 16 * 1024 + 96
-"""Of a record's body: a topology record of 256 neighbours with the longest addresses has 15,757, a
-service's record 16 KiB of payload."""
+"""Of a record's body: a topology record of 256 neighbours with the longest addresses has 15,757."""
 MAX_GOSSIP_BYTES = 60_000
 SIGNATURE_BYTES = 64
-MARK_BYTES = 4
+# Of these hashes an owner may look for collisions: two halves of a network would then hold other
+# records of it and take them for the same. Of 16 bytes that takes 2^64 tries.
+MARK_BYTES = 16
 DIGEST_BYTES = 16
-BUCKET_HASH_BYTES = 8
+BUCKET_HASH_BYTES = 16
 BUCKETS = 64
 U63 = (1 << 63) - 1  # of incarnations and versions: nobody can push them to where they cannot grow
+U64 = (1 << 64) - 1
 MAX_SLOT = (1 << 16) - 1
 KEY_BYTES = NAME_BYTES + 2
-_HELD = Struct(">8sQQ4s")  # key, incarnation, version, mark
+_HELD = Struct(">8sQQ16s")  # key, incarnation, version, mark
 
 RecordKey = NewType("RecordKey", bytes)
 """Whose record, and which of theirs: the owner's name, then the slot, big-endian."""
@@ -50,12 +52,14 @@ def slot_of(key: RecordKey) -> int:
 
 
 def mark_of(body: bytes) -> bytes:
-    """A short hash of a record's body: an owner could sign two records of the same order."""
+    """A hash of a record's body: an owner could sign two records of the same order."""
     return blake2s(body, digest_size=MARK_BYTES).digest()
 
 
 class RecordVersion(NamedTuple):
-    """The order of an owner's records under one key: later ones are greater."""
+    """The order of an owner's records under one key: later ones are greater. (Services' records
+    have the UID of the owner's life for an incarnation: lives have no order, but no store holds
+    records of two.)"""
 
     incarnation: int
     version: int
@@ -118,7 +122,7 @@ def encode_gossip(message: GossipMessage) -> bytes:
 
 
 def _pack_held(held: Iterable[Held]) -> bytes:
-    """28 bytes each, back to back: this is what a large network says most."""
+    """40 bytes each, back to back: this is what a large network says most."""
     return b"".join(_HELD.pack(h.key, *h.order, h.mark) for h in held)
 
 
@@ -129,7 +133,7 @@ def _unpack_held(packed: bytes) -> tuple[Held, ...]:
         Held(RecordKey(key), RecordVersion(incarnation, version), mark)
         for key, incarnation, version, mark in _HELD.iter_unpack(packed)
     )
-    if any(max(h.order) > U63 for h in held):
+    if any(h.order.version > U63 for h in held):
         raise WireError("a held record's version is too large")
     return held
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weave_py.crypto.identity import Identity
-from weave_py.link.handshake_mac import MAC_BYTES, HandshakeMac
+from weave_py.crypto.pair_mac import MAC_BYTES
+from weave_py.link.handshake_mac import HandshakeMac
 from weave_py.link.session import MOST_HANDSHAKES, Session, SessionSettings
 from weave_py.model.names import PeerUID
 from weave_py.wire.packing import as_list, pack, unpack_untrusted

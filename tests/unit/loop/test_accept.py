@@ -16,20 +16,20 @@ import trio.testing
 
 from fastdp.kernel import counters
 from weave_py.host.limits import raise_descriptor_limit
-from weave_py.loop.accept import Welcome, serve_listeners
+from weave_py.loop.accept import serve_listeners
 
 Stream = trio.SocketStream
 
 
 @asynccontextmanager
-async def echoing(welcome: Welcome = lambda *_: True) -> AsyncIterator[socket.socket]:
+async def echoing() -> AsyncIterator[socket.socket]:
     async def echo(stream: Stream) -> None:
         while data := await stream.receive_some():
             await stream.send_all(data)
 
     listener = socket.create_server(("127.0.0.1", 0))
     async with trio.open_nursery() as nursery:
-        await nursery.start(serve_listeners, echo, [listener], welcome)
+        await nursery.start(serve_listeners, echo, [listener])
         yield listener
         nursery.cancel_scope.cancel()
 
@@ -81,24 +81,6 @@ async def test_without_descriptors_it_waits_says_so_briefly_and_goes_on(
     said = [record.getMessage() for record in caplog.records]
     assert said == ["connections must wait"]
     assert not any(record.exc_info for record in caplog.records)
-
-
-async def test_who_is_not_welcome_is_closed_without_a_task() -> None:
-    """F14"""
-    seen = []
-
-    def welcome(connection: socket.socket, address: tuple[str, int]) -> bool:
-        seen.append(address)
-        return len(seen) % 2 == 0
-
-    async with echoing(welcome) as listener:
-        one, two = await connected(listener), await connected(listener)
-        await check(two)
-        with trio.fail_after(5):
-            assert await one.receive_some() == b""
-        assert seen == [stream.socket.getsockname() for stream in (one, two)]
-        for stream in (one, two):
-            await stream.aclose()
 
 
 class Troubled(socket.socket):

@@ -11,7 +11,7 @@ from weave_py.mesh.authentic_unicasts import AuthenticUnicasts
 from weave_py.mesh.service import Authentic
 from weave_py.model.errors import PeerError
 from weave_py.model.names import PeerName, PeerUID
-from weave_py.wire.signed_unicast import MAX_MESSAGE, decode_unicast_untrusted, encode_unicast
+from weave_py.wire.service_unicast import MAX_MESSAGE, decode_unicast_untrusted, encode_unicast
 from weave_py.wire.topology import PeerRecord
 
 A, B, C = 1, 2, 3

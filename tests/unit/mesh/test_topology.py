@@ -19,13 +19,14 @@ from tests.kit.builders import (
     signed,
     signed_record,
 )
+from weave_py.mesh.channel import PeersChanged
 from weave_py.mesh.gossip.digests import bucket_of
 from weave_py.mesh.gossip.introducers import IntroducerQuota
 from weave_py.mesh.ourself import RECORD_CONTEXT
 from weave_py.mesh.record_verifier import RecordVerifier
 from weave_py.mesh.topology import Topology, TopologySettings
 from weave_py.model.errors import AuthenticationError, PeerError, WireError
-from weave_py.model.names import PeerName
+from weave_py.model.names import PeerName, PeerUID
 from weave_py.wire.gossip import (
     BUCKETS,
     MAX_RECORD_BYTES,
@@ -559,3 +560,37 @@ def test_at_the_quota_a_peers_news_replaces_its_own_record() -> None:
     assert made.signed(record_key(name(1))) == newer
     assert made.forgotten(9) == []
     assert made.names == {name(1), name(2), name(3)}
+
+
+# --- lives -----------------------------------------------------------------------------------
+
+
+def test_a_new_life_is_told_once_and_also_the_first() -> None:
+    """What services' records belong to: it is told though the peer is reached all the while."""
+    made = topology()
+    made.ourself.update([], [neighbour(1)])
+    made.refresh(0.0)
+    made.take_reachability()
+    take(made, signed_record(1, [neighbour(US)]))
+    assert made.take_reachability() == PeersChanged(born={name(1)})
+    made.refresh(0.0)
+    assert made.take_reachability() == PeersChanged(reachable={name(1)})
+    take(made, signed_record(1, [neighbour(US)], version=2))
+    assert not made.take_reachability()
+    take(made, signed(1, replace(record(1, [neighbour(US)], 2), uid=PeerUID(99))))
+    assert made.take_reachability() == PeersChanged(born={name(1)})
+    assert not made.take_reachability()
+
+
+def test_whose_record_made_room_is_forgotten_though_routes_still_lead_there() -> None:
+    """Routes follow later; that it was forgotten was not told at all, and what services held of it
+    stayed."""
+    made = topology()
+    made.ourself.update([], [neighbour(1)])
+    take(made, signed_record(1, [neighbour(US)]))
+    made.refresh(0.0)
+    made.take_reachability()
+    made._drop(name(1))
+    assert made.take_reachability() == PeersChanged(forgotten={name(1)})
+    take(made, signed_record(1, [neighbour(US)]))
+    assert made.take_reachability() == PeersChanged(born={name(1)})

@@ -11,7 +11,7 @@ import pytest
 from tests.kit.exchanges import counted
 from tests.kit.simulation import Simulation
 from weave_py.crypto.identity import Identity
-from weave_py.link.handshake_mac import MAC_BYTES
+from weave_py.crypto.pair_mac import MAC_BYTES
 from weave_py.link.session import HANDSHAKES_PER_SECOND, MOST_HANDSHAKES, Session
 from weave_py.model.names import NAME_BYTES, PeerName, PeerUID
 from weave_py.model.token_bucket import TokenBucket
@@ -166,6 +166,46 @@ def test_a_flood_for_others_is_passed_on_within_a_budget(monkeypatch: pytest.Mon
     say(relay, victim, [forgery(liar.name, victim, 1)])
     simulation.run(1)
     assert len(arrived) <= 111, "what the relay says for itself is not booked to it there"
+
+
+def test_many_that_flood_leave_the_others_at_the_same_relay_their_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What one relay passes on was more than the next one takes from it: of what honest peers said
+    there as little arrived as of the garbage, the less, the more neighbours flood."""
+    for budget, much in (("FORWARDED", 200), ("ONWARD", 200), ("LITTLE", 5)):
+        monkeypatch.setattr(unicast_budget, budget, much)
+        monkeypatch.setattr(unicast_budget, f"{budget}_PER_SECOND", much / 10)
+    monkeypatch.setattr(unicast_budget, "KEPT_FREE", 100)
+    simulation = Simulation(3)
+    relay, last, victim = simulation.chain(3)
+    *liars, honest = (simulation.add() for _ in range(9))
+    for leaf in (*liars, honest):
+        for other in simulation.hosts:
+            if other is not relay and other is not leaf:
+                simulation.cut(leaf, other)
+        simulation.call(leaf, relay)
+    simulation.run_until(simulation.all_reachable, within=20)
+    simulation.run(60)  # and with their budgets full again
+    arrived: list[bytes] = []
+    channel = session_channel(victim)
+
+    def note(source: PeerName, message: bytes, neighbour: PeerName, now: float) -> None:
+        arrived.append(message)
+
+    monkeypatch.setattr(channel, "receive_unicast_untrusted", note)
+    spoken = []
+    for second in range(60):
+        for liar in liars:
+            say(liar, relay, [forgery(honest.name, victim, 1) for _ in range(100)])
+        spoken.append(b"%d" % second)
+        if not second % 2:
+            say(honest, relay, [Unicast(SESSION, honest.name, victim.name, 32, spoken[-1])])
+        simulation.run(1)
+    said = set(spoken[::2])
+    assert len(said.intersection(arrived)) >= 0.9 * len(said)
+    assert len(arrived) <= 1500, "and the flood is kept within bounds"
+    assert last.engine.unicasts_undeliverable <= len(arrived) / 20
 
 
 # --- true handshakes -------------------------------------------------------------------------

@@ -25,8 +25,7 @@ from weave_py.datapath.datapath import Datapath
 from weave_py.link.control_record import ControlRecord
 from weave_py.link.egress import Egress, NextHop
 from weave_py.link.sealing import Opener
-from weave_py.loop.accept import serve_listeners
-from weave_py.mesh.handshake import TURNED_AWAY
+from weave_py.loop.door import Door
 from weave_py.model.deadlines import Deadline
 from weave_py.model.effects import KeepState, LogEvent
 from weave_py.model.fast import Carried, DesiredPort, PortsOutcome
@@ -101,6 +100,9 @@ class FakeEngine:
 
     def attends_to(self, remote: Endpoint, now: float) -> bool:
         return self.attends
+
+    def came_to_nothing(self, remote: Endpoint, now: float) -> None:
+        self._hear("came_to_nothing", remote)
 
     def dialled(self, number: int, remote: Endpoint, now: float) -> None:
         self._hear("dialled", number, remote)
@@ -458,63 +460,53 @@ async def test_a_call_that_fails_says_why() -> None:
         assert error == f"cannot connect to 127.0.0.1 port {port}: connection refused"
 
 
+@asynccontextmanager
+async def open_door(kit: Kit) -> AsyncIterator[tuple[str, int]]:
+    """Callers come in there."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    address = listening.getsockname()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Door(kit.pump, kit.loop, b"no time").run, [listening])
+        yield address
+        nursery.cancel_scope.cancel()
+
+
 async def test_an_incoming_stream_is_served() -> None:
-    async with running() as kit, listener() as (one, port), trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, kit.pump.serve_stream, [one])
-        kit.engine.outputs.append(SendBytes(1, b"welcome"))
-        client = await trio.open_tcp_stream("127.0.0.1", port)
+    async with running() as kit, open_door(kit) as address:
+        client = await trio.open_tcp_stream(*address)
+        await client.send_all(b"hello")
+        assert await kit.engine.wait_for("received") == ("received", 1, b"hello")
+        kit.do(SendBytes(1, b"welcome"))
         with trio.fail_after(10):
             assert await client.receive_some(100) == b"welcome"
-        await client.send_all(b"thanks")
-        assert await kit.engine.wait_for("received") == ("received", 1, b"thanks")
         await client.aclose()
         await kit.engine.wait_for("stream_ended")
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_stream_that_the_engine_does_not_want_is_closed() -> None:
-    async with running() as kit, listener() as (one, port), trio.open_nursery() as nursery:
+    async with running() as kit, open_door(kit) as address:
         kit.engine.next_number = None
-        nursery.start_soon(trio.serve_listeners, kit.pump.serve_stream, [one])
-        client = await trio.open_tcp_stream("127.0.0.1", port)
-        with trio.fail_after(10):
-            assert await client.receive_some(100) == b""
+        client = await trio.open_tcp_stream(*address)
+        await client.send_all(b"hello")
+        with trio.fail_after(10), pytest.raises(trio.BrokenResourceError):
+            await client.receive_some(100)
         await client.aclose()
-        nursery.cancel_scope.cancel()
 
 
-async def test_who_is_not_attended_to_is_told_so_and_costs_no_stream() -> None:
+async def test_the_engine_says_whom_it_attends_to_and_hears_of_the_silent() -> None:
     """F14"""
-    listening = socket.create_server(("127.0.0.1", 0))
-    async with running() as kit, trio.open_nursery() as nursery:
-        nursery.start_soon(serve_listeners, kit.pump.serve_stream, [listening], kit.pump.welcome)
+    async with running() as kit, open_door(kit) as address:
         kit.engine.attends = False
-        client = await trio.open_tcp_stream(*listening.getsockname())
-        await client.send_all(b"first words")
+        client = await trio.open_tcp_stream(*address)
+        await client.send_all(b"hello")
         with trio.fail_after(10):
-            assert await client.receive_some(100) == TURNED_AWAY
-            assert await client.receive_some(100) == b""
+            assert await client.receive_some(100) == b"no time"
+        await client.aclose()
+        silent = await trio.open_tcp_stream(*address)
+        remote = Endpoint(*silent.socket.getsockname())
+        await silent.aclose()
+        assert await kit.engine.wait_for("came_to_nothing") == ("came_to_nothing", remote)
         assert "accepted" not in [what[0] for what in kit.engine.told]
-        kit.engine.attends = True
-        again = await trio.open_tcp_stream(*listening.getsockname())
-        await kit.engine.wait_for("accepted")
-        await again.aclose()
-        await client.aclose()
-        nursery.cancel_scope.cancel()
-
-
-async def test_a_stream_that_is_gone_already_is_no_trouble() -> None:
-    kit = Kit()
-    async with listener() as (one, port):
-        client = await trio.open_tcp_stream("127.0.0.1", port)
-        accepted = await one.accept()
-        await client.aclose()
-        await accepted.aclose()
-        accepted.socket = trio.socket.socket()  # has no peer: as after a reset
-        async with accepted:
-            await kit.pump.serve_stream(accepted)
-        accepted.socket.close()
-    assert kit.engine.told == []
 
 
 async def test_stopping_ends_all_streams_of_the_pump() -> None:
@@ -582,14 +574,13 @@ async def test_an_address_in_the_inner_network_is_not_even_called() -> None:
 
 async def test_nor_does_one_that_comes_in() -> None:
     """t02."""
-    async with running() as kit, listener() as (one, port), trio.open_nursery() as nursery:
+    async with running() as kit, open_door(kit) as address:
         kit.ways["127.0.0.1"] = INSIDE_WAY
-        nursery.start_soon(trio.serve_listeners, kit.pump.serve_stream, [one])
-        stream = await trio.open_tcp_stream("127.0.0.1", port)
-        async with stream:
-            assert await stream.receive_some() == b""
+        async with await trio.open_tcp_stream(*address) as stream:
+            await stream.send_all(b"hello")
+            with pytest.raises(trio.BrokenResourceError):
+                await stream.receive_some()
         assert "accepted" not in [what[0] for what in kit.engine.told]
-        nursery.cancel_scope.cancel()
 
 
 async def test_one_whose_way_turns_inside_is_cut() -> None:

@@ -67,12 +67,12 @@ MESSAGES: dict[str, ControlMessage] = {
 GOSSIP: dict[str, GossipMessage] = {
     "gossip-records": Records(((b"first body", b"\x01" * 64), (b"second body", b"\x02" * 64))),
     "gossip-digest": Digest(bytes(range(16))),
-    "gossip-buckets": Buckets(tuple(bytes((n,)) * 8 for n in range(BUCKETS))),
+    "gossip-buckets": Buckets(tuple(bytes((n,)) * 16 for n in range(BUCKETS))),
     "gossip-summary": Summary(
         b"\x00\x3f",
         (
-            Held(record_key(NAME_A), RecordVersion(1, 2), b"mark"),
-            Held(record_key(NAME_B, 0x0102), RecordVersion(2**63 - 1, 0), b"kram"),
+            Held(record_key(NAME_A), RecordVersion(1, 2), b"mark" * 4),
+            Held(record_key(NAME_B, 0x0102), RecordVersion(2**63 - 1, 0), b"kram" * 4),
         ),
         (record_key(NAME_B),),
     ),

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weave_py.model.errors import WireError
-from weave_py.wire.gossip import MAX_SLOT, U63, RecordVersion
+from weave_py.wire.gossip import U63, U64, RecordVersion
 from weave_py.wire.owned_record import (
     MAX_PAYLOAD,
+    SLOTS,
     context_of,
     decode_owned_untrusted,
     encode_body,
@@ -19,16 +20,21 @@ from weave_py.wire.owned_record import (
 from weave_py.wire.packing import pack
 
 KEY, SIGNATURE = bytes(32), bytes(64)
-numbers = st.integers(0, U63)
 
 
-@given(st.integers(0, MAX_SLOT), numbers, numbers, st.binary(max_size=200))
-def test_a_record_comes_back(slot: int, incarnation: int, version: int, payload: bytes) -> None:
-    order = RecordVersion(incarnation, version)
+@given(
+    st.integers(0, SLOTS - 1),
+    st.integers(1, U64),
+    st.integers(1, U63),
+    st.binary(max_size=200) | st.just(bytes(MAX_PAYLOAD)),
+)
+def test_a_record_comes_back(slot: int, uid: int, version: int, payload: bytes) -> None:
+    order = RecordVersion(uid, version)
     body = encode_body(KEY, slot, order, payload)
     came = decode_owned_untrusted(body, SIGNATURE)
     assert (came.body, came.signature) == (body, SIGNATURE)
     assert (came.identity, came.slot, came.order, came.payload) == (KEY, slot, order, payload)
+    assert came.life == uid
 
 
 def test_what_a_later_version_appends_is_passed_on() -> None:
@@ -41,9 +47,9 @@ def test_what_a_later_version_appends_is_passed_on() -> None:
     [
         pytest.param([2, KEY, 0, 1, 1, b""], id="format"),
         pytest.param([1, KEY[1:], 0, 1, 1, b""], id="key"),
-        pytest.param([1, KEY, MAX_SLOT + 1, 1, 1, b""], id="slot"),
-        pytest.param([1, KEY, 0, U63 + 1, 1, b""], id="incarnation"),
-        pytest.param([1, KEY, 0, 1, -1, b""], id="version"),
+        pytest.param([1, KEY, SLOTS, 1, 1, b""], id="slot"),
+        pytest.param([1, KEY, 0, 0, 1, b""], id="uid"),
+        pytest.param([1, KEY, 0, 1, U63 + 1, b""], id="version"),
         pytest.param([1, KEY, 0, 1, 1, bytes(MAX_PAYLOAD + 1)], id="payload"),
         pytest.param([1, KEY, 0, 1, 1], id="short"),
         pytest.param("text", id="no list"),

@@ -46,7 +46,7 @@ from weave_py.wire.gossip import (
     owner_of,
 )
 
-MAX_SUMMARY = 1500  # entries of 28 bytes: well below the size of a message
+MAX_SUMMARY = 1000  # entries of 40 bytes: well below the size of a message
 MOST_TOGETHER = 700  # records in a message: more do not fit
 MANY = 200  # peers; with more than that deltas may be proportionally fewer, and are if each carries
 MUCH = 5  # records, or the more in proportion

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from tests.kit.builders import identity
+from tests.kit.builders import identity, record
 from weave_py.loop.control_stream import MAX_QUEUED_BYTES
 from weave_py.mesh.gossip.owned_records import OwnedRecords
 from weave_py.mesh.gossip.replicator import Replicator
 from weave_py.model.names import PeerName
 from weave_py.wire.gossip import Summary, encode_gossip
-from weave_py.wire.owned_record import MAX_PAYLOAD, OwnedRecord
+from weave_py.wire.owned_record import MAX_PAYLOAD, SLOTS, OwnedRecord
 
 NOW = 100.0
 OWNERS = range(1, 40)
-KNOWN = {identity(n).name: identity(n).public for n in (0, *OWNERS)}
+KNOWN = {identity(n).name: record(n) for n in (0, *OWNERS)}
 ALL = Summary(bytes(range(64)), ())
 
 
@@ -29,13 +29,13 @@ class NoGraph:
 
 def replicator() -> Replicator[OwnedRecord]:
     """Of one that holds what 39 owners have published, all within their quotas: 4.9 MiB."""
-    held = OwnedRecords("test", identity(0), 1, KNOWN.get)
+    held = OwnedRecords("test", identity(0), record(0).uid, KNOWN.get)
     for number in OWNERS:
-        owner = OwnedRecords("test", identity(number), 1, KNOWN.get)
-        for slot in range(8):
-            record = owner.publish(slot, bytes(MAX_PAYLOAD))
-            assert record is not None
-            held.merge_untrusted(record.body, record.signature)
+        owner = OwnedRecords("test", identity(number), record(number).uid, KNOWN.get)
+        for slot in range(SLOTS):
+            published = owner.publish(slot, bytes(MAX_PAYLOAD))
+            assert published is not None
+            held.merge_untrusted(published.body, published.signature)
     made: Replicator[OwnedRecord] = Replicator("test", identity(0).name, held, NoGraph(), NOW)
     made.neighbour_joined(identity(1).name, NOW)
     made.take_messages()

@@ -11,7 +11,15 @@ from tests.kit.gossip_nodes import START, Node, joined, large_record, name, reco
 from weave_py.crypto.identity import peer_name_of
 from weave_py.mesh.gossip.replicator import GossipSettings
 from weave_py.model.names import PeerName
-from weave_py.wire.gossip import Buckets, Digest, RecordVersion, Summary, owner_of, record_key
+from weave_py.wire.gossip import (
+    BUCKET_HASH_BYTES,
+    Buckets,
+    Digest,
+    RecordVersion,
+    Summary,
+    owner_of,
+    record_key,
+)
 from weave_py.wire.topology import SignedRecord
 
 SETTINGS = GossipSettings()
@@ -131,7 +139,7 @@ def test_many_summaries_stay_below_the_limit(monkeypatch: pytest.MonkeyPatch) ->
     node = Node(0, *(signed_record(number) for number in range(10, 60)))
     node.gossip.neighbour_joined(name(1), START)
     node.gossip.take_messages()
-    node.hear(Node(1), Buckets((bytes(8),) * 64))
+    node.hear(Node(1), Buckets((bytes(BUCKET_HASH_BYTES),) * 64))
     summaries = [message for _, message in node.said()]
     assert len(summaries) == 1, "the others when the router is woken again"
     for _ in range(64):
