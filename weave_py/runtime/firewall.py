@@ -78,18 +78,21 @@ class HostFirewall:
         if as_before and trio.current_time() < self._retry_at:
             return
         self._guards = [known.get(guard.rules, guard) for guard in wanted]
-        missing: list[str] = []
+        before, missing = self.guard, list[str]()
         for guard in self._guards:
             try:
-                if await self._host.run(guard.restore) and guard.rules in known:
+                was_there = guard.rules in known and not before.missing
+                if await self._host.run(guard.restore) and was_there:
                     what = "rules about what containers may do were gone, and are loaded again"
                     event(_log, logging.WARNING, what, bridge=self._bridge)
             except HostError as error:
                 missing.append(str(error))
         self._retry_at = trio.current_time() + RETRY_SECONDS if missing else float("inf")
-        before, self.guard = self.guard, GuardView(tuple(missing))
+        self.guard = GuardView(tuple(missing))
         if missing and self.guard != before:
             event(_log, logging.WARNING, "containers are not guarded", why=self.guard.detail)
+        elif before.missing and not missing:
+            event(_log, logging.INFO, "containers are guarded", bridge=self._bridge)
 
     def _tell(self, view: FirewallView, keeper: Keeper) -> None:
         if keeper.added:
