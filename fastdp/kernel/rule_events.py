@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 from typing import Final
 
-from fastdp.kernel.nft import table_of
+from weave_py.host.firewall.tables import table_of
 from weave_py.host.refusal import refused
 from weave_py.host.rtnl import attributes, messages, text
 

@@ -20,8 +20,8 @@ from pathlib import Path
 FILES = ("crc32c_generic", "virtio_pci", "9pnet_virtio", "9p", "overlay")
 """For the host's files."""
 NETWORK = ("veth", "bridge", "vxlan", "dummy", "tun", "af_packet", "nf_tables", "nft_counter")
-GUARD = ("nft_ct", "nft_fib_inet", "nft_xfrm")
-"""For what fastdp.kernel.nft has nft do."""
+GUARD = ("nft_ct", "nft_fib_inet", "nft_xfrm", "nft_limit")
+"""For what fastdp.kernel.nft and weave_py.host.firewall have nft do."""
 NAT = ("nft_chain_nat", "nft_masq")
 """For containers that a host hides behind its address."""
 TRAFFIC = ("sch_ingress", "cls_u32", "cls_matchall", "act_mirred", "act_gact")

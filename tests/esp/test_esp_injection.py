@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.esp.test_esp_router import OPTIONS, PATIENCE, wait_sealed, wait_started
-from tests.kit.injecting import ATTACKS, H1, H2, attackers, delivered, nobody_reaches, vni_of
+from tests.kit.injecting import PLACES, attackers, attacks, delivered, nobody_reaches, tunnel_of
 from weave_py.lab.hosts import LaunchOptions
 from weave_py.lab.mesh import LabMesh
 from weave_py.lab.namespaces import Lab
@@ -19,17 +19,23 @@ from weave_py.lab.pings import ping
 from weave_py.lab.topology import build
 
 
+@pytest.fixture(scope="module", params=[4, 6], ids=["IPv4", "IPv6"])
+def version(request: pytest.FixtureRequest) -> int:
+    """Of IP, in the underlay."""
+    return int(request.param)
+
+
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabMesh]:
+def pair(version: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabMesh]:
     """h1 and h2; h3 is a stranger."""
+    at = PLACES[version]
     directory = tmp_path_factory.mktemp("injection")
     with (
         Lab(build("full", 3), ipv6=True) as lab,
         attackers(lab),
         LabMesh(lab, directory) as mesh,
     ):
-        for name, address, peers in (("h1", H1, []), ("h2", H2, [H1])):
-            # By IPv4 only: the IPv6 addresses are the attackers'.
+        for name, address, peers in (("h1", at.h1, []), ("h2", at.h2, [at.h1])):
             host = mesh[name]
             host.options = LaunchOptions(password=OPTIONS.password, extra=("--host", address))
             host.launch(peers)
@@ -39,15 +45,15 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabMesh]:
         yield mesh
 
 
-def arrived(mesh: LabMesh) -> dict[str, int]:
+def arrived(mesh: LabMesh, version: int) -> dict[str, int]:
     """How many frames each attack brings in, if any."""
-    vni = vni_of(mesh.lab, "h2")
-    found = {name: delivered(mesh.lab, attack, vni) for name, attack in ATTACKS.items()}
+    tunnel = tunnel_of(mesh.lab, "h2")
+    found = {name: delivered(mesh.lab, attack, tunnel) for name, attack in attacks(version).items()}
     return {name: count for name, count in found.items() if count}
 
 
-def test_nothing_is_sealed_for_others(pair: LabMesh) -> None:
-    assert arrived(pair) == {}
+def test_nothing_is_sealed_for_others(pair: LabMesh, version: int) -> None:
+    assert arrived(pair, version) == {}
     wait_sealed(pair)
     assert ping(pair.lab, "c1", "10.32.0.2", count=3).received == 3
 
@@ -58,8 +64,8 @@ def test_the_hosts_own_processes_still_reach_the_containers(pair: LabMesh) -> No
     assert nobody_reaches(pair.lab, "h1", "10.32.0.2")
 
 
-def test_dead_routers_leave_nobody_in(pair: LabMesh) -> None:
+def test_dead_routers_leave_nobody_in(pair: LabMesh, version: int) -> None:
     for name in ("h1", "h2"):
         pair[name].kill()
-    assert arrived(pair) == {}
+    assert arrived(pair, version) == {}
     assert ping(pair.lab, "c1", "10.32.0.2", count=3).received == 3, "the kernels go on"

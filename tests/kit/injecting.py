@@ -2,7 +2,8 @@
 
 Two members, h1 and h2, and a stranger, h3, share a wire. On h1 and h2 somebody else's container
 sits behind the host's address (masqueraded). Each attack is a few UDP packets to h2's VXLAN port
-with the right VNI; what they carry is looked for in h2's container.
+with the right VNI; what they carry is looked for in h2's container. All of them exist by IPv4 and
+by IPv6: those of the version that the members' VXLAN devices speak are the ones that could work.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import json
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from tests.kit import container_frames
 from tests.kit.inside import inside, udp_socket
 from weave_py.lab import commands
 from weave_py.lab.namespaces import Lab
@@ -23,17 +25,40 @@ UNPRIVILEGED = (
     *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
     *("--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"),
 )
-PORT = 4789
 ETHERTYPE = 0x88B6
 COPIES = 5
 LISTEN_SECONDS = 0.5
 H1, H2 = "10.99.1.1", "10.99.1.2"
-H1_IPV6, H2_IPV6 = "fd00:99:1::1", "fd00:99:1::2"
-ELSEWHERE = "198.51.100.2"
-"""An address of h2's that is in no trusted subnet."""
-ABSENT = "10.99.1.77"
-"""Of a member that is not there."""
-TRUSTED = f"{ABSENT}/32,{H1}/32,{H2}/32,{H1_IPV6}/128,{H2_IPV6}/128"
+_WIRE = "%wire"
+"""In an address: the scope of the device that leads to the others."""
+
+
+class Places(NamedTuple):
+    """Addresses of one IP version."""
+
+    h1: str
+    h2: str
+    elsewhere: str
+    """An address of h2's that is in no trusted subnet."""
+    absent: str
+    """Of a member that is not there."""
+    everybody: str
+    group: str
+    loopback: str
+
+
+PLACES: Final = {
+    4: Places(H1, H2, "198.51.100.2", "10.99.1.77", "10.99.1.255", "224.0.0.1", "127.0.0.1"),
+    6: Places(
+        *("fd00:99:1::1", "fd00:99:1::2", "2001:db8:5::2", "fd00:99:1::77"),
+        *(f"ff02::1{_WIRE}", f"ff02::1{_WIRE}", "::1"),
+    ),
+}
+TRUSTED = ",".join(
+    f"{host}/{128 if version == 6 else 32}"
+    for version, places in PLACES.items()
+    for host in (places.h1, places.h2, places.absent)
+)
 
 _SEND = """
 import socket, sys
@@ -63,20 +88,36 @@ class Attack(NamedTuple):
     """The source is somebody else's: a raw socket makes the packet."""
 
 
-ATTACKS = {
-    "a stranger": Attack("h3", H2),
-    "nobody on a member's host": Attack("h1", H2, nobody=True),
-    "nobody on a member's host, to another address": Attack("h1", ELSEWHERE, H1, nobody=True),
-    "nobody on a member's host, to everybody": Attack("h1", "10.99.1.255", nobody=True),
-    "nobody on a member's host, to all by multicast": Attack("h1", "224.0.0.1", H1, nobody=True),
-    "a container behind a member's address": Attack("x1", H2),
-    "a container that says it is a member": Attack("x1", H2, ABSENT, forged=True),
-    "a container of the victim's host": Attack("x2", H2),
-    "one that says it is a member": Attack("x2", H2, H1, forged=True),
-    "nobody here, by 127.0.0.1": Attack("h2", "127.0.0.1", nobody=True),
-    "nobody here, by 127.0.0.1 from the host's address": Attack("h2", "127.0.0.1", H2, nobody=True),
-    "nobody here, by the host's address": Attack("h2", H2, nobody=True),
-}
+def attacks(version: int) -> Mapping[str, Attack]:
+    """All of them, by IPv4 or IPv6."""
+    at = PLACES[version]
+    own = f"nobody here, by {at.loopback}"
+    return {
+        "a stranger": Attack("h3", at.h2),
+        "nobody on a member's host": Attack("h1", at.h2, nobody=True),
+        "nobody on a member's host, to another address": Attack(
+            "h1", at.elsewhere, at.h1, nobody=True
+        ),
+        "nobody on a member's host, to everybody": Attack("h1", at.everybody, nobody=True),
+        "nobody on a member's host, to all by multicast": Attack(
+            "h1", at.group, at.h1, nobody=True
+        ),
+        "a container behind a member's address": Attack("x1", at.h2),
+        "a container that says it is a member": Attack("x1", at.h2, at.absent, forged=True),
+        "a container of the victim's host": Attack("x2", at.h2),
+        "one that says it is a member": Attack("x2", at.h2, at.h1, forged=True),
+        own: Attack("h2", at.loopback, nobody=True),
+        f"{own} from the host's address": Attack("h2", at.loopback, at.h2, nobody=True),
+        "nobody here, by the host's address": Attack("h2", at.h2, nobody=True),
+    }
+
+
+class Tunnel(NamedTuple):
+    """What says to which of a host's VXLAN devices a packet goes."""
+
+    vni: int
+    port: int
+    """UDP."""
 
 
 @contextmanager
@@ -88,18 +129,19 @@ def attackers(lab: Lab) -> Iterator[None]:
     try:
         for name, host in names.items():
             _put_behind(lab, name, host)
-        _ip(lab, "h2", f"addr add {ELSEWHERE}/32 dev lo")
-        _ip(lab, "h1", f"route add {ELSEWHERE} via {H2}")
+        for at in PLACES.values():
+            _ip(lab, "h2", f"addr add {at.elsewhere} dev lo")
+            _ip(lab, "h1", f"route add {at.elsewhere} via {at.h2}")
         yield
     finally:
         for name in names:
             commands.run(["ip", "netns", "del", lab.ns(name)])
 
 
-def delivered(lab: Lab, attack: Attack, vni: int) -> int:
+def delivered(lab: Lab, attack: Attack, tunnel: Tunnel) -> int:
     """How many of the attack's frames arrive in the inner network of h2."""
     with _ears(lab) as ears:
-        _send(lab, attack, packet(vni, b"INJECTED"))
+        _send(lab, attack, tunnel.port, packet(tunnel.vni, b"INJECTED"))
         found = 0
         try:
             while found < COPIES:
@@ -121,11 +163,12 @@ def nobody_reaches(lab: Lab, host: str, address: str, where: str = "c2") -> bool
             return False
 
 
-def vni_of(lab: Lab, host: str) -> int:
+def tunnel_of(lab: Lab, host: str) -> Tunnel:
     """Of the host's only VXLAN device of ours. (Any user of either host can read it.)"""
     shown = json.loads(lab.exec(host, ["ip", "-j", "-d", "link", "show", "type", "vxlan"]).stdout)
     (found,) = [link for link in shown if link and link["ifname"].startswith("wvx")]
-    return int(found["linkinfo"]["info_data"]["id"])
+    data = found["linkinfo"]["info_data"]
+    return Tunnel(int(data["id"]), int(data["port"]))
 
 
 def packet(vni: int, text: bytes) -> bytes:
@@ -134,24 +177,28 @@ def packet(vni: int, text: bytes) -> bytes:
     return struct.pack("!II", 0x0800_0000, vni << 8) + frame.ljust(60, b"\0")
 
 
-def _send(lab: Lab, attack: Attack, data: bytes) -> None:
+def _send(lab: Lab, attack: Attack, port: int, data: bytes) -> None:
     if attack.forged:
-        inside(lab, attack.host, lambda: _forge(attack, data))
+        inside(lab, attack.host, lambda: _forge(attack, port, data))
         return
+    target = attack.target
+    if target.endswith(_WIRE):
+        (wire,) = lab.topology.wires_of(attack.host)
+        target = target.replace(_WIRE, f"%{lab.topology.device(attack.host, wire)}")
     # A thread that gave up its rights would keep the process's; so a process it is.
-    argv = [sys.executable, "-c", _SEND, attack.source, attack.target, str(PORT), data.hex()]
+    argv = [sys.executable, "-c", _SEND, attack.source, target, str(port), data.hex()]
     words = UNPRIVILEGED if attack.nobody else ()
     lab.exec(attack.host, [*words, *argv, str(COPIES)])
 
 
-def _forge(attack: Attack, data: bytes) -> None:
-    udp = struct.pack("!HHHH", 40000, PORT, 8 + len(data), 0) + data
-    ends = socket.inet_aton(attack.source) + socket.inet_aton(attack.target)
-    # The kernel fills in the sums (raw(7)).
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0) + ends
-    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
+def _forge(attack: Attack, port: int, data: bytes) -> None:
+    """From a raw socket that takes the whole packet."""
+    no_mac = bytes(6)
+    frame = container_frames.udp(no_mac, attack.source, 40000, attack.target, port, data)
+    family = socket.AF_INET6 if ":" in attack.target else socket.AF_INET
+    with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
         for _ in range(COPIES):
-            sock.sendto(head + udp, (attack.target, 0))
+            sock.sendto(frame[len(no_mac) + 2 :], (attack.target, 0))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from tests.kit.routers import bring_up, events, paths
+from tests.kit.routers import BRIDGE, bring_up, events, paths
 from tests.kit.waiting import until
 from tests.netns.conftest import MakeLab, MakeMesh
 from weave_py.lab.hosts import LaunchOptions
@@ -60,6 +60,16 @@ def is_elsewhere(mesh: LabMesh, name: str) -> bool:
     return port_of(mesh, name) == str(OTHER_PORT)
 
 
+def is_shut_to_containers(mesh: LabMesh, name: str, port: int) -> bool:
+    argv = ["nft", "list", "chain", "inet", f"weave-py-{BRIDGE}-host", "incoming"]
+    (line,) = (line for line in mesh.lab.exec(name, argv).stdout.splitlines() if "th dport" in line)
+    return str(port) in line
+
+
+def is_open(mesh: LabMesh, name: str, port: int) -> bool:
+    return not is_shut_to_containers(mesh, name, port)
+
+
 def port_of(mesh: LabMesh, name: str) -> str:
     line = next(line for line in mesh[name].get("/status").splitlines() if "FastDatapath:" in line)
     return line.partition("UDP port ")[2].partition(",")[0]
@@ -89,10 +99,14 @@ def test_both_work_when_theirs_comes_later(
     bring_up(mesh)
     until(partial(is_as_fast_as_can_be, mesh), MOVED_SECONDS, "a fast path")
     assert port_of(mesh, "h1") == str(VXLAN_PORT)
+    assert is_shut_to_containers(mesh, "h1", VXLAN_PORT)
     make_theirs(lab)
     for name in ("h1", "h2"):
         until(partial(is_elsewhere, mesh, name), MOVED_SECONDS, f"{name} elsewhere")
         assert events(mesh[name], f"port={VXLAN_PORT} new={OTHER_PORT}")
+        assert is_shut_to_containers(mesh, name, OTHER_PORT)
+        # F12: and what is somebody else's now is none of our business.
+        until(partial(is_open, mesh, name, VXLAN_PORT), MOVED_SECONDS, "the guard has followed")
     until(partial(is_as_fast_as_can_be, mesh), MOVED_SECONDS, "a fast path again")
     assert theirs_works(lab)
     fast = ping(lab, "c1", "10.32.0.2", count=20, options=["-i", "0.05"])

@@ -16,6 +16,7 @@ import pytest
 
 from tests.kit.super_frames import super_frame
 from weave_py.datapath.super_frame import examine, write_piece
+from weave_py.host.link_requests import MOST_LEARNED
 from weave_py.host.locks import claim_bridge
 from weave_py.host.netlink import Netlink
 from weave_py.host.tap import VNET_HEADER_BYTES, Tap, open_tap
@@ -258,7 +259,7 @@ def test_ports_are_silent_isolated_and_listed(host: Namespace) -> None:
             own = bytes.fromhex(described.partition("link/ether ")[2][:17].replace(":", ""))
             assert read_frame(one, lambda frame: frame[6:12] == own, 0.1) is None
 
-            ((mac, ifname, age),) = netlink.macs("weave")
+            ((mac, ifname, age),), _ = netlink.macs("weave", 10)
             assert (mac, ifname) == ("02:00:00:00:00:09", "wp0")
             assert 0 <= age < 5
             assert netlink.master_of("wp0") == "weave"
@@ -266,7 +267,7 @@ def test_ports_are_silent_isolated_and_listed(host: Namespace) -> None:
             assert netlink.mtu_of("wp0") == 1380
             assert not netlink.ports("weave")[0].isolated
             assert netlink.mtu_of("weave") == 1400  # stays what it was set to
-            assert netlink.macs("weave") != []  # not flushed by plugging again
+            assert netlink.macs("weave", 10)[0] != []  # not flushed by plugging again
             netlink.unplug("wp0")
             assert netlink.master_of("wp0") is None
             netlink.delete_link("wp1")
@@ -275,6 +276,47 @@ def test_ports_are_silent_isolated_and_listed(host: Namespace) -> None:
         netlink.delete_link("wp0")
         with pytest.raises(HostError, match="no interface wp0"):
             netlink.plug_port("wp0", "weave", mtu=1400, isolated=True)
+
+    within(host, work)
+
+
+def test_a_bridge_learns_so_many_macs_and_tells_of_as_many_as_it_is_asked_for(
+    host: Namespace,
+) -> None:
+    """F6: it learned one for each frame, and all were read. Without the rules about ports."""
+
+    def work(netlink: Netlink) -> None:
+        netlink.ensure_bridge("weave", MAC, 1400)
+        with open_tap("wp0") as tap:
+            netlink.plug_port("wp0", "weave", mtu=1400, isolated=False)
+            assert netlink.wait_forwarding("wp0", 2)
+            local = b"\x01\x80\xc2\x00\x00\x0e"  # LLDP: goes no further, and past nft
+            frame = bytes(VNET_HEADER_BYTES) + local + b"\x02" + bytes(5) + b"\x88\xcc"
+            os.write(tap.fd, frame + bytes(46))
+            assert netlink.macs("weave", 10)[1] == 0
+            for number in range(MOST_LEARNED + 1000):
+                os.write(tap.fd, frame_from((b"\x02" + number.to_bytes(5, "big")).hex(":")))
+            macs, count = netlink.macs("weave", 10)
+            assert (len(macs), count) == (10, MOST_LEARNED)
+
+    if tuple(map(int, os.uname().release.split(".")[:2])) < (6, 7):
+        pytest.skip("this kernel does not limit what a bridge learns")
+    within(host, work)
+
+
+def test_a_bridge_speaks_no_ipv6_without_an_address_of_its_own(host: Namespace) -> None:
+    """t60, F12: the kernel gave it a link-local one."""
+
+    def work(netlink: Netlink) -> None:
+        assert netlink.ensure_bridge("weave", MAC, 1400) is True
+        assert shell("ip -6 -o addr show dev weave") == ""
+        netlink.add_address("weave", "fd00::1/64")
+        netlink.ensure_bridge("weave", MAC, 1400)  # as by a router that starts again
+        assert netlink.addresses("weave") == ["fd00::1/64"]
+        netlink.remove_address("weave", "fd00::1/64")
+        netlink.silence_ipv6("weave")
+        assert shell("ip -6 -o addr show dev weave") == ""
+        assert shell("cat /proc/sys/net/ipv4/conf/weave/arp_ignore") == "1\n"
 
     within(host, work)
 

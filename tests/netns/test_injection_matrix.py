@@ -1,7 +1,8 @@
 """Who can slip a frame into the inner network by plain VXLAN? With a secret: nobody.
 
 Findings F2 (a process or container of a member's host), F3 (devices that an open network left),
-F11 (`nft flush ruleset`) of the attack review. For ESP: tests/esp/test_esp_injection.py.
+F11 (`nft flush ruleset`) of the attack review, by IPv4 and, between members whose underlay is IPv6,
+by IPv6. For ESP: tests/esp/test_esp_injection.py.
 """
 
 from __future__ import annotations
@@ -17,14 +18,13 @@ import pytest
 
 from fastdp.kernel.xfrm import kernel_has_esp
 from tests.kit.injecting import (
-    ATTACKS,
-    H1,
-    H2,
+    PLACES,
     TRUSTED,
     attackers,
+    attacks,
     delivered,
     nobody_reaches,
-    vni_of,
+    tunnel_of,
 )
 from tests.kit.inside import inside
 from tests.kit.routers import BRIDGE, devices, events, wait_path
@@ -45,17 +45,20 @@ LOOK_AT_NFT = ["nft", "list", "table", "inet", f"weave-py-{BRIDGE}"]
 class Pair:
     """h1 and h2, members, whose kernels carry their frames."""
 
-    def __init__(self, lab: Lab, directory: Path, options: LaunchOptions) -> None:
+    def __init__(self, lab: Lab, directory: Path, options: LaunchOptions, version: int = 4) -> None:
+        """`version`: of IP, of the underlay."""
         self.lab = lab
+        self.version = version
         self.mesh = LabMesh(lab, directory)
         self.launch(options)
         for name in ("h1", "h2"):
             self.mesh.attach_one(self.mesh[name])
         self.wait("fastdp")
-        self.vni = vni_of(lab, "h2")
+        self.tunnel = tunnel_of(lab, "h2")
 
     def launch(self, options: LaunchOptions) -> None:
-        for name, address, peers in (("h1", H1, []), ("h2", H2, [H1])):
+        at = PLACES[self.version]
+        for name, address, peers in (("h1", at.h1, []), ("h2", at.h2, [at.h1])):
             here = (*options.extra, "--host", address)
             self.mesh[name].options = replace(options, extra=here)
             self.mesh[name].launch(peers)
@@ -72,7 +75,10 @@ class Pair:
 
     def matrix(self) -> dict[str, int]:
         """How many frames each attack brings in."""
-        return {name: delivered(self.lab, attack, self.vni) for name, attack in ATTACKS.items()}
+        return {
+            name: delivered(self.lab, attack, self.tunnel)
+            for name, attack in attacks(self.version).items()
+        }
 
     def carried(self, host: str) -> set[str]:
         """The VXLAN devices of a router."""
@@ -83,18 +89,23 @@ class Pair:
         return " 0% packet loss" in self.lab.exec(source, argv, check=False).stdout
 
 
-def pair_of(stack: ExitStack, directory: Path, options: LaunchOptions) -> Pair:
+def pair_of(stack: ExitStack, directory: Path, options: LaunchOptions, version: int = 4) -> Pair:
     lab = stack.enter_context(Lab(build("full", 3), ipv6=True))
     stack.enter_context(attackers(lab))
-    pair = Pair(lab, directory, options)
+    pair = Pair(lab, directory, options, version)
     stack.callback(pair.mesh.stop)
     return pair
 
 
-@pytest.fixture(scope="module")
-def trusted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+by_both = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
+
+
+@pytest.fixture(scope="module", params=[4, 6], ids=["IPv4", "IPv6"])
+def trusted(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pair]:
     with ExitStack() as stack:
-        yield pair_of(stack, tmp_path_factory.mktemp("trusted"), IN_CLEAR)
+        yield pair_of(stack, tmp_path_factory.mktemp("trusted"), IN_CLEAR, request.param)
 
 
 def nothing(matrix: dict[str, int]) -> None:
@@ -102,10 +113,11 @@ def nothing(matrix: dict[str, int]) -> None:
     assert {name: count for name, count in matrix.items() if count} == {}
 
 
-def test_without_a_secret_each_attack_works(tmp_path: Path) -> None:
+@by_both
+def test_without_a_secret_each_attack_works(tmp_path: Path, version: int) -> None:
     """Anybody may join an open network; and the zeros below would prove nothing otherwise."""
     with ExitStack() as stack:
-        found = pair_of(stack, tmp_path, OPEN).matrix()
+        found = pair_of(stack, tmp_path, OPEN, version).matrix()
         print(found)
         assert all(found.values()), found
 
@@ -126,10 +138,13 @@ def test_the_hosts_own_processes_still_reach_the_containers(trusted: Pair) -> No
 def test_so_they_do_by_other_programs_vxlan(trusted: Pair) -> None:
     """On the same UDP port, to the same host."""
     lab = trusted.lab
-    for host, other in ((1, 2), (2, 1)):
+    at = PLACES[trusted.version]
+    # (Devices of one port have to agree about checksums.)
+    checksums = "udp6zerocsumrx" if trusted.version == 6 else "noudp6zerocsumrx"
+    for host, local, remote in ((1, at.h1, at.h2), (2, at.h2, at.h1)):
         for line in (
-            f"link add theirs type vxlan id 4096 dstport 4789 local 10.99.1.{host} "
-            f"remote 10.99.1.{other}",
+            f"link add theirs type vxlan id 4096 dstport 4789 local {local} remote {remote} "
+            f"{checksums}",
             f"addr add 10.32.9.{host}/24 dev theirs",
             "link set theirs up",
         ):
@@ -146,6 +161,7 @@ def test_rules_that_somebody_takes_away_are_back_at_once(trusted: Pair, what: li
     # After somebody else's device came (above), the routers may still be changing ports, and a
     # change writes the rules anew without a word.
     trusted.wait("fastdp")
+    trusted.tunnel = tunnel_of(trusted.lab, "h2")
     started = time.monotonic()
     trusted.lab.exec("h2", ["nft", *what])
     until(
@@ -177,20 +193,24 @@ def test_where_they_cannot_be_brought_back_there_is_no_fast_path(trusted: Pair) 
         (said,) = events(trusted.mesh["h2"], "no fast paths until")
         print(said.level, said.text)
     trusted.wait("fastdp")
-    trusted.vni = vni_of(trusted.lab, "h2")
+    trusted.tunnel = tunnel_of(trusted.lab, "h2")
     nothing(trusted.matrix())
 
 
 def test_dead_routers_leave_nobody_in(trusted: Pair) -> None:
+    trusted.tunnel = tunnel_of(trusted.lab, "h2")
     trusted.kill()
     nothing(trusted.matrix())
     assert trusted.ping("c1"), "the kernels go on"
 
 
-def test_what_an_open_network_left_takes_nothing_once_there_is_a_secret(tmp_path: Path) -> None:
+@by_both
+def test_what_an_open_network_left_takes_nothing_once_there_is_a_secret(
+    tmp_path: Path, version: int
+) -> None:
     """F3: its routers were killed; the new ones may not use VXLAN, or only between some hosts."""
     with ExitStack() as stack:
-        pair = pair_of(stack, tmp_path, OPEN)
+        pair = pair_of(stack, tmp_path, OPEN, version)
         pair.kill()
         pair.launch(SEALED)
         if inside(pair.lab, "h2", kernel_has_esp):
@@ -201,7 +221,7 @@ def test_what_an_open_network_left_takes_nothing_once_there_is_a_secret(tmp_path
         pair.kill()
         pair.launch(OPEN)
         pair.wait("fastdp")
-        pair.vni = vni_of(pair.lab, "h2")
+        pair.tunnel = tunnel_of(pair.lab, "h2")
         assert all(pair.matrix().values())
         pair.kill()
         pair.launch(IN_CLEAR)

@@ -136,7 +136,7 @@ def _what_is_ours(bridge: str) -> list[str]:
 
 def _delete(bridge: str, state: StateDirectory | None, patience: float) -> None:
     """Delete both, while no router can begin to use them."""
-    from weave_py.host.firewall import keeper
+    from weave_py.host.firewall import guards, keeper
 
     deadline = time.monotonic() + patience
     with ExitStack() as held:
@@ -147,6 +147,7 @@ def _delete(bridge: str, state: StateDirectory | None, patience: float) -> None:
         if state is not None:
             state.wipe()
         keeper.remove(bridge)
+        guards.remove(bridge)
         with suppress(FileNotFoundError):  # a killed router's
             os.unlink(api_socket(bridge))
 

@@ -341,6 +341,14 @@ NO_FASTDP: Final = Option(
     "tunnel (sleeve).",
     more="[More](fastdp.md).",
 )
+ALLOW_ROUTERS: Final = Option(
+    name="allow-routers",
+    parse=_boolean,
+    default=False,
+    help="Let router advertisements, redirects and answers of DHCP servers pass between containers "
+    "and from other hosts: for a real network that is plugged into the bridge somewhere.",
+    more="Of every host whose containers are to hear them. [More](#what-containers-may-do).",
+)
 RESUME: Final = Option(
     name="resume",
     parse=_boolean,
@@ -373,6 +381,7 @@ OPTIONS: Final[tuple[Option[Any], ...]] = (
     LOG_LEVEL,
     NO_DISCOVERY,
     NO_FASTDP,
+    ALLOW_ROUTERS,
     RESUME,
     RECORD_DATAGRAMS,
 )

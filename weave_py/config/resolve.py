@@ -45,6 +45,7 @@ class Config:
     conn_limit: int = options.CONN_LIMIT.default
     """Most control connections, both directions together; 0: no limit."""
     fastdp: bool = not options.NO_FASTDP.default
+    allow_routers: bool = options.ALLOW_ROUTERS.default
     mtu: int = options.MTU.default
     """Bytes of the largest IP packet a container may send."""
     http_addr: HttpAddress | None = options.HTTP_ADDR.default

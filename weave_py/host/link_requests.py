@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from typing import Final
 
 from weave_py.host.rtnl import (
     NESTED,
@@ -36,16 +37,25 @@ INFO_KIND, INFO_DATA, INFO_SLAVE_DATA = 1, 2, 5
 BRPORT_STATE, BRPORT_ISOLATED = 1, 33
 _BRPORT_FLOODS = (8, 9, 27, 30)  # learning; flooding of unicast, multicast and broadcast
 BR_NF_CALL_IPTABLES, BR_NF_CALL_IP6TABLES = 36, 37
-_BR_FORWARD_DELAY, _BR_STP_STATE, _BR_MCAST_SNOOPING = 1, 5, 23
+_BR_FORWARD_DELAY, _BR_STP_STATE, _BR_MCAST_SNOOPING, _BR_OPTIONS = 1, 5, 23, 46
+BR_FDB_N_LEARNED, BR_FDB_MAX_LEARNED = 48, 49
+_NO_LINK_LOCAL_LEARNING = struct.pack("=II", 1, 1)  # struct br_boolopt_multi: value, mask
+
+MOST_LEARNED: Final = 1 << 15
+"""MACs that a bridge of ours learns at all, which is 6 MiB of the kernel's. What one port may
+introduce is far less (host.firewall.port_guard); older kernels (< 6.7) know no such limit."""
 
 BRIDGE_AT_ONCE = b"".join(
     (
         attribute(_BR_FORWARD_DELAY, _U32.pack(0)),
         attribute(_BR_STP_STATE, _U32.pack(0)),
         attribute(_BR_MCAST_SNOOPING, b"\0"),
+        # Such frames go no further than the bridge, and past the rules that count what is learned.
+        attribute(_BR_OPTIONS, _NO_LINK_LOCAL_LEARNING),
+        attribute(BR_FDB_MAX_LEARNED, _U32.pack(MOST_LEARNED)),
     )
 )
-"""`data` of a bridge that neither waits nor snoops."""
+"""`data` of a bridge that neither waits nor snoops, nor learns without end."""
 
 
 def u32(kind: int, value: int) -> bytes:

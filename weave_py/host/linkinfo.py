@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weave_py.host.link_requests import (
+    BR_FDB_N_LEARNED,
     BR_NF_CALL_IP6TABLES,
     BR_NF_CALL_IPTABLES,
     BRPORT_ISOLATED,
@@ -60,6 +61,8 @@ class Interface:
     isolated: bool
     calls_netfilter: tuple[bool, bool] = (False, False)
     """As a bridge: whether packets of its frames (IPv4, IPv6) pass netfilter."""
+    learned: int | None = None
+    """As a bridge: how many MACs it has learned; None where the kernel does not count (< 6.7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,7 @@ def interface_of(payload: bytes) -> Interface:
             bool(_number(bridge.get(BR_NF_CALL_IPTABLES))),
             bool(_number(bridge.get(BR_NF_CALL_IP6TABLES))),
         ),
+        learned=_number(bridge[BR_FDB_N_LEARNED]) if BR_FDB_N_LEARNED in bridge else None,
     )
 
 

@@ -96,7 +96,16 @@ class Netlink:
         self._route.change(at_once)
         # A router advertisement from a container must not become this host's default route.
         require_sysctl(f"ipv6/conf/{name}/accept_ra", 0)
+        # Nor may it ask by the bridge for this host's addresses elsewhere.
+        require_sysctl(f"ipv4/conf/{name}/arp_ignore", 1)
+        self.silence_ipv6(name)
         self._route.change(link_requests.changing(index, up=True))
+
+    def silence_ipv6(self, name: str) -> None:
+        """Have this host speak no IPv6 on bridge `name` unless it has an address of its own there:
+        link-local ones would be a way in for containers. `add_address` undoes it."""
+        if not any(":" in address for address in self.addresses(name)):
+            require_sysctl(f"ipv6/conf/{checked_ifname(name)}/disable_ipv6", 1)
 
     def is_our_bridge(self, name: str) -> bool:
         """Whether we made it."""
@@ -174,17 +183,24 @@ class Netlink:
         """The ports of `bridge` that `mark` was called for, whoever made the bridge."""
         return [port for port in self.ports(bridge) if port.alias == MARK]
 
-    def macs(self, bridge: str) -> list[tuple[str, str, float]]:
-        """What `bridge` learned: (MAC, port's name, seconds since a frame came from it)."""
+    def macs(self, bridge: str, most: int) -> tuple[list[tuple[str, str, float]], int]:
+        """What `bridge` learned, (MAC, port's name, seconds since a frame came from it) of at most
+        so many; and how many there are (where the kernel does not count: that are listed)."""
+        link = self._get(bridge)
         names = {port.ifindex: port.ifname for port in self.ports(bridge)}
         ticks = os.sysconf("SC_CLK_TCK")
-        with doing(f"cannot list the MACs of {bridge}"):
-            entries = self._route.dump(RTM_GETNEIGH, IFINFO.pack(socket.AF_BRIDGE, 0, 0, 0, 0))
-        return [
-            (found.mac, names[found.index], found.ticks / ticks)
-            for found in map(learned_of, entries)
-            if found is not None and found.index in names
-        ]
+        # (With this older header the kernel leaves out other bridges' entries.)
+        ours = IFINFO.pack(socket.AF_BRIDGE, 0, 0, 0, 0)
+        ours += link_requests.u32(link_requests.IFLA_MASTER, link.index)
+        macs: list[tuple[str, str, float]] = []
+        # A socket of its own: what is not read any more goes with it.
+        with doing(f"cannot list the MACs of {bridge}"), RouteSocket() as route:
+            for found in map(learned_of, route.walk(RTM_GETNEIGH, ours)):
+                if len(macs) == most:
+                    break
+                if found is not None and found.index in names:
+                    macs.append((found.mac, names[found.index], found.ticks / ticks))
+        return macs, max(len(macs), link.learned or 0)
 
     def wait_forwarding(self, ifname: str, seconds: float) -> bool:
         """Wait until the bridge passes frames to and from port `ifname`; False if it does not."""

@@ -170,24 +170,42 @@ class NetlinkSocket:
                 break
         return found
 
+    def walk(self, kind: int, payload: bytes) -> Iterator[bytes]:
+        """The payloads of the answers, as they are read: who has enough stops, and then has to
+        close the socket, on which the rest still comes. Nothing tells if things changed meanwhile.
+        """
+        for _, body in self._answers(kind, payload):
+            if body is not None:
+                yield body
+
     def _dump_once(self, kind: int, payload: bytes) -> tuple[list[bytes], bool]:
-        self._sock.send(self._message(kind, 0, payload, _NLM_F_DUMP))
         found: list[bytes] = []
         consistent, size = True, 0
+        for interrupted, body in self._answers(kind, payload):
+            consistent = consistent and not interrupted
+            if body is None:
+                break
+            found.append(body)
+            size += len(body)
+            if size > _MOST_DUMP_BYTES:
+                raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+        return found, consistent
+
+    def _answers(self, kind: int, payload: bytes) -> Iterator[tuple[bool, bytes | None]]:
+        """(whether things had changed by then, payload) of each, and at the end None."""
+        self._sock.send(self._message(kind, 0, payload, _NLM_F_DUMP))
         while True:
             for answer, flags, sequence, body in messages(self._sock.recv(_RECEIVE_BYTES)):
                 if sequence != self._sequence:
                     continue
-                consistent = consistent and not flags & _NLM_F_DUMP_INTR
+                interrupted = bool(flags & _NLM_F_DUMP_INTR)
                 if answer in (_NLMSG_DONE, _NLMSG_ERROR):
                     echoed = _HEADER.size if answer == _NLMSG_ERROR else 0
                     if (refusal := _refusal(flags, body, echoed)) is not None:
                         raise refusal
-                    return found, consistent
-                found.append(body)
-                size += len(body)
-                if size > _MOST_DUMP_BYTES:
-                    raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+                    yield interrupted, None
+                    return
+                yield interrupted, body
 
     def _message(self, kind: int, flags: int, payload: bytes, more: int) -> bytes:
         self._sequence += 1

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from weave_py import __version__
 from weave_py.model.abilities import Abilities
-from weave_py.model.firewall import FirewallView
+from weave_py.model.firewall import FirewallView, GuardView
 from weave_py.model.names import NAME_BYTES, PeerName, name_text
 from weave_py.model.snapshot import MacView, RouterSnapshot
 from weave_py.observe.section import Json
@@ -34,10 +34,13 @@ class ReportExtras:
     mtu: int
     ready: bool
     macs: tuple[MacView, ...] = ()
+    """Not all, if there are very many."""
+    mac_count: int = 0
     http_address: str = ""
     state_dir: str = ""
     abilities: Abilities = field(default_factory=Abilities)
     firewall: FirewallView = field(default_factory=FirewallView)
+    guard: GuardView = field(default_factory=GuardView)
     interface: str = "tap (one per peer)"
 
 
@@ -67,6 +70,7 @@ def _router(snapshot: RouterSnapshot, extras: ReportExtras, wall: datetime) -> J
         "TrustedSubnets": list(snapshot.trusted_subnets),
         "Interface": extras.interface,
         "MACs": [_mac(mac, wall) for mac in extras.macs],
+        "MACCount": extras.mac_count,
         "Bridge": extras.bridge,
         "MTU": extras.mtu,
         "HTTPAddress": extras.http_address,
@@ -81,6 +85,7 @@ def _router(snapshot: RouterSnapshot, extras: ReportExtras, wall: datetime) -> J
             "Text": extras.firewall.detail,
             "Dropped": [f"IPv{version}" for version in extras.firewall.dropped],
         },
+        "ContainerGuard": {"Code": extras.guard.code, "Text": extras.guard.detail},
         **{section.member: section.json(snapshot) for section in SECTIONS},
         "Counters": dict(sorted(snapshot.counters.items())),
     }

@@ -12,6 +12,7 @@ import trio
 
 from fastdp.plan.state import peer_of
 from weave_py.config.resolve import Config
+from weave_py.host.firewall.guards import remove as remove_guards
 from weave_py.host.firewall.keeper import remove as remove_rules
 from weave_py.loop.host_thread import HostThread
 from weave_py.model.errors import HostError
@@ -64,8 +65,10 @@ def _leave_bridge(netlink: Netlink, bridge: str) -> None:
 
 
 def _forget_rules(bridge: str) -> None:
-    """Our rules in the host's firewall: containers need them as long as there is the bridge."""
-    try:
-        remove_rules(bridge)
-    except HostError as error:
-        event(_log, logging.WARNING, "accept rule not removed", error=error)
+    """Our rules in the host's firewall: containers need them, and are held back by them, as long
+    as there is the bridge."""
+    for remove in (remove_rules, remove_guards):
+        try:
+            remove(bridge)
+        except HostError as error:
+            event(_log, logging.WARNING, "rules not removed", error=error)

@@ -33,6 +33,8 @@ from weave_py.config.resolve import Config
 from weave_py.crypto.membership import Membership, password_strength_warning
 from weave_py.datapath.datapath import Datapath
 from weave_py.host import signals
+from weave_py.host.firewall.guards import guards_of
+from weave_py.host.firewall.tables import KeptTable
 from weave_py.host.limits import raise_descriptor_limit
 from weave_py.host.locks import claim_bridge
 from weave_py.host.privileges import check_privileges
@@ -196,7 +198,7 @@ async def _main(config: Config, loop: MainLoop, offers: Sequence[Offer]) -> None
             rungs.callback(datapath.close)
             pump.use(datapath, ports)
             await adopt(host, kernel, ports, pump)
-            firewall = HostFirewall(config.bridge, host)
+            firewall = HostFirewall(config.bridge, host, partial(_guards, config, engine))
             control = RouterControl(config, pump, host, shutdown, store.flush, abilities, firewall)
             routes = [
                 *router_routes(control),
@@ -224,6 +226,13 @@ async def _main(config: Config, loop: MainLoop, offers: Sequence[Offer]) -> None
             )
             if await _serve(router, known.targets):
                 await host.run(unguard, config)
+
+
+def _guards(config: Config, engine: Engine) -> list[KeptTable]:
+    """What containers must not do, as of now: VXLAN may go to another port."""
+    api = config.http_addr.port if config.http_addr else 0
+    ports = [port for port in (config.port, engine.links.fast.host.udp_port, api) if port]
+    return guards_of(config.bridge, ports, config.allow_routers)
 
 
 def _keep(

@@ -278,10 +278,14 @@ class Pump:
                 event(_log, level, text, **fields)
 
     def _is_inside(self, host: str) -> bool:
-        """Whether what we send there would travel inside our own frames."""
+        """Whether what we send there would travel inside our own frames. (Of a name that is known
+        once there is a connection.)"""
         return self._find_routes((host,))[host].inside
 
     async def _dial(self, number: int, host: str, port: int) -> None:
+        if self._is_inside(host):  # there the peer's host takes no calls: it would time out
+            self.tell(self.engine.dial_failed, number, THROUGH_ITSELF)
+            return
         try:
             stream = await dial(host, port, self._local)
         except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Final
 
 import trio
 
@@ -21,6 +22,10 @@ from weave_py.observe.report import ReportExtras
 from weave_py.router.snapshot import snapshot
 from weave_py.runtime.firewall import HostFirewall
 from weave_py.runtime.pump import Pump
+
+MOST_MACS: Final = 1000
+"""That a report lists. Containers can make the bridge learn many more: what is said of them must
+cost no more than what is worth reading."""
 
 
 class RouterControl:
@@ -59,15 +64,18 @@ class RouterControl:
 
     async def report_extras(self) -> ReportExtras:
         address = self._config.http_addr
+        macs, count = await self._macs()
         return ReportExtras(
             bridge=self._config.bridge,
             mtu=self._config.mtu,
             ready=self.is_ready,
-            macs=tuple(await self._macs()),
+            macs=macs,
+            mac_count=count,
             http_address=address.text if address else api_socket(self._config.bridge),
             state_dir=str(self._config.state_dir),
             abilities=replace(self._abilities, fast=self._pump.engine.links.fast.host),
             firewall=self._firewall.view,
+            guard=self._firewall.guard,
         )
 
     async def connect(self, targets: list[str], replace: bool) -> list[str]:
@@ -100,19 +108,20 @@ class RouterControl:
     def stop(self) -> None:
         self._shutdown.set()
 
-    async def _macs(self) -> list[MacView]:
+    async def _macs(self) -> tuple[tuple[MacView, ...], int]:
+        """The first MACs that the bridge has learned, and how many there are."""
         bridge = self._config.bridge
         try:
-            learned = await self._host.netlink(lambda netlink: netlink.macs(bridge))
+            learned, count = await self._host.netlink(lambda n: n.macs(bridge, MOST_MACS))
         except HostError:
-            return []  # the bridge is gone: that shows elsewhere
+            return (), 0  # the bridge is gone: that shows elsewhere
         engine = self._pump.engine
         views = []
         for mac, ifname, age in learned:
             whose = peer_of(ifname)
             name = engine.name if whose is None else whose[1]
             views.append(MacView(mac, name, self._nickname(name), age))
-        return views
+        return tuple(views), count
 
     def _nickname(self, name: PeerName) -> str:
         record = self._pump.engine.topology.record(name)

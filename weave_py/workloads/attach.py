@@ -115,9 +115,12 @@ def expose(
     wanted = _checked(addresses, usable_addresses)
     with Netlink() as netlink:
         _require_bridge(netlink, bridge)
-    _tune_neighbours(bridge)
-    points = dict.fromkeys(name_servers(), "the name server") | dict.fromkeys(peers, "the peer")
-    return _add(bridge, wanted, None if force else points)
+        _tune_neighbours(bridge)
+        points = dict.fromkeys(name_servers(), "the name server") | dict.fromkeys(peers, "the peer")
+        try:
+            return _add(bridge, wanted, None if force else points)
+        finally:  # what was refused leaves nothing
+            netlink.silence_ipv6(bridge)
 
 
 def hide(bridge: str, addresses: Sequence[str]) -> list[str]:
@@ -125,7 +128,8 @@ def hide(bridge: str, addresses: Sequence[str]) -> list[str]:
     wanted = _checked(addresses, written_addresses)
     with Netlink() as netlink:
         _require_bridge(netlink, bridge)
-    removed, _ = _remove(bridge, wanted)
+        removed, _ = _remove(bridge, wanted)
+        netlink.silence_ipv6(bridge)
     return removed
 
 

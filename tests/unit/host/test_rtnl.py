@@ -107,3 +107,13 @@ def test_watching_waits_for_nothing() -> None:
         watch.drain()
     with pytest.raises(OSError, match="not supported"):
         open_netlink(protocol=31)
+
+
+def test_who_walks_a_dump_reads_no_more_than_it_wants() -> None:
+    """F6: a hundred thousand entries were read for a status."""
+    with RouteSocket() as sock:
+        whole = sock.dump(RTM_GETLINK, ALL_LINKS)
+        assert [name_in(each) for each in sock.walk(RTM_GETLINK, ALL_LINKS)] == [
+            name_in(each) for each in whole
+        ]
+        assert name_in(next(sock.walk(RTM_GETLINK, ALL_LINKS))) == name_in(whole[0])

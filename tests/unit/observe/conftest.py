@@ -33,6 +33,7 @@ def extras() -> ReportExtras:
         mtu=1376,
         ready=True,
         macs=(MacView("02:00:00:00:00:01", H2, "host2", 1.5),),
+        mac_count=4448,
         http_address="127.0.0.1:6784",
         state_dir="/var/lib/weave-py",
         abilities=Abilities(

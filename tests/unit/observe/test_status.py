@@ -27,7 +27,9 @@ OVERVIEW = f"""\
           Paths: 3 (1 direct, 1 none, 1 relay)
             MTU: 1376
          Bridge: weave
+           MACs: 4448
    HostFirewall: lets frames pass: rule in ip filter FORWARD
+ ContainerGuard: in force
    FastDatapath: vxlan on UDP port 4789, no esp
        Offloads: tap csum+tso4+tso6, udp gso+gro
         Ciphers: aes-256-gcm 8.3 GB/s, chacha20-poly1305 3.4 GB/s

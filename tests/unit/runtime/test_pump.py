@@ -551,15 +551,25 @@ INSIDE_WAY = Route("10.32.0.1", inside=True)
 
 
 async def test_no_call_goes_through_the_inner_network() -> None:
-    """t02: control connections carry frames, too."""
+    """t02: control connections carry frames, too. (Whose address a name is shows only then.)"""
     async with running() as kit, listener() as (one, port):
         kit.ways["127.0.0.1"] = INSIDE_WAY
-        kit.do(Dial(4, "127.0.0.1", port))
+        kit.do(Dial(4, "localhost", port))
         async with await one.accept() as theirs:
             _, number, error = await kit.engine.wait_for("dial_failed")
             assert number == 4
             assert error.startswith("inside-overlay: ")
             assert await theirs.receive_some() == b""
+
+
+async def test_an_address_in_the_inner_network_is_not_even_called() -> None:
+    """t02, F12: the peer's host takes no calls there, so nobody could say afterwards why."""
+    async with running() as kit:
+        kit.ways["127.0.0.1"] = INSIDE_WAY
+        kit.do(Dial(4, "127.0.0.1", 1))
+        _, number, error = await kit.engine.wait_for("dial_failed")
+        assert number == 4
+        assert error.startswith("inside-overlay: ")
 
 
 async def test_nor_does_one_that_comes_in() -> None:

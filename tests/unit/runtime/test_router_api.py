@@ -25,7 +25,7 @@ from weave_py.router.engine import Engine
 from weave_py.runtime.firewall import HostFirewall
 from weave_py.runtime.peer_ports import PeerPorts
 from weave_py.runtime.pump import Pump
-from weave_py.runtime.router_api import RouterControl
+from weave_py.runtime.router_api import MOST_MACS, RouterControl
 
 STRANGER = PeerName(b"\x02\x00\x00\x00\x00\x09")
 
@@ -47,9 +47,9 @@ class Host:
             raise HostError("no such bridge")
         return function(self)
 
-    def macs(self, bridge: str) -> list[tuple[str, str, float]]:
-        assert bridge == "weave"
-        return self.learned
+    def macs(self, bridge: str, most: int) -> tuple[list[tuple[str, str, float]], int]:
+        assert (bridge, most) == ("weave", MOST_MACS)
+        return self.learned, 4448
 
 
 class Kit:
@@ -187,6 +187,7 @@ async def test_macs_are_told_by_the_port_they_were_learned_at() -> None:
         ("aa:aa:aa:aa:aa:aa", kit.engine.name, "h1", 1.5),
         ("bb:bb:bb:bb:bb:bb", STRANGER, "", 2.5),
     ]
+    assert extras.mac_count == 4448  # F6: whatever is listed
     assert not extras.ready
     kit.control.is_ready = True
     assert (await kit.control.report_extras()).ready

@@ -93,7 +93,7 @@ def test_each_bridge_has_a_table_of_its_own() -> None:
 
 
 def test_without_nft_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr("weave_py.host.firewall.tool.find", lambda command: None)
     with pytest.raises(HostError, match="nft is missing: install nftables"):
         nft.Guard("weave", nft.ruleset("weave", 4789, [])).apply()
 
