@@ -72,8 +72,9 @@ class OwnedRecords:
         """Whose the bodies of all records are."""
         self._digests: Digests[OwnedRecord] = Digests()
         self._changed: set[PeerName] = set()
-        self._missed: dict[PeerName, PeerName | None] = {}
-        """Owners of records that were refused, or dropped, for now; and who has told of them."""
+        self._missed: dict[tuple[PeerName, int], PeerName | None] = {}
+        """Owners and lives of records that were refused, or dropped, for now; and who has told of
+        them."""
         self.introducers = Introducers(introduced or RECORDS_QUOTA)
         """Who has brought which of these."""
         self.refused = 0
@@ -127,11 +128,12 @@ class OwnedRecords:
         self, known: Collection[PeerName], neighbours: Collection[PeerName]
     ) -> set[PeerName]:
         """Which of our neighbours may have records of these that we refused, or did not ask for,
-        while we did not know them, or not in this life."""
+        while we did not know them, or not in the life that we know now."""
         if len(self._missed) >= MAX_MISSED:  # too many to note: anybody may be among them
             self._missed.clear()
             return set(neighbours) if known else set()
-        told = {self._missed.pop(owner) for owner in self._missed.keys() & set(known)}
+        lives = {(owner, life.uid) for owner in known if (life := self._life_of(owner)) is not None}
+        told = {self._missed.pop(missed) for missed in self._missed.keys() & lives}
         return {name for name in neighbours if None in told or name in told}
 
     def forget(self, owners: Iterable[PeerName]) -> None:
@@ -180,7 +182,7 @@ class OwnedRecords:
             return False
         life = self._life_of(owner)
         if life is None or life.uid != held.order.incarnation:
-            self._miss(owner, of)
+            self._miss(owner, held.order.incarnation, of)
             return False
         ours = self.signed(held.key)
         if ours is None or ours.life != life.uid:
@@ -202,13 +204,11 @@ class OwnedRecords:
         if owner == self.ourself:  # an earlier life's: our topology record says that it is over
             return False
         life = self._life_of(owner)
-        if life is None:
-            self._miss(owner, via)
-            return False
-        if life.identity != record.identity:
+        if life is not None and life.identity != record.identity:
             raise PeerError("another key for a peer name that is taken")
-        if life.uid != record.life:  # an earlier one's, or one's that we have not heard of yet
-            self._miss(owner, via)
+        if life is None or life.uid != record.life:
+            # A stranger's, of a life that is over, or of one that we have not heard of yet.
+            self._miss(owner, record.life, via)
             return False
         known = self._records.get(owner, {}).get(record.slot)
         if known is None or known.life != record.life:
@@ -256,14 +256,14 @@ class OwnedRecords:
         records = self._records.pop(owner, {})
         for slot, record in records.items():
             self._remove(owner, slot, record)
-        if records:  # should it, or that life, be back
-            self._miss(owner, None)
+        for record in records.values():  # should it be back, in that life
+            self._miss(owner, record.life, None)
 
     def _remove(self, owner: PeerName, slot: int, record: OwnedRecord) -> None:
         del self._keys[record.body]
         self._digests.remove(record_key(owner, slot))
         self.introducers.drop(record_key(owner, slot))
 
-    def _miss(self, owner: PeerName, told_by: PeerName | None) -> None:
+    def _miss(self, owner: PeerName, uid: int, told_by: PeerName | None) -> None:
         if len(self._missed) < MAX_MISSED:
-            self._missed[owner] = told_by
+            self._missed[owner, uid] = told_by

@@ -244,9 +244,23 @@ def test_who_has_told_of_a_stranger_is_asked_when_it_is_known() -> None:
         lambda: store.lacks(held, name(OTHER)),
     ):
         told()
+        assert not store.take_missed({name(STRANGER)}, neighbours)
+        known[name(STRANGER)] = living(STRANGER)
         assert store.take_missed({name(STRANGER)}, neighbours) == {name(OTHER)}
-    known[name(STRANGER)] = living(STRANGER)
-    assert store.lacks(held)
+        del known[name(STRANGER)]
+
+
+def test_who_starts_anew_is_asked_about_only_if_something_came_too_early() -> None:
+    """A restart in a large network is no reason for all to compare all they hold with all."""
+    known = dict(KNOWN)
+    store = records(known=known)
+    for uid in range(NOW, NOW + 5):
+        known[name(THEM)] = living(THEM, uid)
+        assert not store.take_missed({name(THEM)}, {name(OTHER)})
+        store.born({name(THEM)})
+        assert take(store, signed(THEM, 0, (uid, 1), b"x"))
+    known[name(THEM)] = living(THEM, NOW)
+    assert store.take_missed({name(THEM)}, {name(OTHER)}), "a life that is back"
 
 
 def test_who_is_forgotten_leaves_nothing() -> None:
