@@ -16,7 +16,7 @@ from weave_py.model.firewall import FirewallView
 @pytest.fixture(autouse=True)
 def host(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host with everything."""
-    monkeypatch.setattr(cli_doctor, "_running", lambda: {})
+    monkeypatch.setattr(cli_doctor, "_running", dict)
     monkeypatch.setattr(checks, "check_privileges", lambda: None)
     monkeypatch.setattr(checks, "tap_offloads", lambda: frozenset(("csum", "tso4", "tso6")))
     monkeypatch.setattr(checks, "udp_offloads", lambda: (True, True))

@@ -37,6 +37,7 @@ from weave_py.wire.messages import (
     Gossip,
     Ping,
     Pong,
+    Renewal,
     Train,
     Unicast,
     decode_message_untrusted,
@@ -63,6 +64,7 @@ MESSAGES: dict[str, ControlMessage] = {
     "message-gossip": Gossip("topology", b"\x00\x01\xfe\xff"),
     "message-unicast": Unicast("session", NAME_A, NAME_B, 32, b"\x00\x01\xfe\xff"),
     "message-train": Train(0x5C0, b"\x12\x20\xfe\xff"),
+    "message-renewal": Renewal(1, b"\x00\x01\xfe\xff"),
 }
 GOSSIP: dict[str, GossipMessage] = {
     "gossip-records": Records(((b"first body", b"\x01" * 64), (b"second body", b"\x02" * 64))),
@@ -134,7 +136,7 @@ def test_the_golden_record_is_read_and_verifies() -> None:
 
 
 def test_the_golden_preface_is_agreed_with() -> None:
-    assert agree_untrusted(golden("preface")) == 1
+    assert agree_untrusted(golden("preface")) == 2
 
 
 def test_the_golden_header_is_parsed() -> None:
