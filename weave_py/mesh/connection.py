@@ -161,6 +161,8 @@ class Connection:
         if self.state is State.CLOSED:
             return
         self._heard_at = now
+        if self.state is State.OPEN and now - self._next_ping_at > self._settings.stall:
+            self.advance(now)  # first things first: we stood still
         self._reader.feed(data)
         try:
             if self.state is State.HANDSHAKE:
@@ -203,6 +205,8 @@ class Connection:
         due = self.next_deadline()
         if due is not None and now - due.at > self._settings.stall:
             self._heard_at = max(self._heard_at, now - self._settings.heartbeat)
+            if self._keys is not None:
+                self._keys.stood_still(now, self._settings.dead_after)
         self._grace = self._settings.grace * self._load.delay(now)
         if self.state is State.HANDSHAKE:
             if now >= self._started_at + self._settings.handshake_timeout + self._grace:

@@ -18,7 +18,8 @@ once. One side leads, so two renewals cannot cross; it counts what goes either w
 
 Who stole all keys of a connection can read it until the next renewal, and cannot lead one without
 a static key, too. Nothing is sealed or opened under keys past their limits: then the connection
-ends, and the next one begins with new ones.
+ends, and the next one begins with new ones. (But a host that slept may still use them to renew
+them, for as long as it would wait for a sign of life.)
 """
 
 from __future__ import annotations
@@ -80,6 +81,8 @@ class ControlKeys:
         """How often both directions have got new keys."""
         self._send, self._receive = ciphers
         self._send_born = self._receive_born = now
+        self._spared_until = 0.0
+        """Once for each pair of keys: see `stood_still`."""
         self._binding = binding
         self._is_leader = is_leader
         self._static = static
@@ -98,7 +101,13 @@ class ControlKeys:
     @property
     def stop_at(self) -> float:
         """When they are too old for anything."""
-        return min(self._send_born, self._receive_born) + self._settings.stop_after
+        born = min(self._send_born, self._receive_born)
+        return max(born + self._settings.stop_after, self._spared_until)
+
+    def stood_still(self, now: float, patience: float) -> None:
+        """It was this host that let the time pass: there is so much more to renew them in."""
+        if now >= self.stop_at and not self._spared_until:
+            self._spared_until = now + patience
 
     @property
     def may_seal(self) -> bool:
@@ -145,7 +154,7 @@ class ControlKeys:
             case step if step == RENEWAL_SWITCH and self._next_receive is not None:
                 self._receive, self._next_receive = self._next_receive, None
                 self._receive_born = now
-                self.renewals += 1
+                self._renewed()
                 return None
         raise PeerError("a word on the renewal of keys that is not the next one")
 
@@ -169,8 +178,12 @@ class ControlKeys:
         self._send_born = self._receive_born = now
         self._binding = offered.hash
         self._offered = None
-        self.renewals += 1
+        self._renewed()
         return switch
+
+    def _renewed(self) -> None:
+        self._spared_until = 0.0
+        self.renewals += 1
 
     def _handshake(self) -> Handshake:
         return Handshake(

@@ -274,11 +274,29 @@ def test_keys_that_the_peer_does_not_renew_end_the_connection(side: str) -> None
     ]
 
 
-def test_who_slept_for_long_opens_nothing_under_the_old_keys() -> None:
+@pytest.mark.parametrize("first", ["leader", "other"])
+def test_who_slept_for_long_uses_the_old_keys_for_their_renewal(first: str) -> None:
+    """Both did (a laptop was closed on them): nobody was there to renew anything."""
     ends = Ends()
-    ends.leader.send(Gossip("topology", b"old"))
-    ends.other.receive_untrusted(ends.leader.take_bytes(), START + RENEWAL.stop_after)
-    assert ended(ends.other) == KEYS_USED_UP
+    ends.run(5)
+    ends.now += 3600
+    getattr(ends, first).advance(ends.now)
+    ends.deliver()
+    ends.run(2)
+    assert ends.leader.state is ends.other.state is State.OPEN
+    assert ends.leader.renewals == ends.other.renewals == 1
+
+
+def test_but_no_longer_than_it_would_wait_for_a_sign_of_life() -> None:
+    ends = Ends()
+    ends.run(5)
+    woken = ends.now = ends.now + 3600
+    peer = keys(ends.other)
+    while ends.leader.state is State.OPEN:  # the peer speaks on, and renews nothing
+        ends.leader.advance(ends.now)
+        ends.leader.receive_untrusted(frame(peer.seal(encode_message(Gossip("t", b"")))), ends.now)
+        ends.now += 1.5  # (and standing still again and again is no excuse)
+    assert ends.now <= woken + 2 * ConnectionSettings().dead_after
 
 
 def test_not_one_record_more_than_the_limit_is_sealed_or_opened() -> None:
