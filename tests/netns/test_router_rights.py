@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.kit.routers import started, wait_path
+from tests.kit import under_unit
+from tests.kit.routers import our_devices, started, wait_path
 from tests.kit.waiting import until
 from weave_py.host.confine import NEEDED, Capability
 from weave_py.lab.hosts import Host, LaunchOptions
@@ -171,3 +172,30 @@ def test_the_groups_socket_is_made_without_the_right_to_give_files_away(
         (path,) = re.findall(r"api=(\S+\.sock)", found.log.read_text())
         assert Path(path).stat().st_gid == 4711
         assert Path(path).stat().st_mode & 0o777 == 0o660
+
+
+def test_under_the_unit_file_it_does_its_work(tmp_path: Path) -> None:
+    """As systemd would start it: system calls, address families, memory. (T41.)"""
+    if what := under_unit.missing():
+        pytest.skip(f"needs {what}")
+    options = LaunchOptions(
+        program="tests.kit.under_unit",
+        password="correct horse battery staple",
+        extra=("--trusted-subnets", "0.0.0.0/0"),
+    )
+    with started("full", 2, tmp_path, options) as mesh:
+        host, lab = mesh["h1"], mesh.lab
+        wait_path(host, "h2", "fastdp", SECONDS)
+        assert host.pid is not None
+        for thread in threads(host.pid):
+            assert thread["Seccomp"] == "2"
+            assert int(thread["CapEff"], 16) == MASK
+        host.cli("expose", "10.32.0.101/24")
+        assert ping(lab, "h1", mesh.addresses["c2"], count=3).reached
+        look = ["nft", "list", "table", "inet", "weave-py-weave"]
+        lab.exec("h1", ["nft", "flush", "ruleset"])
+        until(lambda: not lab.exec("h1", look, check=False).returncode, SECONDS, "rules are back")
+        wait_path(host, "h2", "fastdp", SECONDS)
+        host.cli("reset")
+        until(lambda: not host.running, SECONDS, "the router has ended")
+        assert not our_devices(lab, "h1")

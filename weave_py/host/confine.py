@@ -83,20 +83,22 @@ def confine(places: Iterable[str]) -> frozenset[Capability]:
     `places`: directories that must still be found and read: if any is then out of our reach, as in
     the home of another user, DAC_READ_SEARCH is kept, too. HostError if the kernel refuses.
     """
-    within = [place for place in places if _is_in_reach(place)]
     had = _permitted()
     wanted = _mask(NEEDED) & had
-    _set(effective=wanted, permitted=had)
-    if not all(map(_is_in_reach, within)):
-        wanted |= _mask({Capability.DAC_READ_SEARCH}) & had
-    _set(effective=had, permitted=had)
+    if wanted != had:  # (Else capset may well be forbidden, as it is by our unit file.)
+        within = [place for place in places if _is_in_reach(place)]
+        _set(effective=wanted, permitted=had)
+        if not all(map(_is_in_reach, within)):
+            wanted |= _mask({Capability.DAC_READ_SEARCH}) & had
+        _set(effective=had, permitted=had)
     for number in range(_CAPABILITIES):
         if not wanted >> number & 1:
             # Needs CAP_SETPCAP. Without it, children get no more than we have all the same, by:
             _libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise refused("cannot give up getting more rights", ctypes.get_errno())
-    _set(effective=wanted, permitted=wanted)
+    if wanted != had:
+        _set(effective=wanted, permitted=wanted)
     return frozenset(each for each in Capability if wanted >> each & 1)
 
 
