@@ -276,12 +276,11 @@ class Topology:
         signed = self._verifier.decode_untrusted(body, signature)
         self._verifier.authenticate_untrusted(signed, self.record(name))
         known = self._signed(name) or self._expired.get(name)
-        if signed.record.rival is not None:
-            return signed
-        if known is not None and known.record.identity != signed.record.identity:
-            return dispute_between(known.record, signed.record)
+        is_dispute = signed.record.rival is not None
+        if known and not is_dispute and known.record.identity != signed.record.identity:
+            signed = dispute_between(known.record, signed.record)
         why_not = self._authorizer.refusal(Claimant(name, signed.record.identity))
-        if why_not:
+        if why_not and signed.record.rival is None:
             raise PeerError(why_not)
         if name != self.ourself.name:
             self._room.make(signed, via, self._leads_to(name, signed.record), now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from random import Random
 
 import pytest
@@ -201,6 +202,38 @@ def test_disputes_go_first_where_there_is_no_room() -> None:
         result.refresh(NOW)
     assert not result.is_nobodys(one.name)
     assert all(result.record(peer.name) is not None for peer in peers[:2])
+
+
+def test_and_are_refused_where_there_is_none_at_all() -> None:
+    quota = IntroducerQuota(records=2, bytes=100_000, all_records=2, all_bytes=200_000)
+    result = topology(1, TopologySettings(quota=quota))
+    via = Identity.create(tokens(5))
+    result.introducers.joined(via.name)
+    kept = 0
+    for seed in range(5):
+        one, other = twins(seed)
+        made = dispute_between(said(one).record, said(other).record)
+        with suppress(PeerError):
+            kept += result.merge_untrusted(made.body, made.signature, via.name, NOW) is not None
+    assert kept == 2
+
+
+def test_of_one_name_one_dispute_a_second_is_taken() -> None:
+    """Its owners could make any number, each greater than the last, by changing static keys."""
+    result = topology()
+    via = Identity.create(tokens(5))
+    result.introducers.joined(via.name)
+    one, other = twins()
+    secret, _ = other.secrets()
+    made = []
+    for number in range(200):
+        again = Identity.from_secrets(secret, tokens(1000 + number)(32))
+        made.append(dispute_between(said(one).record, said(again).record))
+    taken = 0
+    for dispute in sorted(made, key=lambda each: each.body):
+        with suppress(PeerError):
+            taken += bool(result.merge_untrusted(dispute.body, dispute.signature, via.name, NOW))
+    assert taken == TopologySettings().burst
 
 
 @given(st.randoms(use_true_random=False), st.integers(0, 3))

@@ -52,7 +52,13 @@ from weave_py.wire.sleeve import (
     relay_prefix,
 )
 from weave_py.wire.stream import alert, frame
-from weave_py.wire.topology import Neighbour, SignedRecord, decode_record_untrusted
+from weave_py.wire.topology import (
+    Keys,
+    Neighbour,
+    SignedRecord,
+    decode_record_untrusted,
+    encode_dispute,
+)
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 NAME_A, NAME_B = PeerName(b"\x8a\x3e\x00\x11\x22\x33"), PeerName(b"\x02\xff\xfe\xfd\xfc\xfb")
@@ -66,6 +72,7 @@ MESSAGES: dict[str, ControlMessage] = {
     "message-train": Train(0x5C0, b"\x12\x20\xfe\xff"),
     "message-renewal": Renewal(1, b"\x00\x01\xfe\xff"),
 }
+FIRST, SECOND = (Keys(bytes((n,)) * 32, bytes((n + 1,)) * 32, bytes((n + 2,)) * 64) for n in (1, 4))
 GOSSIP: dict[str, GossipMessage] = {
     "gossip-records": Records(((b"first body", b"\x01" * 64), (b"second body", b"\x02" * 64))),
     "gossip-digest": Digest(bytes(range(16))),
@@ -100,6 +107,7 @@ OTHERS: dict[str, Callable[[], bytes]] = {
     "stream-frame": lambda: frame(b"body"),
     "stream-alert": lambda: alert(1),
     "record-body": lambda: full_record().body,
+    "record-dispute": lambda: encode_dispute(FIRST, SECOND),
     "record-signature": lambda: full_record().signature,
     "sleeve-header-train": lambda: train(b""),
     "sleeve-relayed-train": lambda: train(relay_prefix(NAME_A)),
