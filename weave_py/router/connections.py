@@ -50,8 +50,14 @@ OUR_NAME_IS_LOST = (
     "(identity.json in the state directory); it then comes back under another name"
 )
 COPIED = "another router runs with its identity, and was there before"
-# Seconds before we call again who had no room for us, was ourself, or has another one of us.
-PAUSES = {CloseCode.MADE_ROOM: 60.0, CloseCode.OURSELF: 300.0, CloseCode.CLONED: 30.0}
+# Seconds before we call again who had no room for us, was ourself, has another one of us, or
+# refused us.
+PAUSES = {
+    CloseCode.MADE_ROOM: 60.0,
+    CloseCode.OURSELF: 300.0,
+    CloseCode.CLONED: 30.0,
+    CloseCode.REFUSED: 30.0,
+}
 
 
 class Router(Protocol):
@@ -368,7 +374,8 @@ class Connections:
         if stream.is_stranger:
             self._tell_of_stranger(stream, end.reason, now)
         elif not is_duplicate and not self._is_stopped:
-            level = INFO if end.planned else WARNING
+            is_refused = code is CloseCode.REFUSED and end.is_theirs
+            level = INFO if end.planned and not is_refused else WARNING
             if code in (CloseCode.CLONED, CloseCode.OURSELF):
                 level = DEBUG  # told otherwise, and less often
             self._log(level, "connection ended", stream, error=end.reason)
