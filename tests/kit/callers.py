@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tests.kit.builders import PORT, hello, identity, membership, tokens
-from weave_py.crypto.noise import CipherState
+from weave_py.mesh.control_keys import ControlKeys, RenewalSettings
 from weave_py.mesh.handshake import TURNED_AWAY, ControlHandshake, Step
 from weave_py.model.effects import LogEvent
 from weave_py.model.errors import PeerError
@@ -46,7 +46,7 @@ class Caller:
         self.outcome = ""
         self._reader = FrameReader()
         self._said_preface = False
-        self._ciphers: tuple[CipherState, CipherState] | None = None
+        self._keys: ControlKeys | None = None
 
     def answer(self, data: bytes) -> bytes:
         out = b"" if self._said_preface else self.handshake.start()
@@ -64,8 +64,8 @@ class Caller:
 
     def sealed(self, message: ControlMessage) -> bytes:
         """What a welcomed caller sends to say this."""
-        send, _ = self._ciphers = self._ciphers or self.handshake.ciphers()
-        return frame(send.seal(encode_message(message)))
+        self._keys = self._keys or self.handshake.take_keys(0.0, RenewalSettings())
+        return frame(self._keys.seal(encode_message(message)))
 
 
 @dataclass

@@ -45,12 +45,10 @@ def launch(peers: tuple[str, ...], **given: str | bool | None) -> int:
     # What is imported stays: to look for garbage in it takes a tenth of the time to start, and
     # again and again later.
     gc.disable()
-    from weave_py.observe.log import take_stderr
     from weave_py.runtime.daemon import run
 
     gc.freeze()
     gc.enable()
-    take_stderr()
     return run(config)
 
 

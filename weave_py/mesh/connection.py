@@ -2,7 +2,7 @@
 
 The side that called sends a ping every `heartbeat`, and its answers tell that the other lives. The
 other side hears the pings, so it need not send its own, but for now and then one to measure the
-round trip; it does as soon as pings fail to come.
+round trip; it does as soon as pings fail to come. The keys change as it goes on (`control_keys`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from weave_py.crypto.noise import CipherState
+from weave_py.mesh.control_keys import ControlKeys, RenewalSettings
 from weave_py.mesh.handshake import ControlHandshake, Hello, PeerIsBusy, Step
 from weave_py.model.close_codes import CloseCode
 from weave_py.model.deadlines import Deadline
@@ -22,11 +22,13 @@ from weave_py.wire.messages import (
     Goodbye,
     Ping,
     Pong,
+    Renewal,
     decode_message_untrusted,
     encode_message,
 )
 from weave_py.wire.stream import FrameReader, frame
 
+KEYS_USED_UP = "the keys of the connection were not renewed in time"
 BEATS = 2  # moments in which connections are pinged, per heartbeat: each wakes us, and all others
 
 
@@ -51,6 +53,7 @@ class ConnectionSettings:
     stall: float = 1.0
     """Being woken this late means that *we* stood still (SIGSTOP, suspend): others are not blamed
     for the silence before they had a chance to speak again."""
+    renewal: RenewalSettings = field(default_factory=RenewalSettings)
 
 
 class State(Enum):
@@ -127,8 +130,7 @@ class Connection:
         self._reader = FrameReader()
         self._out = bytearray(handshake.start())
         self._events: list[ConnectionEvent] = []
-        self._send: CipherState | None = None
-        self._receive: CipherState | None = None
+        self._keys: ControlKeys | None = None
         self._ping_number = 0
         self._asked: int | None = None
         """The number of the ping that asks whether the peer is there."""
@@ -143,6 +145,11 @@ class Connection:
         return f"<Connection {direction} {self.remote.text} {self.state.name}>"
 
     @property
+    def renewals(self) -> int:
+        """How often its keys have been renewed."""
+        return self._keys.renewals if self._keys else 0
+
+    @property
     def heard_at(self) -> float:
         """When anything last came from the peer."""
         return self._heard_at
@@ -154,6 +161,8 @@ class Connection:
         if self.state is State.CLOSED:
             return
         self._heard_at = now
+        if self.state is State.OPEN and now - self._next_ping_at > self._settings.stall:
+            self.advance(now)  # first things first: we stood still
         self._reader.feed(data)
         try:
             if self.state is State.HANDSHAKE:
@@ -175,9 +184,9 @@ class Connection:
         self._end(reason)
 
     def send(self, message: ControlMessage) -> None:
-        """Queue a message; silently nothing once closed."""
-        if self._send is not None and self.state is State.OPEN:
-            self._out += frame(self._send.seal(encode_message(message)))
+        """Queue a message; silently nothing once closed, or used up (`advance` ends that)."""
+        if self._keys is not None and self.state is State.OPEN and self._keys.may_seal:
+            self._out += frame(self._keys.seal(encode_message(message)))
 
     def ask(self, now: float) -> None:
         """Is the peer there? `Answered`, or the end, tells."""
@@ -196,6 +205,8 @@ class Connection:
         due = self.next_deadline()
         if due is not None and now - due.at > self._settings.stall:
             self._heard_at = max(self._heard_at, now - self._settings.heartbeat)
+            if self._keys is not None:
+                self._keys.stood_still(now, self._settings.dead_after)
         self._grace = self._settings.grace * self._load.delay(now)
         if self.state is State.HANDSHAKE:
             if now >= self._started_at + self._settings.handshake_timeout + self._grace:
@@ -204,10 +215,15 @@ class Connection:
         if now >= self._heard_at + self._settings.dead_after + self._grace:
             self._end(f"nothing heard for {self._settings.dead_after:g} s", is_silent=True)
             return
+        if self._keys is not None and self._keys.are_used_up(now):
+            self._end(KEYS_USED_UP)
+            return
         if now >= self._next_ping_at:
             self._next_ping_at = self._beat(now + self._pace(now))
             self._spared = 0
             self._ping(now)
+            if self._keys is not None and self._keys.is_renewal_due(now):
+                self._out += frame(self._keys.offer())
 
     # --- out -----------------------------------------------------------------------------
 
@@ -217,7 +233,9 @@ class Connection:
                 patience = self._settings.handshake_timeout + self._grace
                 return Deadline(self._started_at + patience, "handshake")
             case State.OPEN:
+                assert self._keys is not None
                 return min(
+                    Deadline(self._keys.stop_at, "control keys too old"),
                     Deadline(self._next_ping_at, "heartbeat"),
                     Deadline(self._heard_at + self._settings.dead_after + self._grace, "silence"),
                 )
@@ -236,7 +254,7 @@ class Connection:
 
     def _open(self, now: float) -> None:
         self.state = State.OPEN
-        self._send, self._receive = self._handshake.ciphers()
+        self._keys = self._handshake.take_keys(now, self._settings.renewal)
         self.hello = self._handshake.theirs
         self.hash = self._handshake.hash
         assert self.hello is not None
@@ -244,14 +262,17 @@ class Connection:
         self._events.append(HandshakeCompleted(self.hello, self._handshake.observed))
 
     def _read_messages(self, now: float) -> None:
-        assert self._receive is not None
+        assert self._keys is not None
         while self.state is State.OPEN:
             body = self._reader.next_frame_untrusted()
             if body is None:
                 return
             if isinstance(body, int):
                 raise PeerError(f"the peer closed with alert {body}")
-            message = decode_message_untrusted(self._receive.open_untrusted(body))
+            if self._keys.are_used_up(now):
+                self._end(KEYS_USED_UP)
+                return
+            message = decode_message_untrusted(self._keys.open_untrusted(body))
             match message:
                 case None:
                     pass  # a newer peer's message
@@ -263,6 +284,9 @@ class Connection:
                     if number == self._asked:
                         self._asked = None
                         self._events.append(Answered())
+                case Renewal():
+                    if record := self._keys.renew_untrusted(message, now):
+                        self._out += frame(record)
                 case Goodbye(reason, code):
                     said = f"the peer said goodbye: {reason}"
                     self._end(said, planned=True, code=code, is_theirs=True)

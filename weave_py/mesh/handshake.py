@@ -33,6 +33,7 @@ from weave_py.crypto.cpace import Share
 from weave_py.crypto.identity import Identity, check_certificate_untrusted, peer_name_of
 from weave_py.crypto.membership import Membership
 from weave_py.crypto.noise import CipherState, Handshake
+from weave_py.mesh.control_keys import ControlKeys, RenewalSettings
 from weave_py.model.errors import AuthenticationError, HandshakeError, WireError
 from weave_py.model.names import Endpoint, PeerName, PeerUID, endpoint
 from weave_py.wire.messages import MAX_CHANNEL
@@ -178,12 +179,24 @@ class ControlHandshake:
         """What to send before anything has come."""
         return preface()
 
-    def ciphers(self) -> tuple[CipherState, CipherState]:
-        """(send, receive), once DONE."""
+    def take_keys(self, now: float, settings: RenewalSettings) -> ControlKeys:
+        """What seals and opens all that follows, once DONE; only once: they are not kept here."""
         assert self.step is Step.DONE
         assert self._send
         assert self._receive
-        return self._send, self._receive
+        assert self.theirs
+        ciphers = self._send, self._receive
+        self._send = self._receive = None
+        return ControlKeys(
+            ciphers,
+            self.hash,
+            is_leader=self.initiator,
+            static=self._identity.static_private,
+            remote_static=self.theirs.static,
+            token_bytes=self._token_bytes,
+            now=now,
+            settings=settings,
+        )
 
     def proceed_untrusted(self, reader: FrameReader, now: float) -> bytes:
         """Consume what has come; returns bytes to send. Raises PeerError when it failed."""
@@ -347,6 +360,7 @@ class ControlHandshake:
     def _finish(self, noise: Handshake) -> None:
         self.hash = noise.hash
         self._send, self._receive = noise.split()
+        self._psk = self._share = None  # nobody needs them any more
 
 
 def _channels(value: object) -> tuple[str, ...]:

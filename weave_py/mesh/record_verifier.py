@@ -8,6 +8,7 @@ functions of the bytes alone.
 from __future__ import annotations
 
 from weave_py.crypto.identity import check_certificate_untrusted, verify_untrusted
+from weave_py.mesh.disputes import check_dispute_untrusted
 from weave_py.mesh.ourself import RECORD_CONTEXT
 from weave_py.wire.topology import PeerRecord, SignedRecord, decode_record_untrusted
 
@@ -21,8 +22,12 @@ class RecordVerifier:
 
     def authenticate_untrusted(self, signed: SignedRecord, known: PeerRecord | None) -> None:
         """AuthenticationError unless its owner signed it and its static key; `known` is an
-        authentic record of the same peer: what was checked once need not be for every version."""
+        authentic record of the same peer: what was checked once need not be for every version. (Of
+        a dispute: unless both keys' certificates are right.)"""
         record = signed.record
+        if record.rival is not None:
+            check_dispute_untrusted(record, record.rival)
+            return
         if known is None or (known.identity, known.static, known.certificate) != (
             record.identity,
             record.static,

@@ -4,6 +4,8 @@ Only a peer itself writes its record; of two records of a peer the one with the 
 (incarnation, version) wins. So merging is commutative, associative and idempotent, and any way of
 spreading records converges.
 
+Of two keys with one name none has it (`disputes`): such a name is neither live nor expired.
+
 Forgetting is the delicate part: a peer that has been unreachable for a while is taken out, but
 its record must not come back from a neighbour that forgets a moment later. So it becomes one of the
 *expired* ones: no longer told to anybody, but remembered; the same record coming in again changes
@@ -22,6 +24,7 @@ from weave_py.crypto.identity import peer_name_of
 from weave_py.mesh.authorizer import Authorizer, Claimant, WhoeverGotIn
 from weave_py.mesh.channel import PeersChanged
 from weave_py.mesh.components import components
+from weave_py.mesh.disputes import dispute_between, keys_of
 from weave_py.mesh.gossip.digests import ALL_BUCKETS, Digests
 from weave_py.mesh.gossip.introducers import TOO_MANY, IntroducerQuota, Introducers
 from weave_py.mesh.ourself import Ourself
@@ -34,7 +37,13 @@ from weave_py.model.names import PeerName, PeerUID
 from weave_py.model.routes import RouteTable
 from weave_py.model.token_bucket import TokenBuckets
 from weave_py.wire.gossip import Held, RecordKey, owner_of, record_key, slot_of
-from weave_py.wire.topology import Glance, PeerRecord, SignedRecord, glance_at_record_untrusted
+from weave_py.wire.topology import (
+    Glance,
+    Keys,
+    PeerRecord,
+    SignedRecord,
+    glance_at_record_untrusted,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,11 @@ class Topology:
         self._settings = settings or TopologySettings()
         self._live: dict[PeerName, SignedRecord] = {}
         self._expired: dict[PeerName, SignedRecord] = {}
+        self._disputed: dict[PeerName, SignedRecord] = {}
+        """Of names that nobody has, as two keys have them."""
+        self._news_of_disputes: list[tuple[PeerName, Keys, Keys]] = []
+        self.is_disputed = False
+        """Whether our own is such a name."""
         self._unreachable_since: dict[PeerName, float] = {}
         self._room = RecordRoom(self._settings.quota, self.way_to, self._drop)
         self._news_of: TokenBuckets[PeerName] = TokenBuckets(
@@ -108,6 +122,10 @@ class Topology:
         signed = self._live.get(name)
         return signed.record if signed else None
 
+    def is_nobodys(self, name: PeerName) -> bool:
+        """Whether two keys have this name."""
+        return name in self._disputed
+
     def signed(self, key: RecordKey) -> SignedRecord | None:
         """(RecordStore; a peer has one record, in slot 0.)"""
         return None if slot_of(key) else self._signed(owner_of(key))
@@ -120,12 +138,19 @@ class Topology:
         return None if owner is None else record_key(owner)
 
     def _signed(self, name: PeerName) -> SignedRecord | None:
-        return self.ourself.signed if name == self.ourself.name else self._live.get(name)
+        if name == self.ourself.name:
+            return self.ourself.signed
+        return self._live.get(name) or self._disputed.get(name)
 
     def take_changed(self) -> set[PeerName]:
         """Peers whose record, or one that claims them, has come since last asked, and who became
         reachable."""
         taken, self._changed = self._changed, set()
+        return taken
+
+    def take_disputes(self) -> list[tuple[PeerName, Keys, Keys]]:
+        """Names that have got a second key since last asked, perhaps ours; and both keys."""
+        taken, self._news_of_disputes = self._news_of_disputes, []
         return taken
 
     def take_reachability(self) -> PeersChanged:
@@ -188,16 +213,16 @@ class Topology:
             return None
         try:
             signed = self._read_untrusted(body, signature, via, now)
-            if signed is not None and self._doubts(
-                peer_name_of(signed.record.identity), signed.record.uid
-            ):
-                return None
         except PeerError:
             self.quarantined += 1
             raise
         if signed is None:
             return None
         name = peer_name_of(signed.record.identity)
+        if signed.record.rival is not None:
+            return self._dispute(name, signed, signed.record.rival, via)
+        if self._doubts(name, signed.record.uid):
+            return None
         if name == self.ourself.name:
             self.ourself.rival_seen(signed.record.order)
             return None  # the answer to it is our next announcement
@@ -219,6 +244,25 @@ class Topology:
         self.introducers.keep(record_key(name), via, len(body))
         return signed
 
+    def _dispute(
+        self, name: PeerName, signed: SignedRecord, rival: Keys, via: PeerName | None
+    ) -> SignedRecord | None:
+        """From now on nobody has this name."""
+        if name not in self._disputed:
+            self._news_of_disputes.append((name, keys_of(signed.record), rival))
+        if name == self.ourself.name:
+            self.is_disputed = True
+            return None  # (all others will say so, and we would only tell those who listen to us)
+        if name in self._live or name in self._expired or name in self._disputed:
+            self._drop(name)
+        self._disputed[name] = signed
+        self._owners[signed.body] = name
+        self._changed.add(name)
+        self._digests.put(record_key(name), signed)
+        self.introducers.keep(record_key(name), via, len(signed.body))
+        self.introducers.spare(record_key(name))
+        return signed
+
     def _read_untrusted(
         self, body: bytes, signature: bytes, via: PeerName | None, now: float
     ) -> SignedRecord | None:
@@ -232,8 +276,12 @@ class Topology:
             raise PeerError(TOO_MANY)
         signed = self._verifier.decode_untrusted(body, signature)
         self._verifier.authenticate_untrusted(signed, self.record(name))
+        known = self._signed(name) or self._expired.get(name)
+        is_dispute = signed.record.rival is not None
+        if known and not is_dispute and known.record.identity != signed.record.identity:
+            signed = dispute_between(known.record, signed.record)
         why_not = self._authorizer.refusal(Claimant(name, signed.record.identity))
-        if why_not:
+        if why_not and signed.record.rival is None:
             raise PeerError(why_not)
         if name != self.ourself.name:
             self._room.make(signed, via, self._leads_to(name, signed.record), now)
@@ -246,6 +294,8 @@ class Topology:
             return False
         name = owner_of(held.key)
         ours = self._signed(name) or self._expired.get(name)
+        if name == self.ourself.name and self.is_disputed:
+            return False
         if ours is None:
             return not self._room.has_turned_away(name, held.order, of, now)
         return ours.mark != held.mark and ours.record.order <= held.order
@@ -264,21 +314,26 @@ class Topology:
         self._unreachable_since.pop(name, None)
         signed = self._expired.pop(name, None)
         if signed is None:
-            signed = self._live.pop(name)
+            signed = self._live.pop(name, None) or self._disputed.pop(name)
             self._digests.remove(record_key(name))
             self._forgotten.add(name)
         self._owners.pop(signed.body, None)
         self._changed.update(signed.record.claims)
-        del self._records[name]
+        self._records.pop(name, None)
         self._news.add(name)
 
     def _is_news(self, name: PeerName, glance: Glance, body: bytes) -> bool:
         known = self._signed(name) or self._expired.get(name)
         if known is None:
             return True
-        if known.record.identity != glance.identity:
-            # 48 bits can be searched for: the first key seen under a name keeps it.
-            raise PeerError("another key for a peer name that is taken")
+        if name == self.ourself.name and (
+            glance.is_dispute or known.record.identity != glance.identity
+        ):
+            return not self.is_disputed
+        if known.record.rival is not None:
+            return glance.is_dispute and body > known.body
+        if glance.is_dispute or known.record.identity != glance.identity:
+            return True
         if name == self.ourself.name:
             # An earlier life's may have come just as far as ours: see Ourself.rival_seen.
             return glance.order >= known.record.order and body != known.body

@@ -18,13 +18,14 @@ from weave_py.mesh.connection import (
     MessageReceived,
     State,
 )
+from weave_py.mesh.disputes import WHY
 from weave_py.mesh.handshake import Hello
 from weave_py.mesh.targets import Targets
 from weave_py.mesh.topology import Topology
 from weave_py.model.close_codes import CloseCode
 from weave_py.model.deadlines import Deadline, TimerQueue, earliest
-from weave_py.model.effects import DEBUG, INFO, WARNING, LogEvent
-from weave_py.model.names import MAX_NEIGHBOURS, Endpoint, PeerName, PeerUID
+from weave_py.model.effects import DEBUG, ERROR, INFO, WARNING, LogEvent
+from weave_py.model.names import MAX_NEIGHBOURS, Endpoint, PeerName, PeerUID, name_text
 from weave_py.router.duplicate_identity import CLONED, DuplicateIdentity
 from weave_py.router.eviction import HEARING, too_many
 from weave_py.router.neighbours import Neighbours, Stream
@@ -32,6 +33,7 @@ from weave_py.router.outputs import CloseStream, Dial, Output, SendBytes
 from weave_py.router.rivals import Rivals
 from weave_py.router.strangers_log import StrangersLog
 from weave_py.wire.messages import ControlMessage
+from weave_py.wire.topology import Keys
 
 # What people read of connections that end on purpose; what routers act on are the codes.
 FAREWELLS = {
@@ -43,9 +45,19 @@ FAREWELLS = {
     CloseCode.CLONED: CLONED,
 }
 MOST_WAITING = 256 * 1024  # bytes of unicasts, until what waits in a stream has been taken
+OUR_NAME_IS_LOST = (
+    "another key has our name, so nobody takes either: stop this router and delete its identity "
+    "(identity.json in the state directory); it then comes back under another name"
+)
 COPIED = "another router runs with its identity, and was there before"
-# Seconds before we call again who had no room for us, was ourself, or has another one of us.
-PAUSES = {CloseCode.MADE_ROOM: 60.0, CloseCode.OURSELF: 300.0, CloseCode.CLONED: 30.0}
+# Seconds before we call again who had no room for us, was ourself, has another one of us, or
+# refused us.
+PAUSES = {
+    CloseCode.MADE_ROOM: 60.0,
+    CloseCode.OURSELF: 300.0,
+    CloseCode.CLONED: 30.0,
+    CloseCode.REFUSED: 30.0,
+}
 
 
 class Router(Protocol):
@@ -186,6 +198,8 @@ class Connections:
     # --- time ----------------------------------------------------------------------------
 
     def advance(self, now: float) -> None:
+        for name, first, second in self._topology.take_disputes():
+            self._tell_of_dispute(name, first, second, now)
         for number in self._due.take_due(now):
             stream = self._neighbours.get(number)
             if stream is not None and stream.connection is not None:
@@ -326,14 +340,28 @@ class Connections:
 
     def _refusal(self, hello: Hello) -> tuple[CloseCode, str] | None:
         """Why we want no connection with a peer that has proved who it is; None if we do."""
-        if hello.name == self._topology.ourself.name:
+        ours = self._topology.ourself
+        if hello.name == ours.name and hello.identity == ours.record.identity:
             code = CloseCode.OURSELF if hello.uid == self._uid else CloseCode.CLONED
             return code, FAREWELLS[code]
+        if self._topology.is_nobodys(hello.name):
+            return CloseCode.REFUSED, WHY
         known = self._topology.record(hello.name)
         if known is not None and known.identity != hello.identity:
             return CloseCode.REFUSED, "another key for a peer name that is taken"
         why_not = self._authorizer.refusal(Claimant(hello.name, hello.identity))
         return (CloseCode.REFUSED, why_not) if why_not else None
+
+    def _tell_of_dispute(self, name: PeerName, first: Keys, second: Keys, now: float) -> None:
+        is_ours = name == self._topology.ourself.name
+        text = OUR_NAME_IS_LOST if is_ours else "peer refused"
+        keys = {"one": first.identity.hex(), "other": second.identity.hex()}
+        fields = {"name": name_text(name), "error": WHY, **keys}
+        self._outputs.append(LogEvent(ERROR if is_ours else WARNING, text, fields))
+        stream = self._neighbours.of(name)
+        if stream is not None and stream.connection is not None:
+            stream.connection.close(WHY, CloseCode.REFUSED)
+            self._drain(stream, now)
 
     def _ended(self, stream: Stream, end: ConnectionEnded, now: float) -> None:
         counted = self._neighbours.remove(stream)
@@ -357,7 +385,8 @@ class Connections:
         if stream.is_stranger:
             self._tell_of_stranger(stream, end.reason, now)
         elif not is_duplicate and not self._is_stopped:
-            level = INFO if end.planned else WARNING
+            is_refused = code is CloseCode.REFUSED and end.is_theirs
+            level = INFO if end.planned and not is_refused else WARNING
             if code in (CloseCode.CLONED, CloseCode.OURSELF):
                 level = DEBUG  # told otherwise, and less often
             self._log(level, "connection ended", stream, error=end.reason)

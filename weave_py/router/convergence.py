@@ -110,7 +110,8 @@ class Convergence:
         for link in list(self._links):
             if self._topology.record(link.peer) is not None:
                 continue
-            if self._links.is_carrying(link.peer, now):
+            is_lost = not self._topology.is_nobodys(link.peer)  # (not: refused)
+            if is_lost and self._links.is_carrying(link.peer, now):
                 self._linger_at = now + LINGER  # nothing else may happen to make us look again
             else:
                 self._links.peer_forgotten(link.peer, now)

@@ -1,6 +1,6 @@
 """How does a router start and stop? The ladder: each rung is there before the next one needs it.
 
-    claim ⊃ state ⊃ bridge ⊃ sockets ⊃ engine, datapath ⊃ streams, ports ⊃ control API
+    claim ⊃ sockets ⊃ state ⊃ bridge ⊃ engine, datapath ⊃ streams, ports ⊃ control API
 
 The order of nesting is the order of starting, and the reverse of stopping. SIGTERM (or SIGINT, or
 SIGHUP when the terminal goes: host/signals.py) sets an event; it cancels nothing, so that the
@@ -15,7 +15,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,13 +26,14 @@ from fastdp.kernel.events import open_events
 from fastdp.kernel.probe_socket import ProbeSocket
 from weave_py import __version__
 from weave_py.api.application import Application
-from weave_py.api.listener import check_free
+from weave_py.api.listener import GROUP, check_free
 from weave_py.api.router_routes import router_routes
 from weave_py.api.server import serve_api
 from weave_py.config.resolve import Config
 from weave_py.crypto.membership import Membership, password_strength_warning
 from weave_py.datapath.datapath import Datapath
 from weave_py.host import signals
+from weave_py.host.confine import confine, deny_dumps, join_group
 from weave_py.host.firewall.guards import guards_of
 from weave_py.host.firewall.tables import KeptTable
 from weave_py.host.limits import raise_descriptor_limit
@@ -52,7 +53,7 @@ from weave_py.model.abilities import Abilities
 from weave_py.model.errors import WeaveError
 from weave_py.model.fast import FastHost
 from weave_py.model.names import PeerUID, Target, name_text
-from weave_py.observe.log import configure, event, unraisable
+from weave_py.observe.log import configure, event, take_stderr, unraisable
 from weave_py.router.engine import Engine
 from weave_py.router.settings import EngineSettings
 from weave_py.runtime import api_listeners, kept_targets
@@ -77,6 +78,9 @@ from weave_py.runtime.underlay import HostUnderlay, watch_underlay
 
 GOODBYE_SECONDS = 1.0
 
+_Sockets = tuple[list[UdpSocket], list[socket.socket]]
+"""UDP, and TCP to accept from."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -85,21 +89,35 @@ def run(config: Config, offers: Sequence[Offer] = OFFERS) -> int:
 
     WeaveError says in one line why it cannot run.
     """
+    deny_dumps()
     signals.heed_sigterm()
-    configure(config.log_level)
     sys.unraisablehook = unraisable
     os.umask(0o077)
     raise_descriptor_limit()
+    check_privileges()
+    # What takes rights that a router does not need afterwards; there is one thread as yet.
+    with claim_bridge(config.bridge), _sockets(config) as sockets:
+        state = StateDirectory(config.state_dir)
+        join_group(GROUP)
+        kept = confine([str(config.state_dir), os.path.dirname(__file__), *sys.path])
+        take_stderr()
+        configure(config.log_level)
+        event(_log, logging.DEBUG, "rights given up", kept=", ".join(sorted(c.name for c in kept)))
+        in_loop(_main, config, offers, state, sockets)
+    return 0
+
+
+def in_loop(main: Callable[..., Awaitable[None]], *args: object) -> None:
+    """`main(loop, …)` to its end. One of our own errors speaks for itself; anything else is a bug
+    and shows its traceback."""
     try:
         loop = MainLoop()
-        loop.run(_main, config, loop, offers)
+        loop.run(main, loop, *args)
     except BaseExceptionGroup as group:
-        # One of our own errors speaks for itself; anything else is a bug and shows its traceback.
         expected, bugs = group.split(WeaveError)
         if expected is not None and bugs is None:
             raise _first(expected) from None
         raise
-    return 0
 
 
 def _first(group: BaseExceptionGroup[WeaveError]) -> WeaveError:
@@ -133,18 +151,19 @@ class _Router:
     """What the API answers."""
 
 
-async def _main(config: Config, loop: MainLoop, offers: Sequence[Offer]) -> None:
-    check_privileges()
+async def _main(
+    loop: MainLoop,
+    config: Config,
+    offers: Sequence[Offer],
+    state: StateDirectory,
+    sockets: _Sockets,
+) -> None:
+    udp, listeners = sockets
     shutdown = trio.Event()
     with ExitStack() as rungs:
-        rungs.enter_context(claim_bridge(config.bridge))
-        if config.http_addr and not config.http_addr.path:
-            check_free(config.http_addr)
         host = rungs.enter_context(HostThread())
-        state = await host.run(StateDirectory, config.state_dir)
         rungs.enter_context(state.lock())
         known = await host.run(read_start_state, state, config, secrets.token_bytes)
-        udp, listeners = rungs.enter_context(_sockets(config))
         membership = await _membership(config)
         fast_host = await host.run(find_out, config)
         suites = suites_by_speed(time.perf_counter)
@@ -365,7 +384,9 @@ async def _membership(config: Config) -> Membership:
 
 
 @contextmanager
-def _sockets(config: Config) -> Iterator[tuple[list[UdpSocket], list[socket.socket]]]:
+def _sockets(config: Config) -> Iterator[_Sockets]:
+    if config.http_addr and not config.http_addr.path:
+        check_free(config.http_addr)
     with ExitStack() as opened:
         listeners = open_tcp_listeners(config.host, config.port)
         for listener in listeners:

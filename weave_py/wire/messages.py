@@ -16,6 +16,11 @@ from weave_py.wire.sleeve import HEADER_BYTES, MAX_SEGMENTS, MAX_UDP_PAYLOAD
 
 MAX_MESSAGE_BYTES = 65_519
 MAX_CHANNEL = 32
+RENEWAL_OFFER = 1
+RENEWAL_ANSWER = 2
+RENEWAL_SWITCH = 3
+MAX_RENEWAL = 96
+"""Bytes: a key, two tags, and room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,17 @@ class Train:
     datagrams: bytes
 
 
-ControlMessage = Ping | Pong | Goodbye | Gossip | Unicast | Train
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """New keys for this connection (see mesh.control_keys)."""
+
+    step: int
+    """RENEWAL_OFFER, RENEWAL_ANSWER, RENEWAL_SWITCH."""
+    body: bytes
+    """A handshake message; nothing in the last step."""
+
+
+ControlMessage = Ping | Pong | Goodbye | Gossip | Unicast | Train | Renewal
 
 
 def encode_message(message: ControlMessage) -> bytes:
@@ -86,6 +101,8 @@ def encode_message(message: ControlMessage) -> bytes:
             return pack([5, channel, source, destination, hop_limit, body])
         case Train(size, datagrams):
             return pack([6, size, datagrams])
+        case Renewal(step, body):
+            return pack([7, step, body])
 
 
 def decode_message_untrusted(data: bytes) -> ControlMessage | None:
@@ -116,7 +133,12 @@ def decode_message_untrusted(data: bytes) -> ControlMessage | None:
                 as_int(size, "datagram size", HEADER_BYTES + 1, MAX_UDP_PAYLOAD),
                 as_bytes(datagrams, "train", max_length=MAX_UDP_PAYLOAD),
             )
-        case [int(tag), *_] if tag > 6 and not isinstance(tag, bool):
+        case [7, step, body, *_]:
+            return Renewal(
+                as_int(step, "renewal step", RENEWAL_OFFER, RENEWAL_SWITCH),
+                as_bytes(body, "renewal", max_length=MAX_RENEWAL),
+            )
+        case [int(tag), *_] if tag > 7 and not isinstance(tag, bool):
             return None
     raise WireError("a malformed control message")
 

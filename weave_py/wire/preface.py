@@ -14,8 +14,8 @@ from weave_py.model.errors import WireError
 
 MAGIC = b"wvpy"
 PREFACE_BYTES = 8
-MIN_VERSION = 1
-MAX_VERSION = 1
+MIN_VERSION = 2  # 1 did not renew the keys of control connections, and ended by our limits
+MAX_VERSION = 2
 
 
 def preface() -> bytes:

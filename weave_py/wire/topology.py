@@ -7,6 +7,10 @@ it, so nobody can change it. The body is canonical msgpack, a list in this order
     version · nickname · endpoints [[host, port]…] ·
     neighbours [[name, cost, direct, outbound, host, port]…] · suites [id…]
 
+or, of two keys that have one name (see mesh.disputes), of which none is the owner:
+
+    format 2 · identity key (32) · static key (32) · certificate (64), of each of the two
+
 `incarnation` counts the owner's starts (the word is SWIM's), `version` its changes since:
 (incarnation, version) orders records.
 """
@@ -32,6 +36,13 @@ from weave_py.wire.packing import (
 )
 
 RECORD_FORMAT = 1
+DISPUTE_FORMAT = 2
+DISPUTE_SIGNATURE = bytes(SIGNATURE_BYTES)
+"""Nobody's: the certificates say it all."""
+NOBODY = PeerUID(0)
+NEVER = RecordVersion(0, 0)
+DISPUTED = RecordVersion(U63, U63)
+"""What records of disputes have for an order."""
 MAX_ENDPOINTS = 16
 MAX_NICKNAME = 255
 U64 = (1 << 64) - 1
@@ -51,6 +62,14 @@ class Neighbour(NamedTuple):
     """The other end, as we see it."""
 
 
+class Keys(NamedTuple):
+    """Who somebody is, as it proves it."""
+
+    identity: bytes
+    static: bytes
+    certificate: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class PeerRecord:
     """What its owner says about a peer."""
@@ -58,14 +77,16 @@ class PeerRecord:
     identity: bytes
     static: bytes
     certificate: bytes
-    uid: PeerUID
-    order: RecordVersion
-    nickname: str
-    endpoints: tuple[Endpoint, ...]
+    uid: PeerUID = NOBODY
+    order: RecordVersion = NEVER
+    nickname: str = ""
+    endpoints: tuple[Endpoint, ...] = ()
     """Where it listens, best guess first: own addresses and those its neighbours see it at."""
-    neighbours: tuple[Neighbour, ...]
-    suites: tuple[int, ...]
+    neighbours: tuple[Neighbour, ...] = ()
+    suites: tuple[int, ...] = ()
     """AEAD suites for sessions, fastest on that machine first."""
+    rival: Keys | None = None
+    """The other keys of that name: this is no peer's record then, but that of a dispute."""
     claims: Mapping[PeerName, Neighbour] = field(init=False, repr=False, compare=False)
     """`neighbours` by name: every route computation looks up many of them."""
 
@@ -113,6 +134,26 @@ def encode_record(record: PeerRecord) -> bytes:
     )
 
 
+def encode_dispute(first: Keys, second: Keys) -> bytes:
+    """The body of the record of a dispute; `first` is the one with the lower identity key."""
+    return pack([DISPUTE_FORMAT, *first, *second])
+
+
+def _keys(fields: list[object]) -> Keys:
+    return Keys(
+        as_bytes(fields[0], "identity key", length=32),
+        as_bytes(fields[1], "static key", length=32),
+        as_bytes(fields[2], "certificate", length=64),
+    )
+
+
+def _dispute(fields: list[object], body: bytes) -> SignedRecord:
+    if len(fields) != 7:
+        raise WireError("a dispute is between two keys")
+    record = PeerRecord(*_keys(fields[1:4]), order=DISPUTED, rival=_keys(fields[4:7]))
+    return SignedRecord(body, DISPUTE_SIGNATURE, record)
+
+
 def _endpoint(host: object, port: object) -> Endpoint:
     text = as_text(host, "host", 64)
     try:
@@ -149,11 +190,15 @@ class Glance(NamedTuple):
 
     identity: bytes
     order: RecordVersion
+    is_dispute: bool = False
 
 
 def glance_at_record_untrusted(body: bytes) -> Glance:
     """Whose record this claims to be, at a small part of what decoding it costs; WireError if
     that cannot be told. Whatever decodes says the same then."""
+    format_, identity = unpack_first_untrusted(body, 2, look_at=_GLANCE_BYTES)
+    if format_ == DISPUTE_FORMAT:
+        return Glance(as_bytes(identity, "identity key", length=32), DISPUTED, True)
     fields = unpack_first_untrusted(body, 7, look_at=_GLANCE_BYTES)
     if fields[0] != RECORD_FORMAT:
         raise WireError("a topology record of an unknown format")
@@ -170,6 +215,8 @@ def decode_record_untrusted(body: bytes, signature: bytes) -> SignedRecord:
     fields = as_list(
         unpack_canonical_untrusted(body, max_bytes=MAX_RECORD_BYTES), "topology record", 32
     )
+    if fields and fields[0] == DISPUTE_FORMAT:
+        return _dispute(fields, body)
     # Later versions may append fields: what we don't know is kept (the body is passed on verbatim).
     if len(fields) < 11 or fields[0] != RECORD_FORMAT:
         raise WireError("a topology record of an unknown format")

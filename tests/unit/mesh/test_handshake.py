@@ -19,6 +19,7 @@ from tests.kit.builders import handshake, hello, identity, membership, place, to
 from weave_py.crypto.identity import Identity
 from weave_py.crypto.membership import DEFAULT_NETWORK, Membership
 from weave_py.crypto.noise import Handshake
+from weave_py.mesh.control_keys import RenewalSettings
 from weave_py.mesh.handshake import (
     ALERT_BUSY,
     ALERT_HAS_NO_SECRET,
@@ -111,10 +112,9 @@ def test_both_sides_end_with_the_same_view(
     assert a.handshake.hash == b.handshake.hash != b""
     assert a.handshake.observed == place(1)
     assert b.handshake.observed is None
-    send_a, receive_a = a.handshake.ciphers()
-    send_b, receive_b = b.handshake.ciphers()
-    assert receive_b.open_untrusted(send_a.seal(b"to b")) == b"to b"
-    assert receive_a.open_untrusted(send_b.seal(b"to a")) == b"to a"
+    keys_a, keys_b = (side.handshake.take_keys(0.0, RenewalSettings()) for side in (a, b))
+    assert keys_b.open_untrusted(keys_a.seal(b"to b")) == b"to b"
+    assert keys_a.open_untrusted(keys_b.seal(b"to a")) == b"to a"
 
 
 @given(st.data())

@@ -209,28 +209,6 @@ def test_every_flipped_bit_is_refused() -> None:
     assert take(result, good) == good
 
 
-def test_the_first_key_under_a_name_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """48 bits can be searched for; here two keys have the same name without a search."""
-    monkeypatch.setattr("weave_py.mesh.topology.peer_name_of", lambda key: name(1))
-    result = topology()
-    assert take(result, signed_record(1)) is not None
-    refused(signed_record(2, incarnation=9), PeerError, result)
-    assert take(result, signed_record(1, version=1)) is not None
-
-
-def test_a_name_in_limbo_is_still_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("weave_py.mesh.topology.peer_name_of", lambda key: name(1))
-    result = topology()
-    take(result, signed_record(1))
-    forget(result)
-    refused(signed_record(2, incarnation=9), PeerError, result)
-
-
-def test_nobody_takes_our_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("weave_py.mesh.topology.peer_name_of", lambda key: name(US))
-    refused(signed_record(1, incarnation=9), PeerError)
-
-
 def test_a_flood_of_peers_ends_at_the_limit() -> None:
     result = topology(TopologySettings(quota=IntroducerQuota(all_records=2)))
     take(result, signed_record(1))

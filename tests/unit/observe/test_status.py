@@ -15,7 +15,7 @@ OVERVIEW = f"""\
         Version: {__version__}
 
         Service: router
-       Protocol: weave-py 1
+       Protocol: weave-py 2
            Name: 8a:3e:3e:3e:3e:3e(host1)
      Encryption: enabled
   PeerDiscovery: enabled

@@ -37,6 +37,7 @@ from weave_py.wire.messages import (
     Gossip,
     Ping,
     Pong,
+    Renewal,
     Train,
     Unicast,
     decode_message_untrusted,
@@ -51,7 +52,13 @@ from weave_py.wire.sleeve import (
     relay_prefix,
 )
 from weave_py.wire.stream import alert, frame
-from weave_py.wire.topology import Neighbour, SignedRecord, decode_record_untrusted
+from weave_py.wire.topology import (
+    Keys,
+    Neighbour,
+    SignedRecord,
+    decode_record_untrusted,
+    encode_dispute,
+)
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 NAME_A, NAME_B = PeerName(b"\x8a\x3e\x00\x11\x22\x33"), PeerName(b"\x02\xff\xfe\xfd\xfc\xfb")
@@ -63,7 +70,9 @@ MESSAGES: dict[str, ControlMessage] = {
     "message-gossip": Gossip("topology", b"\x00\x01\xfe\xff"),
     "message-unicast": Unicast("session", NAME_A, NAME_B, 32, b"\x00\x01\xfe\xff"),
     "message-train": Train(0x5C0, b"\x12\x20\xfe\xff"),
+    "message-renewal": Renewal(1, b"\x00\x01\xfe\xff"),
 }
+FIRST, SECOND = (Keys(bytes((n,)) * 32, bytes((n + 1,)) * 32, bytes((n + 2,)) * 64) for n in (1, 4))
 GOSSIP: dict[str, GossipMessage] = {
     "gossip-records": Records(((b"first body", b"\x01" * 64), (b"second body", b"\x02" * 64))),
     "gossip-digest": Digest(bytes(range(16))),
@@ -98,6 +107,7 @@ OTHERS: dict[str, Callable[[], bytes]] = {
     "stream-frame": lambda: frame(b"body"),
     "stream-alert": lambda: alert(1),
     "record-body": lambda: full_record().body,
+    "record-dispute": lambda: encode_dispute(FIRST, SECOND),
     "record-signature": lambda: full_record().signature,
     "sleeve-header-train": lambda: train(b""),
     "sleeve-relayed-train": lambda: train(relay_prefix(NAME_A)),
@@ -134,7 +144,7 @@ def test_the_golden_record_is_read_and_verifies() -> None:
 
 
 def test_the_golden_preface_is_agreed_with() -> None:
-    assert agree_untrusted(golden("preface")) == 1
+    assert agree_untrusted(golden("preface")) == 2
 
 
 def test_the_golden_header_is_parsed() -> None:

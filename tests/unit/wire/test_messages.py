@@ -17,6 +17,7 @@ from weave_py.wire.messages import (
     Gossip,
     Ping,
     Pong,
+    Renewal,
     Train,
     Unicast,
     decode_message_untrusted,
@@ -35,6 +36,7 @@ messages = st.one_of(
     st.builds(Goodbye, st.text(max_size=200), st.sampled_from(CloseCode)),
     st.builds(Gossip, channels, bodies),
     st.builds(Unicast, channels, names, names, st.integers(0, 255), bodies),
+    st.builds(Renewal, st.integers(1, 3), st.binary(max_size=96)),
     st.builds(Train, st.integers(1024, 65_507), st.binary(min_size=1, max_size=200)),
 )
 # Like messages, but with anything in any place.
@@ -88,7 +90,7 @@ def test_any_bytes_give_a_message_or_a_wire_error(data: bytes) -> None:
         assert decode_message_untrusted(encode_message(message)) == message
 
 
-@pytest.mark.parametrize("tag", [7, 255, 2**64 - 1])
+@pytest.mark.parametrize("tag", [8, 255, 2**64 - 1])
 def test_a_newer_peers_message_is_none(tag: int) -> None:
     assert decode_message_untrusted(pack([tag])) is None
     assert decode_message_untrusted(pack([tag, {"a": [1.5]}])) is None
